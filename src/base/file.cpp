@@ -1,0 +1,132 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+
+namespace emberq {
+namespace {
+
+std::string reason() { return std::strerror(errno); }
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() { ::close(fd_); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+ private:
+  int fd_;
+};
+
+// rename() is durable only when the directory that holds the name is flushed too.
+void sync_directory(const fs::path& path) {
+  const int fd = ::open(path.empty() ? "." : path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  const Descriptor descriptor(fd);
+  ::fsync(fd);
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const fs::path& path) : path_(path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  EMBERQ_REQUIRE(fd >= 0, "cannot open {}: {}", path.string(), reason());
+  const Descriptor descriptor(fd);
+  struct stat info {};
+  EMBERQ_REQUIRE(::fstat(fd, &info) == 0, "cannot read {}: {}", path.string(), reason());
+  EMBERQ_REQUIRE(S_ISREG(info.st_mode), "cannot read {}: not a file", path.string());
+  size_ = size_t(info.st_size);
+  if (size_ == 0) return;
+  void* memory = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
+  EMBERQ_REQUIRE(memory != MAP_FAILED, "cannot map {}: {}", path.string(), reason());
+  data_ =
+      std::shared_ptr<const std::byte>(static_cast<const std::byte*>(memory),
+                                       [memory, size = size_](auto) { ::munmap(memory, size); });
+}
+
+std::string read_text(const fs::path& path) {
+  const MappedFile file(path);
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+FileWriter::FileWriter(const fs::path& path) : path_(path) {
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  EMBERQ_REQUIRE(fd_ >= 0, "cannot write {}: {}", path.string(), reason());
+}
+
+FileWriter::~FileWriter() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void FileWriter::write(std::span<const std::byte> bytes) { write_at(size_, bytes); }
+
+void FileWriter::write_at(size_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::pwrite(fd_, bytes.data(), bytes.size(), off_t(offset));
+    if (written < 0 && errno == EINTR) continue;
+    EMBERQ_REQUIRE(written > 0, "cannot write {}: {}", path_.string(), reason());
+    offset += size_t(written);
+    bytes = bytes.subspan(size_t(written));
+    size_ = std::max(size_, offset);
+  }
+}
+
+void FileWriter::close() {
+  const bool flushed = ::fsync(fd_) == 0;
+  const std::string why = flushed ? "" : reason();
+  const bool closed = ::close(std::exchange(fd_, -1)) == 0;
+  EMBERQ_REQUIRE(flushed && closed, "cannot write {}: {}", path_.string(),
+                 flushed ? reason() : why);
+}
+
+void write_text(const fs::path& path, std::string_view text) {
+  FileWriter file(path);
+  file.write(std::as_bytes(std::span(text)));
+  file.close();
+}
+
+void write_file_atomically(const fs::path& path, std::string_view text) {
+  const fs::path partial = path.string() + ".partial";
+  try {
+    write_text(partial, text);
+    EMBERQ_REQUIRE(::rename(partial.c_str(), path.c_str()) == 0, "cannot write {}: {}",
+                   path.string(), reason());
+  } catch (...) {
+    ::unlink(partial.c_str());
+    throw;
+  }
+  sync_directory(path.parent_path());
+}
+
+OutputDirectory::OutputDirectory(const fs::path& path)
+    : path_(path.has_filename() ? path : path.parent_path()) {
+  partial_ = path_.string() + ".partial";
+  EMBERQ_REQUIRE(!fs::exists(fs::symlink_status(path_)), "output {} exists already",
+                 path_.string());
+  EMBERQ_REQUIRE(::mkdir(partial_.c_str(), 0755) == 0, "cannot create {}: {}", partial_.string(),
+                 reason());
+}
+
+OutputDirectory::~OutputDirectory() {
+  std::error_code ignored;
+  if (!committed_) fs::remove_all(partial_, ignored);
+}
+
+void OutputDirectory::commit() {
+  sync_directory(partial_);
+  EMBERQ_REQUIRE(::rename(partial_.c_str(), path_.c_str()) == 0, "cannot create {}: {}",
+                 path_.string(), reason());
+  committed_ = true;
+  sync_directory(path_.parent_path());
+}
+
+}  // namespace emberq

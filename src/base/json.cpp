@@ -1,0 +1,134 @@
+#include "base/json.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/check.h"
+
+namespace emberq {
+namespace {
+
+template <class AnyJson>
+AnyJson parse(std::string_view text, std::string_view where) {
+  try {
+    return AnyJson::parse(text);
+  } catch (const typename AnyJson::parse_error& e) {
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: ..." -> from "parse error"
+    const std::string_view what = e.what();
+    const size_t start = what.find("] ");
+    throw InputError(fmt::format("{} is not valid JSON: {}", where,
+                                 start == what.npos ? what : what.substr(start + 2)));
+  } catch (const typename AnyJson::exception& e) {
+    throw InputError(fmt::format("{} is not valid JSON: {}", where, e.what()));
+  }
+}
+
+std::string shown(const Json& value) {
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (text.size() > 60) text = text.substr(0, 57) + "...";
+  return text;
+}
+
+}  // namespace
+
+Json parse_json(std::string_view text, std::string_view where) { return parse<Json>(text, where); }
+Json read_json(const fs::path& path) { return parse<Json>(read_text(path), path.string()); }
+OrderedJson read_ordered_json(const fs::path& path) {
+  return parse<OrderedJson>(read_text(path), path.string());
+}
+
+JsonObject::JsonObject(const Json& value, std::string where)
+    : value_(&value), where_(std::move(where)) {
+  EMBERQ_REQUIRE(value.is_object(), "{} must hold a JSON object, got {}", where_, shown(value));
+}
+
+std::string JsonObject::path(std::string_view key) const { return prefix_ + std::string(key); }
+
+bool JsonObject::has(std::string_view key) const {
+  const auto found = value_->find(key);
+  return found != value_->end() && !found->is_null();
+}
+
+const Json& JsonObject::at(std::string_view key) const {
+  EMBERQ_REQUIRE(has(key), "{}: {} is missing", where_, path(key));
+  return *value_->find(key);
+}
+
+JsonObject JsonObject::object(std::string_view key) const {
+  const Json& value = at(key);
+  if (!value.is_object()) reject(key, "must be an object");
+  JsonObject result(value, where_);
+  result.prefix_ = path(key) + ".";
+  return result;
+}
+
+const Json& JsonObject::array(std::string_view key) const {
+  const Json& value = at(key);
+  if (!value.is_array()) reject(key, "must be an array");
+  return value;
+}
+
+void JsonObject::allow_only(std::initializer_list<std::string_view> keys) const {
+  for (const auto& [key, value] : value_->items())
+    EMBERQ_REQUIRE(std::find(keys.begin(), keys.end(), key) != keys.end(),
+                   "{}: {} is not a known key", where_, path(key));
+}
+
+void JsonObject::reject(std::string_view key, std::string_view complaint) const {
+  const auto found = value_->find(key);
+  throw InputError(fmt::format("{}: {} {}, got {}", where_, path(key), complaint,
+                               found == value_->end() ? "nothing" : shown(*found)));
+}
+
+template <>
+bool JsonObject::get<bool>(std::string_view key) const {
+  const Json& value = at(key);
+  if (!value.is_boolean()) reject(key, "must be true or false");
+  return value.get<bool>();
+}
+
+template <>
+int64_t JsonObject::get<int64_t>(std::string_view key) const {
+  const Json& value = at(key);
+  if (value.is_number_integer()) {
+    if (value.is_number_unsigned() &&
+        value.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max()))
+      reject(key, "must be a 64-bit integer");
+    return value.get<int64_t>();
+  }
+  if (value.is_number_float()) {
+    const double number = value.get<double>();
+    if (std::abs(number) < 0x1p53 && number == std::trunc(number)) return int64_t(number);
+  }
+  reject(key, "must be an integer");
+}
+
+template <>
+int JsonObject::get<int>(std::string_view key) const {
+  const int64_t value = get<int64_t>(key);
+  if (value < std::numeric_limits<int>::min() || value > std::numeric_limits<int>::max())
+    reject(key, "must be a 32-bit integer");
+  return int(value);
+}
+
+template <>
+double JsonObject::get<double>(std::string_view key) const {
+  const Json& value = at(key);
+  if (!value.is_number()) reject(key, "must be a number");
+  return value.get<double>();
+}
+
+template <>
+float JsonObject::get<float>(std::string_view key) const {
+  return float(get<double>(key));
+}
+
+template <>
+std::string JsonObject::get<std::string>(std::string_view key) const {
+  const Json& value = at(key);
+  if (!value.is_string()) reject(key, "must be a string");
+  return value.get<std::string>();
+}
+
+}  // namespace emberq

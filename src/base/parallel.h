@@ -1,0 +1,33 @@
+#pragma once
+
+#include <omp.h>
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+
+namespace emberq {
+
+// How many threads parallel_for and the BLAS use from here on.
+inline void set_threads(int threads) { omp_set_num_threads(threads); }
+inline int threads() { return omp_get_max_threads(); }
+
+// body(i) for every i in [begin, end), on all threads, in no order. The first exception that a body
+// throws is thrown here once all threads have stopped.
+template <class Body>
+void parallel_for(int64_t begin, int64_t end, const Body& body) {
+  std::exception_ptr error;
+  std::atomic<bool> failed = false;
+#pragma omp parallel for schedule(dynamic) if (end - begin > 1)
+  for (int64_t i = begin; i < end; ++i) {
+    if (failed.load(std::memory_order_relaxed)) continue;
+    try {
+      body(i);
+    } catch (...) {
+      if (!failed.exchange(true)) error = std::current_exception();
+    }
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace emberq

@@ -1,0 +1,36 @@
+#include "base/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "base/interrupt.h"
+
+namespace emberq {
+
+Progress::Progress(std::string_view label, int64_t total)
+    : label_(label),
+      total_(total),
+      visible_(::isatty(STDERR_FILENO) == 1),
+      start_(std::chrono::steady_clock::now()) {}
+
+Progress::~Progress() { clear(); }
+
+void Progress::clear() {
+  if (visible_) fmt::print(stderr, "\r\033[K");
+}
+
+void Progress::step(std::string_view note) {
+  check_interrupt();
+  ++done_;
+  if (!visible_) return;
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
+  const double left = elapsed.count() / double(done_) * double(total_ - done_);
+  clear();
+  fmt::print(stderr, "{}: {}/{}{}{}, {:.0f} s left", label_, done_, total_,
+             note.empty() ? "" : ", ", note, left);
+  std::fflush(stderr);
+}
+
+}  // namespace emberq

@@ -1,0 +1,21 @@
+#pragma once
+
+#include "format/scheme.h"
+#include "tensor/tensor.h"
+
+namespace emberq {
+
+// A linear layer's weight in codes, in canonical order (format/pack.h), as a checkpoint holds it.
+//
+// The value of weight (n, k) with code q and scale s = scale[n, k / group_size]:
+//   WeightProduct::kExact   q * s
+//   WeightProduct::kE4m3    e4m3(q * s * p) / p,  p = per_tensor_scale, s * p an e4m3 number
+struct QuantizedWeight {
+  WeightScheme scheme;
+  int64_t n = 0, k = 0;        // outputs, inputs
+  Tensor packed;               // [n, packed_words(k)] I32
+  Tensor scale;                // [n, k / group_size] BF16, F16 or F32
+  float per_tensor_scale = 1;  // p, a power of two
+};
+
+}  // namespace emberq
