@@ -1,0 +1,45 @@
+#pragma once
+
+#include "base/check.h"
+#include "format/dtype.h"
+#include "tensor/matrix.h"
+
+namespace emberq {
+
+// Rows of activations in a backend's memory; a view. They are of the backend's own type (F32 on the
+// CPU, BF16 on CUDA) or quantized: e4m3 codes with one FP32 scale per row, value = code * scale. An
+// operation that writes Activations quantizes where its output is quantized, as the fused kernels
+// do.
+struct Activations {
+  DType dtype = DType::kF32;
+  void* data = nullptr;    // [rows, dim]
+  float* scale = nullptr;  // [rows] where quantized, else null
+  int64_t rows = 0, dim = 0;
+
+  explicit operator bool() const { return data != nullptr; }
+  bool quantized() const { return dtype == DType::kF8E4M3; }
+  size_t bytes() const {
+    return size_t(rows * dim) * size_bytes(dtype) +
+           (quantized() ? size_t(rows) * sizeof(float) : 0);
+  }
+
+  template <class T>
+  Matrix<T> as() const {
+    EMBERQ_CHECK(sizeof(T) == size_bytes(dtype), "activations are {}", name(dtype));
+    return {static_cast<T*>(data), rows, dim};
+  }
+  Matrix<float> f32() const { return as<float>(); }
+  Matrix<uint8_t> codes() const { return as<uint8_t>(); }
+
+  // The same memory as rows of another length.
+  Activations reshaped(int64_t new_rows, int64_t new_dim) const {
+    return {dtype, data, scale, new_rows, new_dim};
+  }
+  // Rows [begin, begin + count).
+  Activations slice(int64_t begin, int64_t count) const {
+    auto* first = static_cast<std::byte*>(data) + size_t(begin * dim) * size_bytes(dtype);
+    return {dtype, first, scale ? scale + begin : nullptr, count, dim};
+  }
+};
+
+}  // namespace emberq

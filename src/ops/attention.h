@@ -1,0 +1,31 @@
+#pragma once
+
+#include "ops/activations.h"
+#include "ops/cost.h"
+#include "ops/kv_cache.h"
+
+namespace emberq {
+
+// Causal attention of new tokens over the cache, which holds them already: token t is at `position
+// + t` and reads keys 0 ... position + t, or the last `window` of those.
+//
+//   s[i] = scale * sum_c q[c] * k[i, c],  p = softmax(s),  out[c] = sum_i p[i] * v[i, c]
+//
+// q, k and v are the stored values (codes times scales); everything else in float, out rounded
+// once.
+struct Attention {
+  Activations query;  // [tokens * heads, head_dim]
+  KvLayer cache;
+  int64_t position = 0;
+  int64_t window = 0;  // 0: all
+  float scale = 0;     // 1 / sqrt(head_dim)
+  Activations out;     // [tokens, heads * head_dim], not quantized
+
+  int64_t tokens() const { return out.rows; }
+  int64_t heads() const { return out.dim / cache.head_dim; }
+};
+
+void check(const Attention& op);
+Cost cost(const Attention& op);
+
+}  // namespace emberq

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string_view>
+
+#include "ops/attention.h"
+#include "ops/cross_entropy.h"
+#include "ops/embed.h"
+#include "ops/linear.h"
+#include "ops/quantize_rows.h"
+#include "ops/rms_norm.h"
+#include "ops/rope_append.h"
+#include "ops/silu_mul.h"
+#include "tensor/quantized_weight.h"
+
+namespace emberq {
+
+// Everything a model asks of the hardware: memory, and one function per operation. Each function is
+// asynchronous; synchronize() waits for all of them. An operation that a backend has no kernel for
+// is refused by name.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string_view name() const = 0;
+  virtual DType activation_type() const = 0;  // of Activations that are not quantized
+
+  virtual void* allocate(size_t bytes) = 0;  // at least 64-byte aligned
+  virtual void release(void* memory) = 0;
+  virtual void upload(void* to, const void* from, size_t bytes) = 0;
+  virtual void download(void* to, const void* from, size_t bytes) = 0;
+  virtual void copy(void* to, const void* from, size_t bytes) = 0;  // both on this backend
+  virtual void synchronize() = 0;
+
+  virtual Weight prepare(const Tensor& dense) = 0;  // [n, k] F32, F16 or BF16
+  virtual Weight prepare(const QuantizedWeight& quantized) = 0;
+
+  virtual void run(const Embed&) { refuse("embed"); }
+  virtual void run(const RmsNorm&) { refuse("rms_norm"); }
+  virtual void run(const QuantizeRows&) { refuse("quantize_rows"); }
+  virtual void run(const SiluMul&) { refuse("silu_mul"); }
+  virtual void run(const Linear&) { refuse("linear"); }
+  virtual void run(const RopeAppend&) { refuse("rope_append"); }
+  virtual void run(const Attention&) { refuse("attention"); }
+  virtual void run(const CrossEntropy&) { refuse("cross_entropy"); }
+
+ protected:
+  [[noreturn]] void refuse(std::string_view operation) const;
+};
+
+std::unique_ptr<Backend> make_cpu_backend();
+std::unique_ptr<Backend> make_cuda_backend();  // throws Error where there is no usable device
+bool cuda_available();
+
+// Memory of a backend, released with it. The backend must live longer.
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(Backend& backend, size_t bytes) : backend_(&backend), data_(backend.allocate(bytes)) {}
+  ~Buffer() {
+    if (data_) backend_->release(data_);
+  }
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+  explicit operator bool() const { return data_ != nullptr; }
+
+ private:
+  void swap(Buffer& other) {
+    std::swap(backend_, other.backend_);
+    std::swap(data_, other.data_);
+  }
+
+  Backend* backend_ = nullptr;
+  void* data_ = nullptr;
+};
+
+}  // namespace emberq

@@ -1,0 +1,23 @@
+#pragma once
+
+#include "ops/activations.h"
+#include "ops/cost.h"
+
+namespace emberq {
+
+// y[r, c] = x[r, c] / sqrt(mean_c(x[r, c]^2) + eps) * weight[c], in float.
+//
+// out is y rounded once to the activation type or, where out is quantized, e4m3 by the rules of
+// format/scale.h: out.scale[r] = fp8_row_scale(max_c |y[r, c]|), codes = fp8_quantize(y, scale) of
+// the float y.
+struct RmsNorm {
+  Activations x;                  // [rows, dim], not quantized
+  const float* weight = nullptr;  // [dim]
+  Activations out;                // [rows, dim]; may be x where not quantized
+  float eps = 1e-5f;
+};
+
+void check(const RmsNorm& op);
+Cost cost(const RmsNorm& op);
+
+}  // namespace emberq

@@ -1,0 +1,34 @@
+#include "ops/rope_append.h"
+
+#include "base/check.h"
+
+namespace emberq {
+
+void check(const RopeAppend& op) {
+  const int64_t head_dim = op.cache.head_dim;
+  EMBERQ_CHECK(head_dim % 2 == 0 && op.q.dim % head_dim == 0 && op.heads() % op.cache.kv_heads == 0,
+               "rope_append: q is [{}, {}] for {} kv heads of {}", op.q.rows, op.q.dim,
+               op.cache.kv_heads, head_dim);
+  for (const Activations* x : {&op.k, &op.v})
+    EMBERQ_CHECK(x->rows == op.q.rows && x->dim == op.cache.kv_heads * head_dim,
+                 "rope_append: k or v is [{}, {}] for {} tokens and {} kv heads of {}", x->rows,
+                 x->dim, op.q.rows, op.cache.kv_heads, head_dim);
+  EMBERQ_CHECK(op.query.rows == op.tokens() * op.heads() && op.query.dim == head_dim,
+               "rope_append: query is [{}, {}] for {} tokens, {} heads of {}", op.query.rows,
+               op.query.dim, op.tokens(), op.heads(), head_dim);
+  EMBERQ_CHECK(op.position >= 0 && op.position + op.tokens() <= op.cache.capacity,
+               "rope_append: positions {} ... {} in a cache of {}", op.position,
+               op.position + op.tokens() - 1, op.cache.capacity);
+}
+
+Cost cost(const RopeAppend& op) {
+  const double stored =
+      op.cache.scheme == KvScheme::kInt4Head
+          ? double(op.k.rows * op.k.dim) + 2.0 * double(op.k.rows) * double(op.cache.kv_heads)
+          : double(op.k.bytes() + op.v.bytes());
+  return {.flops = 6.0 * double(op.q.rows * (op.q.dim + op.k.dim)),
+          .bytes = double(op.q.bytes() + op.k.bytes() + op.v.bytes() + op.query.bytes()) + stored +
+                   4.0 * double(op.tokens() * op.cache.head_dim)};
+}
+
+}  // namespace emberq
