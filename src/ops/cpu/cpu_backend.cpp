@@ -1,0 +1,47 @@
+#include "ops/cpu/cpu_backend.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "base/check.h"
+#include "ops/cpu/cpu_weight.h"
+
+namespace emberq {
+namespace {
+
+class CpuBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "cpu"; }
+  DType activation_type() const override { return DType::kF32; }
+
+  void* allocate(size_t bytes) override {
+    void* memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    EMBERQ_CHECK(memory != nullptr || bytes == 0, "cpu: cannot allocate {} bytes", bytes);
+    return memory;
+  }
+  void release(void* memory) override { std::free(memory); }
+  void upload(void* to, const void* from, size_t bytes) override { copy(to, from, bytes); }
+  void download(void* to, const void* from, size_t bytes) override { copy(to, from, bytes); }
+  void copy(void* to, const void* from, size_t bytes) override {
+    if (bytes > 0) std::memcpy(to, from, bytes);
+  }
+  void synchronize() override {}
+
+  Weight prepare(const Tensor& dense) override { return cpu::prepare(dense); }
+  Weight prepare(const QuantizedWeight& quantized) override { return cpu::prepare(quantized); }
+
+  void run(const Embed& op) override { check(op), cpu::embed(op); }
+  void run(const RmsNorm& op) override { check(op), cpu::rms_norm(op); }
+  void run(const QuantizeRows& op) override { check(op), cpu::quantize_rows(op); }
+  void run(const SiluMul& op) override { check(op), cpu::silu_mul(op); }
+  void run(const Linear& op) override { check(op), cpu::linear(op); }
+  void run(const RopeAppend& op) override { check(op), cpu::rope_append(op); }
+  void run(const Attention& op) override { check(op), cpu::attention(op); }
+  void run(const CrossEntropy& op) override { check(op), cpu::cross_entropy(op); }
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend() { return std::make_unique<CpuBackend>(); }
+
+}  // namespace emberq

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "ops/backend.h"
+
+namespace emberq::cpu {
+
+// One function per operation, each in the file of its name: the definition in plain loops, with the
+// work split over threads.
+void embed(const Embed& op);
+void rms_norm(const RmsNorm& op);
+void quantize_rows(const QuantizeRows& op);
+void silu_mul(const SiluMul& op);
+void linear(const Linear& op);
+void rope_append(const RopeAppend& op);
+void attention(const Attention& op);
+void cross_entropy(const CrossEntropy& op);
+
+}  // namespace emberq::cpu

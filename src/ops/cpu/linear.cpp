@@ -1,0 +1,89 @@
+#include <algorithm>
+#include <vector>
+
+#include "base/parallel.h"
+#include "ops/cpu/cpu_backend.h"
+#include "ops/cpu/cpu_weight.h"
+#include "ops/cpu/fp8_table.h"
+#include "ops/cpu/sgemm.h"
+
+namespace emberq::cpu {
+namespace {
+
+// Up to this many rows, weights are read as stored and multiplied on the way; above, they are
+// decoded once into floats for the BLAS.
+constexpr int64_t kFewRows = 4;
+// Floats of decoded weights and of products that are held at a time.
+constexpr int64_t kScratchFloats = int64_t(8) << 20;
+
+// x without its row scale: the floats themselves, or codes decoded into `scratch`.
+const float* unscaled(const Activations& x, std::vector<float>& scratch) {
+  if (!x.quantized()) return x.f32().data;
+  scratch.resize(size_t(x.rows * x.dim));
+  parallel_for(0, x.rows, [&](int64_t r) {
+    const uint8_t* codes = x.codes().row(r);
+    for (int64_t c = 0; c < x.dim; ++c) scratch[size_t(r * x.dim + c)] = kFp8Values[codes[c]];
+  });
+  return scratch.data();
+}
+
+// out[m, n] from the sum over k.
+float finish(const Linear& op, int64_t m, int64_t n, float sum) {
+  if (op.x.scale) sum *= op.x.scale[m];
+  if (op.bias) sum += op.bias[n];
+  if (op.residual) sum += op.residual.f32().row(m)[n];
+  return sum;
+}
+
+void few_rows(const Linear& op, const CpuWeight& weight, const float* x) {
+  const Matrix<float> out = op.out.f32();
+  constexpr int64_t kBlock = 32;
+  parallel_for(0, (weight.n + kBlock - 1) / kBlock, [&](int64_t block) {
+    const int64_t end = std::min(weight.n, (block + 1) * kBlock);
+    for (int64_t n = block * kBlock; n < end; ++n)
+      for (int64_t m = 0; m < out.rows; ++m)
+        out.row(m)[n] = finish(op, m, n, dot_row(weight, n, x + m * weight.k));
+  });
+}
+
+void many_rows(const Linear& op, const CpuWeight& weight, const float* x) {
+  const Matrix<float> out = op.out.f32();
+  const int64_t chunk =
+      std::clamp(kScratchFloats / std::max(weight.k, out.rows), int64_t(1), weight.n);
+  thread_local std::vector<float> decoded, product;
+  decoded.resize(size_t(chunk * weight.k));
+  product.resize(size_t(out.rows * chunk));
+  const float* sums = product.data();
+  for (int64_t first = 0; first < weight.n; first += chunk) {
+    const int64_t count = std::min(chunk, weight.n - first);
+    decode_rows(weight, first, count, decoded.data());
+    sgemm({.m = out.rows,
+           .n = count,
+           .k = weight.k,
+           .a = x,
+           .a_stride = weight.k,
+           .b = decoded.data(),
+           .b_stride = weight.k,
+           .op_b = Op::kTranspose,
+           .c = product.data(),
+           .c_stride = count});
+    parallel_for(0, out.rows, [&](int64_t m) {
+      for (int64_t i = 0; i < count; ++i)
+        out.row(m)[first + i] = finish(op, m, first + i, sums[m * count + i]);
+    });
+  }
+}
+
+}  // namespace
+
+void linear(const Linear& op) {
+  const CpuWeight& weight = cpu_weight(*op.weight);
+  thread_local std::vector<float> scratch;
+  const float* x = unscaled(op.x, scratch);
+  if (op.x.rows <= kFewRows)
+    few_rows(op, weight, x);
+  else
+    many_rows(op, weight, x);
+}
+
+}  // namespace emberq::cpu
