@@ -1,0 +1,74 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "base/regex.h"
+#include "checkpoint/safetensors.h"
+#include "format/scheme.h"
+#include "tensor/quantized_weight.h"
+
+// The compressed-tensors format (github.com/vllm-project/compressed-tensors): `quantization_config`
+// in config.json, and for each quantized linear of n outputs and k inputs
+//
+//   pack-quantized   weight_packed I32 [n, packed_words(k)] (format/pack.h), weight_shape I64 [2]
+//   int-quantized    weight I8 [n, k]
+//   both             weight_scale BF16, F16 or F32 [n, k / group_size]; [n, 1] is a scale per row
+namespace emberq {
+
+// What a quantized linear stores, and what it rounds its input to.
+struct LinearScheme {
+  WeightScheme weight;
+  ActivationScheme activation = ActivationScheme::kNone;
+  bool operator==(const LinearScheme&) const = default;
+};
+
+enum class WeightStorage { kPackQuantized, kIntQuantized };
+
+// Which linears of a model are quantized, and how.
+class QuantizationConfig {
+ public:
+  struct Group {
+    LinearScheme scheme;  // weight.group_size is 0 for one scale per row
+    WeightStorage storage = WeightStorage::kPackQuantized;
+  };
+
+  // `config` is the quantization_config. InputError names the key that asks for something emberq
+  // does not run.
+  static QuantizationConfig parse(const JsonObject& config);
+
+  // The group of the linear `module` ("model.layers.0.mlp.up_proj"); null where it is not
+  // quantized.
+  const Group* find(std::string_view module) const;
+
+ private:
+  // A module's name, the class "Linear", or "re:" and a pattern that matches from a name's start.
+  struct Target {
+    explicit Target(std::string text);
+    bool matches(std::string_view module) const;
+    // compressed-tensors prefers names to patterns and patterns to classes.
+    int rank() const { return pattern ? 1 : text == "Linear" ? 2 : 0; }
+
+    std::string text;
+    std::optional<Regex> pattern;
+  };
+
+  std::vector<Group> groups_;
+  std::vector<std::pair<Target, size_t>> targets_;  // and its group; the preferred first
+  std::vector<Target> ignored_;
+};
+
+// The quantization_config of a model whose linears are stored by add_quantized_weight(): one group
+// for each scheme. `ignore` names the linears that are not quantized.
+OrderedJson quantization_config(const std::vector<std::pair<std::string, LinearScheme>>& linears,
+                                const std::vector<std::string>& ignore);
+
+// The tensors of one linear, in the pack-quantized form.
+void add_quantized_weight(SafetensorsWriter& writer, const std::string& module,
+                          const QuantizedWeight& weight);
+
+}  // namespace emberq

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "base/file.h"
+#include "tensor/tensor.h"
+
+// A .safetensors file: 8 bytes of header length (little end first), a JSON header that may be
+// padded with spaces, then the elements of every tensor, without a hole between them.
+namespace emberq {
+
+struct TensorEntry {
+  std::string name;
+  DType dtype;
+  std::vector<int64_t> shape;
+  size_t begin, end;  // bytes, from the start of the data section
+};
+
+struct SafetensorsHeader {
+  size_t data_begin = 0;             // of the data section, in the file
+  std::vector<TensorEntry> tensors;  // in the order of their data
+  std::map<std::string, std::string> metadata;
+};
+
+// Checks everything that a header can get wrong against the bytes of the whole file, as the
+// reference implementation does. InputError names `where` and, past the JSON, the tensor.
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, std::string_view where);
+
+// One file, mapped; tensors are views of it, which keep it mapped.
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const fs::path& path);
+
+  const fs::path& path() const { return file_.path(); }
+  size_t file_bytes() const { return file_.bytes().size(); }
+  const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
+  std::vector<std::string> names() const;  // in the order of their data
+  bool has(const std::string& name) const { return index_.contains(name); }
+  // Elements aligned for their type: copied where the file has put them at an odd place. InputError
+  // where there is no such tensor.
+  Tensor get(const std::string& name) const;
+
+ private:
+  MappedFile file_;
+  SafetensorsHeader header_;
+  std::unordered_map<std::string, size_t> index_;  // into header_.tensors
+};
+
+struct SafetensorsWriterOptions {
+  uint64_t max_shard_bytes = 5'000'000'000;  // as transformers cuts them
+  size_t header_bytes = 256 << 10;           // reserved for the header of each shard
+};
+
+// Writes the weights of a model into its folder as they come, one tensor in memory at a time. Each
+// shard's header is written last, into space reserved for it and padded with spaces; a shard is
+// closed when the next tensor would take it past its size, or past its header's space.
+//
+// The files have names that no reader knows until finish(). Whoever owns the folder removes it
+// where that is not reached (OutputDirectory).
+class SafetensorsWriter {
+ public:
+  explicit SafetensorsWriter(const fs::path& folder, SafetensorsWriterOptions options = {});
+
+  void add(const std::string& name, const Tensor& tensor);
+  // Names the files: model.safetensors, or model-0000i-of-0000N.safetensors with
+  // model.safetensors.index.json.
+  void finish();
+
+  uint64_t total_bytes() const { return total_bytes_; }  // of the tensors so far
+
+ private:
+  void close_shard();
+  fs::path partial_path(size_t shard) const;
+
+  fs::path folder_;
+  SafetensorsWriterOptions options_;
+  std::optional<FileWriter> file_;                 // the open shard
+  std::vector<TensorEntry> shard_;                 // its tensors
+  size_t shard_header_bytes_ = 0;                  // what their entries take
+  std::vector<std::vector<std::string>> written_;  // names in each shard
+  std::unordered_set<std::string> names_;
+  uint64_t total_bytes_ = 0;
+};
+
+// One small file, whole or not at all.
+void write_safetensors(const fs::path& path,
+                       const std::vector<std::pair<std::string, Tensor>>& tensors);
+
+}  // namespace emberq

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "format/scheme.h"
+
+// emberq.json: what compressed-tensors cannot say of a model folder. A folder without one has none
+// of it.
+namespace emberq {
+
+inline constexpr std::string_view kSideFileName = "emberq.json";
+
+// S of one KV head: after RoPE, K's channel channels[i] is multiplied by scale[i] and Q's divided
+// by it. The other channels have 1.
+struct PostRopeScale {
+  std::vector<int> channels;
+  std::vector<float> scale;
+  bool operator==(const PostRopeScale&) const = default;
+};
+
+struct AttentionScheme {
+  KvScheme kv = KvScheme::kFp;
+  QueryScheme query = QueryScheme::kNone;
+  std::vector<std::vector<PostRopeScale>> post_rope;  // [layer][kv_head]; empty = none
+  bool operator==(const AttentionScheme&) const = default;
+};
+
+struct SideFile {
+  OrderedJson recipe;  // what made the folder, for people; not interpreted
+  WeightProduct product = WeightProduct::kExact;
+  std::map<std::string, float> per_tensor_scale;  // p of each linear where it is not 1
+  AttentionScheme attention;
+};
+
+// InputError names `where` and the key. Whether linears, layers and heads are the model's is for
+// Checkpoint::open to say.
+SideFile parse_side_file(const OrderedJson& json, const std::string& where);
+OrderedJson to_json(const SideFile& side_file);  // floats come back exactly
+
+}  // namespace emberq
