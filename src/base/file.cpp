@@ -94,17 +94,28 @@ void write_text(const fs::path& path, std::string_view text) {
   file.close();
 }
 
-void write_file_atomically(const fs::path& path, std::string_view text) {
+void write_file_atomically(const fs::path& path, const std::function<void(FileWriter&)>& fill) {
   const fs::path partial = path.string() + ".partial";
   try {
-    write_text(partial, text);
-    EMBERQ_REQUIRE(::rename(partial.c_str(), path.c_str()) == 0, "cannot write {}: {}",
-                   path.string(), reason());
+    FileWriter file(partial);
+    fill(file);
+    file.close();
+    rename_file(partial, path);
   } catch (...) {
     ::unlink(partial.c_str());
     throw;
   }
   sync_directory(path.parent_path());
+}
+
+void write_file_atomically(const fs::path& path, std::string_view text) {
+  write_file_atomically(path,
+                        [&](FileWriter& file) { file.write(std::as_bytes(std::span(text))); });
+}
+
+void rename_file(const fs::path& from, const fs::path& to) {
+  EMBERQ_REQUIRE(::rename(from.c_str(), to.c_str()) == 0, "cannot create {}: {}", to.string(),
+                 reason());
 }
 
 OutputDirectory::OutputDirectory(const fs::path& path)
@@ -123,8 +134,7 @@ OutputDirectory::~OutputDirectory() {
 
 void OutputDirectory::commit() {
   sync_directory(partial_);
-  EMBERQ_REQUIRE(::rename(partial_.c_str(), path_.c_str()) == 0, "cannot create {}: {}",
-                 path_.string(), reason());
+  rename_file(partial_, path_);
   committed_ = true;
   sync_directory(path_.parent_path());
 }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -52,9 +53,13 @@ class FileWriter {
 
 void write_text(const fs::path& path, std::string_view text);
 
-// A file that appears whole or not at all: write() fills PATH.partial and renames it. An existing
-// file is replaced.
+// A file that appears whole or not at all: `fill` writes PATH.partial, which is then renamed. An
+// existing file is replaced.
+void write_file_atomically(const fs::path& path, const std::function<void(FileWriter&)>& fill);
 void write_file_atomically(const fs::path& path, std::string_view text);
+
+// Renames, replacing what is there; InputError where that fails.
+void rename_file(const fs::path& from, const fs::path& to);
 
 // A directory that appears whole or not at all: files go to PATH.partial, commit() renames it to
 // PATH, and without commit() the destructor removes it. InputError where PATH exists, or where

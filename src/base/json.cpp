@@ -3,16 +3,37 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <unordered_set>
+#include <vector>
 
 #include "base/check.h"
 
 namespace emberq {
 namespace {
 
+constexpr int kMaxDepth = 100;  // what follows parsing recurses
+
+// Refuses what the parser would let pass: a key that comes twice, of which it would keep the last,
+// and nesting without end.
+template <class AnyJson>
+auto strictness(std::string_view where) {
+  using Event = typename AnyJson::parse_event_t;
+  return [where, keys = std::vector<std::unordered_set<std::string>>()](
+             int depth, Event event, const AnyJson& value) mutable {
+    EMBERQ_REQUIRE(depth < kMaxDepth, "{} is nested deeper than {} levels", where, kMaxDepth);
+    if (event == Event::object_start) keys.emplace_back();
+    if (event == Event::object_end) keys.pop_back();
+    if (event == Event::key)
+      EMBERQ_REQUIRE(keys.back().insert(value.template get<std::string>()).second,
+                     "{} has the key {} twice", where, value.dump());
+    return true;
+  };
+}
+
 template <class AnyJson>
 AnyJson parse(std::string_view text, std::string_view where) {
   try {
-    return AnyJson::parse(text);
+    return AnyJson::parse(text, strictness<AnyJson>(where));
   } catch (const typename AnyJson::parse_error& e) {
     // "[json.exception.parse_error.101] parse error at line 1, column 2: ..." -> from "parse error"
     const std::string_view what = e.what();
@@ -71,7 +92,7 @@ const Json& JsonObject::array(std::string_view key) const {
 
 void JsonObject::allow_only(std::initializer_list<std::string_view> keys) const {
   for (const auto& [key, value] : value_->items())
-    EMBERQ_REQUIRE(std::find(keys.begin(), keys.end(), key) != keys.end(),
+    EMBERQ_REQUIRE(value.is_null() || std::find(keys.begin(), keys.end(), key) != keys.end(),
                    "{}: {} is not a known key", where_, path(key));
 }
 

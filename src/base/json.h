@@ -13,7 +13,8 @@ namespace emberq {
 using Json = nlohmann::json;                 // keys sorted, found in O(log n)
 using OrderedJson = nlohmann::ordered_json;  // keys as written; for files and reports we write
 
-// InputError: "config.json is not valid JSON: ..." `where` names the text in the message.
+// InputError: "config.json is not valid JSON: ..." `where` names the text in the message. A key
+// that comes twice is refused too.
 Json parse_json(std::string_view text, std::string_view where);
 Json read_json(const fs::path& path);
 OrderedJson read_ordered_json(const fs::path& path);
@@ -38,8 +39,8 @@ class JsonObject {
     return has(key) ? get<T>(key) : fallback;
   }
 
-  // InputError where a key is none of these: for files of our own, in which a typing error must not
-  // pass for a default.
+  // InputError where a key is none of these: where a typing error, or a key of a later version,
+  // must not pass for a default.
   void allow_only(std::initializer_list<std::string_view> keys) const;
 
   const Json& json() const { return *value_; }
