@@ -2,6 +2,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,7 +47,13 @@ class Checkpoint {
  private:
   Checkpoint() = default;
   void open_weights();
-  void check_side_file() const;
+  void check_side_file(const std::string& where) const;
+  // InputError names what it must be and what it is.
+  Tensor get_as(const std::string& name, std::span<const DType> types,
+                const std::vector<int64_t>& shape) const;
+  Tensor read_packed(const std::string& module, const QuantizedWeight& weight) const;
+  Tensor pack_int8(const std::string& module, const QuantizedWeight& weight) const;
+  Tensor read_scale(const std::string& module, const QuantizedWeight& weight) const;
 
   fs::path folder_;
   ModelConfig config_;

@@ -79,17 +79,18 @@ class SafetensorsWriter {
   uint64_t total_bytes() const { return total_bytes_; }  // of the tensors so far
 
  private:
+  void open_shard();
   void close_shard();
   fs::path partial_path(size_t shard) const;
 
   fs::path folder_;
   SafetensorsWriterOptions options_;
-  std::optional<FileWriter> file_;                 // the open shard
-  std::vector<TensorEntry> shard_;                 // its tensors
-  size_t shard_header_bytes_ = 0;                  // what their entries take
-  std::vector<std::vector<std::string>> written_;  // names in each shard
-  std::unordered_set<std::string> names_;
+  std::vector<std::vector<std::string>> shards_;  // the tensors of each; the last is open
+  std::optional<FileWriter> file_;                // of the open shard
+  std::string header_;                            // of the open shard, so far
+  uint64_t data_bytes_ = 0;                       // of the open shard
   uint64_t total_bytes_ = 0;
+  std::unordered_set<std::string> names_;
 };
 
 // One small file, whole or not at all.

@@ -1,0 +1,213 @@
+#include "checkpoint/checkpoint.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "base/check.h"
+#include "base/parallel.h"
+#include "format/fp8.h"
+#include "format/pack.h"
+
+namespace emberq {
+namespace {
+
+constexpr std::array kPlainTypes = {DType::kBF16, DType::kF16, DType::kF32};
+
+// Shards lie in the folder itself: a name that leads elsewhere is refused.
+bool is_file_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." && fs::path(name).filename() == name;
+}
+
+}  // namespace
+
+Checkpoint Checkpoint::open(const fs::path& folder) {
+  Checkpoint checkpoint;
+  checkpoint.folder_ = folder;
+  const fs::path path = folder / "config.json";
+  const Json config = read_json(path);
+  checkpoint.config_ = parse_config(config, path.string());
+  checkpoint.open_weights();
+  const JsonObject object(config, path.string());
+  if (object.has("quantization_config"))
+    checkpoint.quantization_ = QuantizationConfig::parse(object.object("quantization_config"));
+  const fs::path side_file = folder / kSideFileName;
+  if (fs::exists(side_file)) {
+    checkpoint.side_file_ = parse_side_file(read_ordered_json(side_file), side_file.string());
+    checkpoint.check_side_file(side_file.string());
+  }
+  return checkpoint;
+}
+
+void Checkpoint::open_weights() {
+  const fs::path single = folder_ / "model.safetensors";
+  const fs::path index_path = folder_ / "model.safetensors.index.json";
+  if (fs::exists(single)) {
+    files_.emplace_back(single);
+    for (const std::string& name : files_[0].names()) file_of_[name] = 0;
+    return;
+  }
+  EMBERQ_REQUIRE(fs::exists(index_path),
+                 "{} holds neither model.safetensors nor model.safetensors.index.json",
+                 folder_.string());
+  const Json json = read_json(index_path);
+  const JsonObject weight_map = JsonObject(json, index_path.string()).object("weight_map");
+  std::map<std::string, size_t> opened;
+  for (const auto& [tensor, value] : weight_map.json().items()) {
+    const std::string name = weight_map.get<std::string>(tensor);
+    if (!is_file_name(name)) weight_map.reject(tensor, "must be the name of a file in the folder");
+    const auto [file, is_new] = opened.emplace(name, files_.size());
+    if (is_new) files_.emplace_back(folder_ / name);
+    EMBERQ_REQUIRE(files_[file->second].has(tensor), "{} has no tensor {}, which {} puts there",
+                   (folder_ / name).string(), tensor, index_path.string());
+    file_of_[tensor] = file->second;
+  }
+}
+
+// What parse_side_file() could not know.
+void Checkpoint::check_side_file(const std::string& where) const {
+  EMBERQ_REQUIRE(side_file_.product == WeightProduct::kExact || is_quantized(),
+                 "{}: weight_product has no meaning where config.json has no quantization_config",
+                 where);
+  for (const auto& [module, p] : side_file_.per_tensor_scale)
+    EMBERQ_REQUIRE(linear_scheme(module) && has(module + ".weight_scale"),
+                   "{}: per_tensor_scale names {}, which is not a quantized linear", where, module);
+  const auto& layers = side_file_.attention.post_rope;
+  if (layers.empty()) return;
+  EMBERQ_REQUIRE(int64_t(layers.size()) == config_.num_layers,
+                 "{}: attention.post_rope_scale is for {} layers, the model has {}", where,
+                 layers.size(), config_.num_layers);
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    EMBERQ_REQUIRE(int64_t(layers[layer].size()) == config_.num_kv_heads,
+                   "{}: attention.post_rope_scale[{}] is for {} KV heads, the model has {}", where,
+                   layer, layers[layer].size(), config_.num_kv_heads);
+    for (const PostRopeScale& head : layers[layer])
+      for (const int channel : head.channels)
+        EMBERQ_REQUIRE(channel < config_.head_dim,
+                       "{}: attention.post_rope_scale[{}] names channel {} of a head that has {}",
+                       where, layer, channel, config_.head_dim);
+  }
+}
+
+uint64_t Checkpoint::file_bytes() const {
+  uint64_t bytes = 0;
+  for (const SafetensorsFile& file : files_) bytes += file.file_bytes();
+  return bytes;
+}
+
+std::vector<std::string> Checkpoint::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, file] : file_of_) names.push_back(name);
+  return names;
+}
+
+Tensor Checkpoint::get(const std::string& name) const {
+  const auto found = file_of_.find(name);
+  EMBERQ_REQUIRE(found != file_of_.end(), "{} has no tensor {}", folder_.string(), name);
+  return files_[found->second].get(name);
+}
+
+Tensor Checkpoint::get_as(const std::string& name, std::span<const DType> types,
+                          const std::vector<int64_t>& shape) const {
+  const Tensor tensor = get(name);
+  std::vector<std::string_view> type_names;
+  for (const DType type : types) type_names.push_back(emberq::name(type));
+  EMBERQ_REQUIRE(std::ranges::find(types, tensor.dtype()) != types.end() && tensor.shape() == shape,
+                 "{}: {} must be {} {}, got {} {}", folder_.string(), name,
+                 fmt::join(type_names, " or "), shape_text(shape), emberq::name(tensor.dtype()),
+                 shape_text(tensor.shape()));
+  return tensor;
+}
+
+Tensor Checkpoint::get(const std::string& name, const std::vector<int64_t>& shape) const {
+  const Tensor tensor = get_as(name, kPlainTypes, shape);
+  const int64_t bad = tensor.find_non_finite();
+  EMBERQ_REQUIRE(bad < 0, "{}: {} is NaN or infinite at element {}", folder_.string(), name, bad);
+  return tensor;
+}
+
+std::optional<LinearScheme> Checkpoint::linear_scheme(const std::string& module) const {
+  const auto* group = quantization_ ? quantization_->find(module) : nullptr;
+  if (!group) return std::nullopt;
+  LinearScheme scheme = group->scheme;
+  scheme.weight.product = side_file_.product;
+  return scheme;
+}
+
+std::optional<QuantizedWeight> Checkpoint::quantized_weight(const std::string& module, int64_t n,
+                                                            int64_t k) const {
+  const auto scheme = linear_scheme(module);
+  if (!scheme) return std::nullopt;
+  QuantizedWeight weight{.scheme = scheme->weight, .n = n, .k = k};
+  if (weight.scheme.group_size == 0) weight.scheme.group_size = int(k);
+  EMBERQ_REQUIRE(k % weight.scheme.group_size == 0,
+                 "{}: {} has {} inputs, which is not a multiple of the group size {}",
+                 folder_.string(), module, k, weight.scheme.group_size);
+  for (const char* suffix : {".weight_zero_point", ".weight_g_idx"})
+    EMBERQ_REQUIRE(!has(module + suffix), "{}: {}{} contradicts config.json", folder_.string(),
+                   module, suffix);
+  weight.packed = quantization_->find(module)->storage == WeightStorage::kPackQuantized
+                      ? read_packed(module, weight)
+                      : pack_int8(module, weight);
+  if (const auto p = side_file_.per_tensor_scale.find(module);
+      p != side_file_.per_tensor_scale.end())
+    weight.per_tensor_scale = p->second;
+  weight.scale = read_scale(module, weight);
+  return weight;
+}
+
+Tensor Checkpoint::read_packed(const std::string& module, const QuantizedWeight& weight) const {
+  const std::string name = module + ".weight_packed";
+  const int bits = weight.scheme.bits;
+  const std::vector<int64_t> shape = {weight.n, int64_t(packed_words(size_t(weight.k), bits))};
+  const int64_t per_word = 32 / bits;
+  const std::vector<int64_t> old_shape = {weight.n, (weight.k + per_word - 1) / per_word};
+  EMBERQ_REQUIRE(shape == old_shape || get(name).shape() != old_shape,
+                 "{}: {} has {} codes in a word, as compressed-tensors before 0.17 packed them; "
+                 "pack it again with a newer one",
+                 folder_.string(), name, per_word);
+  const std::array<int64_t, 2> logical = {weight.n, weight.k};
+  const Tensor stored = get_as(module + ".weight_shape", std::array{DType::kI64}, {2});
+  EMBERQ_REQUIRE(std::equal(logical.begin(), logical.end(), stored.data<int64_t>()),
+                 "{}: {}.weight_shape must be {}, got {}", folder_.string(), module,
+                 shape_text(logical), shape_text({stored.data<int64_t>(), 2}));
+  return get_as(name, std::array{DType::kI32}, shape);
+}
+
+Tensor Checkpoint::pack_int8(const std::string& module, const QuantizedWeight& weight) const {
+  const int bits = weight.scheme.bits, max = (1 << (bits - 1)) - 1;
+  const size_t words = packed_words(size_t(weight.k), bits);
+  const Tensor codes = get_as(module + ".weight", std::array{DType::kI8}, {weight.n, weight.k});
+  std::vector<uint32_t> packed(size_t(weight.n) * words);
+  parallel_for(0, weight.n, [&](int64_t n) {
+    const int8_t* row = codes.data<int8_t>() + n * weight.k;
+    for (int64_t k = 0; k < weight.k; ++k) {
+      EMBERQ_REQUIRE(-max - 1 <= row[k] && row[k] <= max,
+                     "{}: {}.weight holds {} at [{}, {}], which {} bits do not", folder_.string(),
+                     module, int(row[k]), n, k, bits);
+      pack_code(packed.data() + size_t(n) * words, size_t(k), bits, row[k]);
+    }
+  });
+  return Tensor::copy_of(DType::kI32, {weight.n, int64_t(words)},
+                         std::span<const uint32_t>(packed));
+}
+
+Tensor Checkpoint::read_scale(const std::string& module, const QuantizedWeight& weight) const {
+  const std::string name = module + ".weight_scale";
+  const int64_t groups = weight.k / weight.scheme.group_size;
+  const Tensor scale = get_as(name, kPlainTypes, {weight.n, groups});
+  const std::vector<float> values = scale.to_float();
+  for (size_t i = 0; i < values.size(); ++i) {
+    EMBERQ_REQUIRE(values[i] >= 0 && std::isfinite(values[i]),
+                   "{}: {} must hold finite numbers that are not negative, got {} at [{}, {}]",
+                   folder_.string(), name, values[i], i / size_t(groups), i % size_t(groups));
+    const float scaled = values[i] * weight.per_tensor_scale;
+    EMBERQ_REQUIRE(weight.scheme.product == WeightProduct::kExact || fp8_round(scaled) == scaled,
+                   "{}: {} must hold e4m3 numbers over {}, got {} at [{}, {}]", folder_.string(),
+                   name, weight.per_tensor_scale, values[i], i / size_t(groups),
+                   i % size_t(groups));
+  }
+  return scale;
+}
+
+}  // namespace emberq

@@ -1,0 +1,241 @@
+#include "checkpoint/safetensors.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+
+#include "base/check.h"
+#include "base/json.h"
+
+namespace emberq {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "files are mapped as they are");
+
+constexpr size_t kLengthBytes = 8;               // the header's length, before it
+constexpr size_t kMaxHeaderBytes = 100'000'000;  // the reference implementation's limit
+constexpr std::string_view kMetadata = "__metadata__";
+
+// A list of numbers that are not negative: a shape, or offsets.
+std::vector<int64_t> sizes(const JsonObject& entry, std::string_view key) {
+  std::vector<int64_t> values;
+  for (const Json& value : entry.array(key)) {
+    if (!value.is_number_unsigned() ||
+        value.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max()))
+      entry.reject(key, "must hold sizes");
+    values.push_back(value.get<int64_t>());
+  }
+  return values;
+}
+
+// nullopt where the elements or the bytes are more than 63 bits can count.
+std::optional<size_t> bytes_of(DType dtype, const std::vector<int64_t>& shape) {
+  int64_t bytes = 1;
+  for (const int64_t extent : shape)
+    if (__builtin_mul_overflow(bytes, extent, &bytes)) return std::nullopt;
+  if (__builtin_mul_overflow(bytes, int64_t(size_bytes(dtype)), &bytes)) return std::nullopt;
+  return size_t(bytes);
+}
+
+TensorEntry parse_entry(const JsonObject& header, const std::string& name) {
+  const JsonObject entry = header.object(name);
+  const auto dtype = dtype_from_name(entry.get<std::string>("dtype"));
+  if (!dtype) entry.reject("dtype", "must be a type that emberq reads");
+  const std::vector<int64_t> shape = sizes(entry, "shape");
+  const auto bytes = bytes_of(*dtype, shape);
+  if (!bytes) entry.reject("shape", "is too large");
+  const std::vector<int64_t> offsets = sizes(entry, "data_offsets");
+  if (offsets.size() != 2 || offsets[0] > offsets[1])
+    entry.reject("data_offsets", "must be a begin and an end");
+  const auto begin = size_t(offsets[0]), end = size_t(offsets[1]);
+  EMBERQ_REQUIRE(end - begin == *bytes, "{}: {} of {} {} takes {} bytes, its data_offsets span {}",
+                 header.where(), name, emberq::name(*dtype), shape_text(shape), *bytes,
+                 end - begin);
+  return {.name = name, .dtype = *dtype, .shape = shape, .begin = begin, .end = end};
+}
+
+// The tensors, in the order of their data, must cover all of it once.
+void check_cover(const std::vector<TensorEntry>& tensors, size_t data_bytes,
+                 std::string_view where) {
+  size_t covered = 0;
+  for (const TensorEntry& tensor : tensors) {
+    EMBERQ_REQUIRE(tensor.end <= data_bytes, "{}: {} ends at byte {} of the data, which has {}",
+                   where, tensor.name, tensor.end, data_bytes);
+    EMBERQ_REQUIRE(tensor.begin >= covered, "{}: {} overlaps the tensor before it", where,
+                   tensor.name);
+    EMBERQ_REQUIRE(tensor.begin == covered, "{}: {} bytes before {} belong to no tensor", where,
+                   tensor.begin - covered, tensor.name);
+    covered = tensor.end;
+  }
+  EMBERQ_REQUIRE(covered == data_bytes, "{}: the last {} bytes belong to no tensor", where,
+                 data_bytes - covered);
+}
+
+// The header's JSON, as a view of the file.
+std::string_view header_text(std::span<const std::byte> file, std::string_view where) {
+  EMBERQ_REQUIRE(
+      file.size() >= kLengthBytes,
+      "{} is not a safetensors file: it has {} bytes, its header's length alone takes {}", where,
+      file.size(), kLengthBytes);
+  uint64_t length = 0;
+  std::memcpy(&length, file.data(), kLengthBytes);
+  EMBERQ_REQUIRE(length <= kMaxHeaderBytes,
+                 "{} is not a safetensors file: its header would take {} bytes, the limit is {}",
+                 where, length, kMaxHeaderBytes);
+  EMBERQ_REQUIRE(length <= file.size() - kLengthBytes,
+                 "{} is cut short: its header takes {} bytes, the file has {}", where, length,
+                 file.size());
+  const std::string_view text(reinterpret_cast<const char*>(file.data()) + kLengthBytes, length);
+  EMBERQ_REQUIRE(text.starts_with('{'),
+                 "{} is not a safetensors file: its header does not start with '{{'", where);
+  return text;
+}
+
+}  // namespace
+
+SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file,
+                                           std::string_view where) {
+  const std::string_view text = header_text(file, where);
+  const Json json = parse_json(text, fmt::format("the header of {}", where));
+  const JsonObject entries(json, std::string(where));
+  SafetensorsHeader header;
+  header.data_begin = kLengthBytes + text.size();
+  for (const auto& [name, value] : json.items()) {
+    if (name != kMetadata) {
+      header.tensors.push_back(parse_entry(entries, name));
+      continue;
+    }
+    const JsonObject metadata = entries.object(name);
+    for (const auto& [key, ignored] : metadata.json().items())
+      header.metadata[key] = metadata.get<std::string>(key);
+  }
+  std::ranges::sort(header.tensors, {},
+                    [](const TensorEntry& t) { return std::pair(t.begin, t.end); });
+  check_cover(header.tensors, file.size() - header.data_begin, where);
+  return header;
+}
+
+SafetensorsFile::SafetensorsFile(const fs::path& path)
+    : file_(path), header_(parse_safetensors_header(file_.bytes(), path.string())) {
+  for (size_t i = 0; i < header_.tensors.size(); ++i) index_[header_.tensors[i].name] = i;
+}
+
+std::vector<std::string> SafetensorsFile::names() const {
+  std::vector<std::string> names;
+  for (const TensorEntry& tensor : header_.tensors) names.push_back(tensor.name);
+  return names;
+}
+
+Tensor SafetensorsFile::get(const std::string& name) const {
+  const auto found = index_.find(name);
+  EMBERQ_REQUIRE(found != index_.end(), "{} has no tensor {}", path().string(), name);
+  const TensorEntry& entry = header_.tensors[found->second];
+  const std::byte* data = file_.bytes().data() + header_.data_begin + entry.begin;
+  const Tensor view(entry.dtype, entry.shape, file_.owner(), data);
+  const bool aligned = reinterpret_cast<uintptr_t>(data) % size_bytes(entry.dtype) == 0;
+  return aligned ? view : Tensor::copy_of(entry.dtype, entry.shape, view.bytes());
+}
+
+namespace {
+
+// A header is written as it grows: this, ",", entries, "}", spaces.
+constexpr std::string_view kHeaderStart = R"({"__metadata__":{"format":"pt"})";
+
+std::string entry_text(const std::string& name, const Tensor& tensor, uint64_t begin) {
+  const OrderedJson entry = {
+      {"dtype", emberq::name(tensor.dtype())},
+      {"shape", tensor.shape()},
+      {"data_offsets", OrderedJson::array({begin, begin + tensor.bytes().size()})},
+  };
+  return fmt::format(",{}:{}", OrderedJson(name).dump(), entry.dump());
+}
+
+// Closed, padded to `bytes` with its length before it.
+std::string finished_header(std::string text, size_t bytes) {
+  text += '}';
+  text.resize(bytes - kLengthBytes, ' ');
+  const uint64_t length = text.size();
+  std::string result(kLengthBytes, '\0');
+  std::memcpy(result.data(), &length, kLengthBytes);
+  return result + text;
+}
+
+// What a header of this text takes in a file whose data start at a multiple of 8.
+size_t header_bytes(size_t text) { return (kLengthBytes + text + 1 + 7) / 8 * 8; }
+
+}  // namespace
+
+SafetensorsWriter::SafetensorsWriter(const fs::path& folder, SafetensorsWriterOptions options)
+    : folder_(folder), options_(options) {
+  EMBERQ_CHECK(options.header_bytes % 8 == 0, "a header must take a multiple of 8 bytes, got {}",
+               options.header_bytes);
+}
+
+void SafetensorsWriter::add(const std::string& name, const Tensor& tensor) {
+  EMBERQ_CHECK(names_.insert(name).second, "the tensor {} is written twice", name);
+  const uint64_t bytes = tensor.bytes().size();
+  const auto entry = [&] { return entry_text(name, tensor, data_bytes_); };
+  const auto header_is_full = [&] {
+    return header_bytes(header_.size() + entry().size()) > options_.header_bytes;
+  };
+  const bool shard_is_full = data_bytes_ + bytes > options_.max_shard_bytes;
+  if (file_ && (shard_is_full || header_is_full())) close_shard();
+  if (!file_) open_shard();
+  EMBERQ_CHECK(!header_is_full(), "a header of {} bytes has no room for {}", options_.header_bytes,
+               name);
+  header_ += entry();
+  file_->write_at(options_.header_bytes + data_bytes_, tensor.bytes());
+  shards_.back().push_back(name);
+  data_bytes_ += bytes;
+  total_bytes_ += bytes;
+}
+
+void SafetensorsWriter::open_shard() {
+  file_.emplace(partial_path(shards_.size()));
+  shards_.emplace_back();
+  header_ = kHeaderStart;
+  data_bytes_ = 0;
+}
+
+void SafetensorsWriter::close_shard() {
+  const std::string header = finished_header(header_, options_.header_bytes);
+  file_->write_at(0, std::as_bytes(std::span(header)));
+  file_->close();
+  file_.reset();
+}
+
+fs::path SafetensorsWriter::partial_path(size_t shard) const {
+  return folder_ / fmt::format("model-{:05}.partial", shard + 1);
+}
+
+void SafetensorsWriter::finish() {
+  EMBERQ_CHECK(file_, "a model without tensors");
+  close_shard();
+  if (shards_.size() == 1) return rename_file(partial_path(0), folder_ / "model.safetensors");
+  Json weight_map;
+  for (size_t i = 0; i < shards_.size(); ++i) {
+    const std::string file = fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards_.size());
+    rename_file(partial_path(i), folder_ / file);
+    for (const std::string& name : shards_[i]) weight_map[name] = file;
+  }
+  const Json index = {{"metadata", {{"total_size", total_bytes_}}}, {"weight_map", weight_map}};
+  write_text(folder_ / "model.safetensors.index.json", index.dump(2) + "\n");
+}
+
+void write_safetensors(const fs::path& path,
+                       const std::vector<std::pair<std::string, Tensor>>& tensors) {
+  std::string text(kHeaderStart);
+  uint64_t data_bytes = 0;
+  for (const auto& [name, tensor] : tensors) {
+    text += entry_text(name, tensor, data_bytes);
+    data_bytes += tensor.bytes().size();
+  }
+  const std::string header = finished_header(text, header_bytes(text.size()));
+  write_file_atomically(path, [&](FileWriter& file) {
+    file.write(std::as_bytes(std::span(header)));
+    for (const auto& [name, tensor] : tensors) file.write(tensor.bytes());
+  });
+}
+
+}  // namespace emberq
