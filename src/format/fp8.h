@@ -36,15 +36,17 @@ constexpr uint8_t fp8_encode(float x) {
   return uint8_t(sign | ((rounded >> 20) - (120 << 3)));
 }
 
-// From a double, rounded once: the float in between is rounded to odd, which no later rounding to
-// fewer bits can tell from the exact value.
-constexpr uint8_t fp8_encode(double x) {
+// A double as the float that no later rounding to fewer bits can tell from it: inexact values take
+// the neighbour whose last bit is 1.
+constexpr float round_to_odd(double x) {
   const float nearest = float(x);
-  if (double(nearest) == x || x != x) return fp8_encode(nearest);
+  if (double(nearest) == x || x != x) return nearest;
   const uint32_t bits = std::bit_cast<uint32_t>(nearest);
   const bool rounded_up = (x < 0 ? -double(nearest) : double(nearest)) > (x < 0 ? -x : x);
-  return fp8_encode(std::bit_cast<float>((bits - (rounded_up ? 1 : 0)) | 1));
+  return std::bit_cast<float>((bits - (rounded_up ? 1 : 0)) | 1);
 }
+
+constexpr uint8_t fp8_encode(double x) { return fp8_encode(round_to_odd(x)); }  // rounded once
 
 // The nearest e4m3 value.
 constexpr float fp8_round(float x) { return fp8_decode(fp8_encode(x)); }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "format/bf16.h"
 #include "format/fp8.h"
 #include "format/int4.h"
 
@@ -34,9 +35,23 @@ constexpr E4m3Scale e4m3_scale(T absmax, int code_max) {
   return {code == 0 ? uint8_t(1) : code};
 }
 
+// A BF16 scale: positive. A block of zeros takes the scale of the magnitude 1e-5.
+struct Bf16Scale {
+  bf16 stored;
+  constexpr float value() const { return stored.to_float(); }
+};
+
+inline constexpr double kLeastAbsmax = 1e-5;
+
+// RNE_bf16(absmax / code_max)
+constexpr Bf16Scale bf16_scale(double absmax, int code_max) {
+  const double scale = (absmax > kLeastAbsmax ? absmax : kLeastAbsmax) / code_max;
+  return {bf16::from_float(round_to_odd(scale))};
+}
+
 // clamp(round_half_even(x / scale), kMin, kMax). NaN has no code; callers refuse it before.
-template <class Code, class T>
-constexpr int quantize(T x, E4m3Scale scale) {
+template <class Code, class T, class StoredScale>
+constexpr int quantize(T x, StoredScale scale) {
   T q = x / T(scale.value());
   if (q < T(Code::kMin)) q = T(Code::kMin);
   if (q > T(Code::kMax)) q = T(Code::kMax);

@@ -1,0 +1,44 @@
+#include "model/block.h"
+
+#include <fmt/format.h>
+
+namespace emberq {
+namespace {
+
+struct Row {
+  std::string_view name;
+  int64_t (*outputs)(const ModelConfig&);
+  int64_t (*inputs)(const ModelConfig&);
+  bool ModelConfig::*bias;
+};
+
+int64_t hidden(const ModelConfig& c) { return c.hidden_size; }
+int64_t intermediate(const ModelConfig& c) { return c.intermediate_size; }
+int64_t query(const ModelConfig& c) { return c.num_heads * c.head_dim; }
+int64_t key_value(const ModelConfig& c) { return c.num_kv_heads * c.head_dim; }
+
+constexpr std::array<Row, kModules.size()> kRows = {{
+    {"self_attn.q_proj", query, hidden, &ModelConfig::qkv_bias},
+    {"self_attn.k_proj", key_value, hidden, &ModelConfig::qkv_bias},
+    {"self_attn.v_proj", key_value, hidden, &ModelConfig::qkv_bias},
+    {"self_attn.o_proj", hidden, query, &ModelConfig::o_bias},
+    {"mlp.gate_proj", intermediate, hidden, &ModelConfig::mlp_bias},
+    {"mlp.up_proj", intermediate, hidden, &ModelConfig::mlp_bias},
+    {"mlp.down_proj", hidden, intermediate, &ModelConfig::mlp_bias},
+}};
+
+const Row& row(Module module) { return kRows[size_t(module)]; }
+
+}  // namespace
+
+std::string_view name(Module module) { return row(module).name; }
+int64_t outputs(const ModelConfig& config, Module module) { return row(module).outputs(config); }
+int64_t inputs(const ModelConfig& config, Module module) { return row(module).inputs(config); }
+bool has_bias(const ModelConfig& config, Module module) { return config.*row(module).bias; }
+
+std::string layer_tensor(int64_t layer, std::string_view tensor) {
+  return fmt::format("model.layers.{}.{}", layer, tensor);
+}
+std::string linear_name(int64_t layer, Module module) { return layer_tensor(layer, name(module)); }
+
+}  // namespace emberq

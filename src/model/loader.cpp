@@ -1,0 +1,131 @@
+#include "base/check.h"
+#include "model/model.h"
+#include "model/rope.h"
+
+namespace emberq {
+namespace {
+
+// Reads a checkpoint's tensors onto a backend.
+class Loader {
+ public:
+  Loader(const Checkpoint& checkpoint, Backend& backend)
+      : checkpoint_(checkpoint), config_(checkpoint.config()), backend_(backend) {}
+
+  Buffer vector(const std::string& name, int64_t size) const {
+    return upload(checkpoint_.get(name, {size}).to_float());
+  }
+
+  Buffer upload(const std::vector<float>& values) const {
+    Buffer buffer(backend_, values.size() * sizeof(float));
+    backend_.upload(buffer.as<void>(), values.data(), values.size() * sizeof(float));
+    backend_.synchronize();  // the values go when this returns
+    return buffer;
+  }
+
+  Weight matrix(const std::string& name, int64_t rows, int64_t cols) const {
+    return backend_.prepare(checkpoint_.get(name, {rows, cols}));
+  }
+
+  LinearLayer linear(int64_t layer, Module module) const {
+    const std::string name = linear_name(layer, module);
+    const int64_t n = outputs(config_, module), k = inputs(config_, module);
+    LinearLayer result;
+    if (const auto quantized = checkpoint_.quantized_weight(name, n, k)) {
+      result.weight = backend_.prepare(*quantized);
+      result.input = checkpoint_.linear_scheme(name)->activation;
+    } else {
+      result.weight = matrix(name + ".weight", n, k);
+    }
+    if (has_bias(config_, module)) result.bias = vector(name + ".bias", n);
+    return result;
+  }
+
+  Layer layer(int64_t index) const {
+    Layer layer;
+    const auto norm = [&](std::string_view tensor, int64_t size) {
+      return vector(layer_tensor(index, tensor), size);
+    };
+    layer.input_layernorm = norm("input_layernorm.weight", config_.hidden_size);
+    layer.post_attention_layernorm = norm("post_attention_layernorm.weight", config_.hidden_size);
+    if (config_.qk_norm) {
+      layer.q_norm = norm("self_attn.q_norm.weight", config_.head_dim);
+      layer.k_norm = norm("self_attn.k_norm.weight", config_.head_dim);
+    }
+    for (const Module module : kModules) layer.linear[size_t(module)] = linear(index, module);
+    require_one_input(layer, index, {Module::kQ, Module::kK, Module::kV});
+    require_one_input(layer, index, {Module::kGate, Module::kUp});
+    layer.sliding_window = config_.sliding_window[size_t(index)];
+    return layer;
+  }
+
+  // S of one layer, a dense vector per KV head, and its inverse.
+  void load_post_rope_scale(const std::vector<PostRopeScale>& heads, Layer& layer) const {
+    std::vector<float> key(size_t(config_.num_kv_heads * config_.head_dim), 1.0f), query = key;
+    for (size_t h = 0; h < heads.size(); ++h)
+      for (size_t i = 0; i < heads[h].channels.size(); ++i) {
+        const size_t c = h * size_t(config_.head_dim) + size_t(heads[h].channels[i]);
+        key[c] = heads[h].scale[i];
+        query[c] = 1 / heads[h].scale[i];
+      }
+    layer.key_scale = upload(key);
+    layer.query_scale = upload(query);
+  }
+
+ private:
+  // Linears that read one input must have it rounded in one way.
+  void require_one_input(const Layer& layer, int64_t index,
+                         std::initializer_list<Module> modules) const {
+    for (const Module module : modules)
+      EMBERQ_REQUIRE(layer[module].input == layer[*modules.begin()].input,
+                     "{}: {} reads {} activations but {}, which has the same input, reads {}",
+                     checkpoint_.folder().string(), linear_name(index, module),
+                     name(layer[module].input), linear_name(index, *modules.begin()),
+                     name(layer[*modules.begin()].input));
+  }
+
+  const Checkpoint& checkpoint_;
+  const ModelConfig& config_;
+  Backend& backend_;
+};
+
+}  // namespace
+
+Model::Model(const ModelConfig& config, Backend& backend)
+    : config_(std::make_unique<const ModelConfig>(config)),
+      backend_(&backend),
+      rope_frequencies_(rope_frequencies(config.rope, config.head_dim)),
+      workspace_(backend, *config_) {}
+
+Model Model::load(const Checkpoint& checkpoint, Backend& backend, std::optional<KvScheme> kv) {
+  const ModelConfig& config = checkpoint.config();
+  Model model(config, backend);
+  if (kv != KvScheme::kFp) model.attention_ = checkpoint.attention();
+  if (kv) model.attention_.kv = *kv;
+
+  const Loader loader(checkpoint, backend);
+  model.embedding_ =
+      loader.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size);
+  model.head_ = config.tie_word_embeddings
+                    ? model.embedding_
+                    : loader.matrix("lm_head.weight", config.vocab_size, config.hidden_size);
+  model.final_norm_ = loader.vector("model.norm.weight", config.hidden_size);
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    model.layers_.push_back(loader.layer(i));
+    if (!model.attention_.post_rope.empty())
+      loader.load_post_rope_scale(model.attention_.post_rope[size_t(i)], model.layers_.back());
+  }
+  return model;
+}
+
+KvCacheShape Model::cache_shape() const {
+  return {attention_.kv, config_->num_layers, config_->num_kv_heads, config_->head_dim};
+}
+
+size_t Model::weight_bytes() const {
+  size_t bytes = head_.bytes;
+  for (const Layer& layer : layers_)
+    for (const Module module : kModules) bytes += layer[module].weight.bytes;
+  return bytes;
+}
+
+}  // namespace emberq

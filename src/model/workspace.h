@@ -1,0 +1,63 @@
+#pragma once
+
+#include <algorithm>
+
+#include "checkpoint/model_config.h"
+#include "ops/backend.h"
+
+namespace emberq {
+
+// A forward pass's memory between operations, for some number of tokens. Every member below is of
+// the current tokens() rows.
+class Workspace {
+ public:
+  Workspace(Backend& backend, const ModelConfig& config)
+      : backend_(&backend),
+        config_(&config),
+        widest_(std::max(
+            {config.hidden_size, config.intermediate_size, config.num_heads * config.head_dim})) {}
+
+  void resize(int64_t tokens);  // keeps the memory where it is large enough
+  int64_t tokens() const { return tokens_; }
+
+  int32_t* ids() const { return ids_.as<int32_t>(); }
+  float* cos() const { return cos_.as<float>(); }
+  float* sin() const { return sin_.as<float>(); }
+
+  Activations hidden() const { return plain(hidden_, config_->hidden_size); }
+  Activations q() const { return plain(q_, config_->num_heads * config_->head_dim); }
+  Activations k() const { return plain(k_, config_->num_kv_heads * config_->head_dim); }
+  Activations v() const { return plain(v_, config_->num_kv_heads * config_->head_dim); }
+  Activations gate() const { return plain(gate_, config_->intermediate_size); }
+  Activations up() const { return plain(up_, config_->intermediate_size); }
+
+  // What a linear reads: the activation type, or e4m3. Each of the two is one piece of memory,
+  // which the next input overwrites.
+  Activations input(int64_t dim, ActivationScheme scheme) const {
+    return scheme == ActivationScheme::kNone
+               ? plain(input_, dim)
+               : Activations{DType::kF8E4M3, codes_.as<void>(), scales_.as<float>(), tokens_, dim};
+  }
+  // What attention reads, a row per token and head: q itself, or e4m3.
+  Activations query(QueryScheme scheme) const {
+    const int64_t rows = tokens_ * config_->num_heads;
+    return scheme == QueryScheme::kNone
+               ? q().reshaped(rows, config_->head_dim)
+               : Activations{DType::kF8E4M3, query_codes_.as<void>(), query_scales_.as<float>(),
+                             rows, config_->head_dim};
+  }
+
+ private:
+  Activations plain(const Buffer& buffer, int64_t dim) const {
+    return {backend_->activation_type(), buffer.as<void>(), nullptr, tokens_, dim};
+  }
+
+  Backend* backend_;
+  const ModelConfig* config_;
+  int64_t widest_;
+  int64_t tokens_ = 0, capacity_ = 0;
+  Buffer ids_, cos_, sin_, hidden_, q_, k_, v_, gate_, up_;
+  Buffer input_, codes_, scales_, query_codes_, query_scales_;
+};
+
+}  // namespace emberq
