@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <type_traits>
 #include <unordered_set>
 #include <vector>
 
@@ -102,54 +104,104 @@ void JsonObject::reject(std::string_view key, std::string_view complaint) const 
                                found == value_->end() ? "nothing" : shown(*found)));
 }
 
-template <>
-bool JsonObject::get<bool>(std::string_view key) const {
-  const Json& value = at(key);
-  if (!value.is_boolean()) reject(key, "must be true or false");
-  return value.get<bool>();
-}
+namespace {
+
+// What a JSON value is as T, nullopt where it is no T; and what it must be.
+template <class T>
+struct Typed;
 
 template <>
-int64_t JsonObject::get<int64_t>(std::string_view key) const {
-  const Json& value = at(key);
-  if (value.is_number_integer()) {
-    if (value.is_number_unsigned() &&
-        value.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max()))
-      reject(key, "must be a 64-bit integer");
-    return value.get<int64_t>();
+struct Typed<bool> {
+  static constexpr const char* kMustBe = "must be true or false";
+  static std::optional<bool> from(const Json& value) {
+    return value.is_boolean() ? std::optional(value.get<bool>()) : std::nullopt;
   }
-  if (value.is_number_float()) {
+};
+
+template <>
+struct Typed<int64_t> {
+  static constexpr const char* kMustBe = "must be an integer";
+  static std::optional<int64_t> from(const Json& value) {
+    constexpr uint64_t kMax = uint64_t(std::numeric_limits<int64_t>::max());
+    if (value.is_number_unsigned() && value.get<uint64_t>() > kMax) return std::nullopt;
+    if (value.is_number_integer()) return value.get<int64_t>();
+    if (!value.is_number_float()) return std::nullopt;
     const double number = value.get<double>();
-    if (std::abs(number) < 0x1p53 && number == std::trunc(number)) return int64_t(number);
+    if (std::abs(number) >= 0x1p53 || number != std::trunc(number)) return std::nullopt;
+    return int64_t(number);
   }
-  reject(key, "must be an integer");
-}
+};
 
 template <>
-int JsonObject::get<int>(std::string_view key) const {
-  const int64_t value = get<int64_t>(key);
-  if (value < std::numeric_limits<int>::min() || value > std::numeric_limits<int>::max())
-    reject(key, "must be a 32-bit integer");
-  return int(value);
-}
+struct Typed<int> {
+  static constexpr const char* kMustBe = "must be a 32-bit integer";
+  static std::optional<int> from(const Json& value) {
+    const auto number = Typed<int64_t>::from(value);
+    return number && *number == int(*number) ? std::optional(int(*number)) : std::nullopt;
+  }
+};
 
 template <>
-double JsonObject::get<double>(std::string_view key) const {
-  const Json& value = at(key);
-  if (!value.is_number()) reject(key, "must be a number");
-  return value.get<double>();
-}
+struct Typed<double> {
+  static constexpr const char* kMustBe = "must be a number";
+  static std::optional<double> from(const Json& value) {
+    return value.is_number() ? std::optional(value.get<double>()) : std::nullopt;
+  }
+};
 
 template <>
-float JsonObject::get<float>(std::string_view key) const {
-  return float(get<double>(key));
-}
+struct Typed<float> {
+  static constexpr const char* kMustBe = Typed<double>::kMustBe;
+  static std::optional<float> from(const Json& value) {
+    const auto number = Typed<double>::from(value);
+    return number ? std::optional(float(*number)) : std::nullopt;
+  }
+};
 
 template <>
-std::string JsonObject::get<std::string>(std::string_view key) const {
-  const Json& value = at(key);
-  if (!value.is_string()) reject(key, "must be a string");
-  return value.get<std::string>();
+struct Typed<std::string> {
+  static constexpr const char* kMustBe = "must be a string";
+  static std::optional<std::string> from(const Json& value) {
+    return value.is_string() ? std::optional(value.get<std::string>()) : std::nullopt;
+  }
+};
+
+template <class T>
+struct Typed<std::vector<T>> {
+  static constexpr const char* kMustBe = std::is_same_v<T, std::string>
+                                             ? "must be a list of strings"
+                                         : std::is_integral_v<T> ? "must be a list of integers"
+                                                                 : "must be a list of numbers";
+  static std::optional<std::vector<T>> from(const Json& value) {
+    if (!value.is_array()) return std::nullopt;
+    std::vector<T> list;
+    for (const Json& element : value) {
+      const auto typed = Typed<T>::from(element);
+      if (!typed) return std::nullopt;
+      list.push_back(*typed);
+    }
+    return list;
+  }
+};
+
+}  // namespace
+
+template <class T>
+T JsonObject::get(std::string_view key) const {
+  const auto typed = Typed<T>::from(at(key));
+  if (!typed) reject(key, Typed<T>::kMustBe);
+  return *typed;
 }
+
+template bool JsonObject::get(std::string_view) const;
+template int64_t JsonObject::get(std::string_view) const;
+template int JsonObject::get(std::string_view) const;
+template double JsonObject::get(std::string_view) const;
+template float JsonObject::get(std::string_view) const;
+template std::string JsonObject::get(std::string_view) const;
+template std::vector<int64_t> JsonObject::get(std::string_view) const;
+template std::vector<int> JsonObject::get(std::string_view) const;
+template std::vector<float> JsonObject::get(std::string_view) const;
+template std::vector<std::string> JsonObject::get(std::string_view) const;
 
 }  // namespace emberq

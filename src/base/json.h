@@ -30,8 +30,9 @@ class JsonObject {
   JsonObject object(std::string_view key) const;
   const Json& array(std::string_view key) const;
 
-  // T is bool, int64_t, int, double, float or std::string. Integers are range-checked; a float is
-  // accepted for an integer only where it is integral, as Python writes 1e5.
+  // T is bool, int64_t, int, double, float, std::string, or a vector of int64_t, int, float or
+  // std::string. Integers are range-checked; a float is accepted for an integer only where it is
+  // integral, as Python writes 1e5.
   template <class T>
   T get(std::string_view key) const;
   template <class T>
