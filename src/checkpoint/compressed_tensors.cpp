@@ -78,15 +78,6 @@ ActivationScheme parse_activations(const JsonObject& group) {
   return ActivationScheme::kFp8Token;
 }
 
-std::vector<std::string> strings(const JsonObject& object, std::string_view key) {
-  std::vector<std::string> values;
-  for (const Json& value : object.array(key)) {
-    if (!value.is_string()) object.reject(key, "must hold strings");
-    values.push_back(value.get<std::string>());
-  }
-  return values;
-}
-
 }  // namespace
 
 QuantizationConfig::Target::Target(std::string target) : text(std::move(target)) {
@@ -113,13 +104,12 @@ QuantizationConfig QuantizationConfig::parse(const JsonObject& config) {
     const LinearScheme scheme = {parse_weights(group.object("weights")), parse_activations(group)};
     const bool own = mixed || group.has("format");
     result.groups_.push_back({scheme, parse_storage(own ? group : config, "format")});
-    for (const std::string& target : strings(group, "targets"))
+    for (const std::string& target : group.get<std::vector<std::string>>("targets"))
       result.targets_.emplace_back(Target(target), result.groups_.size() - 1);
   }
   std::ranges::stable_sort(result.targets_, {}, [](const auto& t) { return t.first.rank(); });
-  if (config.has("ignore"))
-    for (const std::string& target : strings(config, "ignore"))
-      result.ignored_.emplace_back(target);
+  for (const auto& target : config.get_or("ignore", std::vector<std::string>()))
+    result.ignored_.emplace_back(target);
   return result;
 }
 

@@ -136,13 +136,13 @@ std::vector<int64_t> parse_windows(const JsonObject& config, const Family& famil
   const int64_t window = size_or(config, "sliding_window", unsaid ? kDefaultWindow : 0);
 
   if (config.has("layer_types")) {
-    const Json& types = config.array("layer_types");
+    const auto types = config.get<std::vector<std::string>>("layer_types");
     if (types.size() != windows.size())
       config.reject("layer_types", fmt::format("must name {} layers", num_layers));
     for (size_t i = 0; i < windows.size(); ++i) {
       const bool sliding = types[i] == "sliding_attention";
       if (!sliding && types[i] != "full_attention")
-        config.reject("layer_types", "must hold full_attention or sliding_attention");
+        config.reject("layer_types", "must be full_attention or sliding_attention");
       windows[i] = sliding ? window : 0;
     }
     return windows;
@@ -163,10 +163,14 @@ DType parse_dtype(const JsonObject& config) {
   config.reject(key, "must be bfloat16, float16 or float32");
 }
 
-int token_id(const JsonObject& config, std::string_view key, const Json& value) {
-  if (!value.is_number_unsigned() || value.get<uint64_t>() >= uint64_t(kMaxSize))
-    config.reject(key, "must be a token id, or a list of them");
-  return value.get<int>();
+// One id or several.
+std::vector<int> token_ids(const JsonObject& config, std::string_view key) {
+  if (!config.has(key)) return {};
+  const std::vector<int> ids = config.at(key).is_array() ? config.get<std::vector<int>>(key)
+                                                         : std::vector{config.get<int>(key)};
+  if (std::ranges::any_of(ids, [](int id) { return id < 0; }))
+    config.reject(key, "must not be negative");
+  return ids;
 }
 
 void parse_sizes(const JsonObject& config, const Family& family, ModelConfig& model) {
@@ -213,13 +217,8 @@ ModelConfig parse_config(const Json& json, const std::string& where) {
   model.qk_norm = family.qk_norm;
   model.sliding_window = parse_windows(config, family, model.num_layers);
   model.dtype = parse_dtype(config);
-  if (config.has("bos_token_id"))
-    model.bos_id = token_id(config, "bos_token_id", config.at("bos_token_id"));
-  if (config.has("eos_token_id")) {
-    const Json& eos = config.at("eos_token_id");
-    for (const Json& id : eos.is_array() ? eos : Json::array({eos}))
-      model.eos_ids.push_back(token_id(config, "eos_token_id", id));
-  }
+  if (const auto bos = token_ids(config, "bos_token_id"); !bos.empty()) model.bos_id = bos[0];
+  model.eos_ids = token_ids(config, "eos_token_id");
   return model;
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <limits>
 
 #include "base/check.h"
 #include "base/json.h"
@@ -19,13 +18,9 @@ constexpr std::string_view kMetadata = "__metadata__";
 
 // A list of numbers that are not negative: a shape, or offsets.
 std::vector<int64_t> sizes(const JsonObject& entry, std::string_view key) {
-  std::vector<int64_t> values;
-  for (const Json& value : entry.array(key)) {
-    if (!value.is_number_unsigned() ||
-        value.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max()))
-      entry.reject(key, "must hold sizes");
-    values.push_back(value.get<int64_t>());
-  }
+  const auto values = entry.get<std::vector<int64_t>>(key);
+  if (std::ranges::any_of(values, [](int64_t value) { return value < 0; }))
+    entry.reject(key, "must not be negative");
   return values;
 }
 

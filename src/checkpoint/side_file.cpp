@@ -1,8 +1,8 @@
 #include "checkpoint/side_file.h"
 
-#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <set>
 
 #include "base/check.h"
 
@@ -30,23 +30,15 @@ auto parse_scheme(const JsonObject& object, std::string_view key, const Parse& p
 
 PostRopeScale parse_head(const JsonObject& head) {
   head.allow_only({"channels", "scale"});
-  PostRopeScale result;
-  for (const Json& channel : head.array("channels")) {
-    if (!channel.is_number_unsigned() || channel.get<uint64_t>() > 65535)
-      head.reject("channels", "must hold channel numbers");
-    result.channels.push_back(channel.get<int>());
-  }
-  for (const Json& scale : head.array("scale")) {
-    const float value = scale.is_number() ? scale.get<float>() : 0;
-    if (!(value > 0) || !std::isfinite(value)) head.reject("scale", "must hold positive numbers");
-    result.scale.push_back(value);
-  }
-  std::vector<int> sorted = result.channels;
-  std::ranges::sort(sorted);
-  if (std::ranges::adjacent_find(sorted) != sorted.end())
-    head.reject("channels", "must not hold a channel twice");
+  PostRopeScale result = {head.get<std::vector<int>>("channels"),
+                          head.get<std::vector<float>>("scale")};
   if (result.scale.size() != result.channels.size())
     head.reject("scale", fmt::format("must hold {} numbers", result.channels.size()));
+  for (const float s : result.scale)
+    if (!(s > 0) || !std::isfinite(s)) head.reject("scale", "must be positive");
+  const std::set<int> distinct(result.channels.begin(), result.channels.end());
+  if (distinct.size() != result.channels.size()) head.reject("channels", "must not repeat");
+  if (!distinct.empty() && *distinct.begin() < 0) head.reject("channels", "must not be negative");
   return result;
 }
 
