@@ -1,0 +1,54 @@
+#include <fmt/format.h>
+
+#include "apps/app.h"
+#include "checkpoint/safetensors.h"
+#include "model/model.h"
+
+namespace emberq {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  std::vector<int> ids;
+  std::string output;
+  bool json = false;
+};
+
+void run(const Options& options) {
+  const Checkpoint checkpoint = Checkpoint::open(options.model.model);
+  const auto backend = backend_of(options.model);
+  Model model = Model::load(checkpoint, *backend, kv_of(options.model));
+  KvCache cache = model.make_cache(int64_t(options.ids.size()));
+  const std::vector<float> logits = model.logits(model.forward(options.ids, cache));
+  const int64_t tokens = int64_t(options.ids.size());
+  write_safetensors(
+      options.output,
+      {{"logits", Tensor::of({tokens, model.config().vocab_size}, logits)},
+       {"input_ids", Tensor::copy_of(DType::kI32, {tokens}, std::span<const int>(options.ids))}});
+  if (options.json)
+    print_json({{"output", options.output},
+                {"tokens", tokens},
+                {"vocab_size", model.config().vocab_size}});
+}
+
+}  // namespace
+
+void add_logits(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("logits", "Write the logits that follow each of some token ids");
+  const auto options = std::make_shared<Options>();
+  add_model(*command, options->model);
+  command->add_option("--ids", options->ids, "Token ids, with commas between: 1,2,3")
+      ->required()
+      ->delimiter(',');
+  command
+      ->add_option(
+          "-o,--output", options->output,
+          "A .safetensors file: logits F32 [tokens, vocabulary] and input_ids I32 [tokens]")
+      ->required();
+  add_execution(*command, options->model);
+  command->add_flag("--json", options->json, "Print one JSON object: output, tokens, vocab_size");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace emberq

@@ -1,0 +1,72 @@
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "apps/app.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "text/tokenizer.h"
+
+namespace emberq {
+namespace {
+
+struct Options {
+  std::string model, text;
+  bool no_special = false, decode = false, json = false;
+};
+
+// Ids with anything but digits between them: "[1, 2, 3]", "1 2 3", one a line.
+std::vector<int> parse_ids(const std::string& text, const std::string& file, int vocabulary) {
+  std::vector<int> ids;
+  const char *at = text.data(), *end = at + text.size();
+  while (true) {
+    while (at < end && (*at == ' ' || *at == ',' || *at == '[' || *at == ']' || *at == '\n' ||
+                        *at == '\r' || *at == '\t'))
+      ++at;
+    if (at == end) return ids;
+    int id = 0;
+    const auto [next, error] = std::from_chars(at, end, id);
+    EMBERQ_REQUIRE(error == std::errc() && id >= 0 && id < vocabulary,
+                   "{}: at byte {} there is no token id from 0 to {}", file, at - text.data(),
+                   vocabulary - 1);
+    ids.push_back(id);
+    at = next;
+  }
+}
+
+void run(const Options& options) {
+  const Tokenizer tokenizer = Tokenizer::load(options.model);
+  const std::string text = read_text(options.text);
+  if (options.decode) {
+    const std::vector<int> ids = parse_ids(text, options.text, tokenizer.vocab_size());
+    const std::string decoded =
+        tokenizer.decode(ids, options.no_special ? SkipSpecial::kYes : SkipSpecial::kNo);
+    if (options.json) return print_json({{"text", decoded}, {"count", ids.size()}});
+    std::fwrite(decoded.data(), 1, decoded.size(), stdout);
+    return;
+  }
+  const std::vector<int> ids =
+      tokenizer.encode(text, options.no_special ? SpecialTokens::kNone : SpecialTokens::kAdd);
+  if (options.json) return print_json({{"ids", ids}, {"count", ids.size()}});
+  for (const int id : ids) fmt::print("{}\n", id);
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("tokenize", "Token ids of a text, or the text of token ids");
+  const auto options = std::make_shared<Options>();
+  command->add_option("MODEL", options->model, "A model folder, or a folder with a tokenizer alone")
+      ->required();
+  command->add_option("--text", options->text, "The text, or with --decode the ids: a file")
+      ->required();
+  command->add_flag("--no-special", options->no_special,
+                    "Add no special tokens; with --decode, leave them out");
+  command->add_flag("--decode", options->decode, "From ids back to text");
+  command->add_flag("--json", options->json,
+                    "Print one JSON object: ids and count, or text and count");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace emberq
