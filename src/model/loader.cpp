@@ -93,7 +93,7 @@ class Loader {
 Model::Model(const ModelConfig& config, Backend& backend)
     : config_(std::make_unique<const ModelConfig>(config)),
       backend_(&backend),
-      rope_frequencies_(rope_frequencies(config.rope, config.head_dim)),
+      rope_frequencies_(emberq::rope_frequencies(config.rope, config.head_dim)),
       workspace_(backend, *config_) {}
 
 Model Model::load(const Checkpoint& checkpoint, Backend& backend, std::optional<KvScheme> kv) {
@@ -119,6 +119,12 @@ Model Model::load(const Checkpoint& checkpoint, Backend& backend, std::optional<
 
 KvCacheShape Model::cache_shape() const {
   return {attention_.kv, config_->num_layers, config_->num_kv_heads, config_->head_dim};
+}
+
+void Model::set_rope_frequencies(std::vector<double> frequencies) {
+  EMBERQ_CHECK(frequencies.size() == rope_frequencies_.size(), "{} frequencies for heads of {}",
+               frequencies.size(), config_->head_dim);
+  rope_frequencies_ = std::move(frequencies);
 }
 
 size_t Model::weight_bytes() const {

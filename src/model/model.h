@@ -56,6 +56,10 @@ class Model {
   // The same on the host, of a few rows.
   std::vector<float> logits(const Activations& hidden);
 
+  // Radians per position of each channel pair, [head_dim / 2]; settable, to study other precisions.
+  const std::vector<double>& rope_frequencies() const { return rope_frequencies_; }
+  void set_rope_frequencies(std::vector<double> frequencies);
+
   size_t weight_bytes() const;  // that one token's forward pass reads
 
  private:
