@@ -59,6 +59,7 @@ OrderedJson describe(const Checkpoint& checkpoint) {
   const AttentionScheme& attention = checkpoint.attention();
   const KvCacheShape cache{attention.kv, config.num_layers, config.num_kv_heads, config.head_dim};
   int64_t parameters = 0;
+  size_t linear_bytes = 0;
   OrderedJson tensors = OrderedJson::array();
   for (const std::string& tensor_name : checkpoint.names()) {
     const Tensor tensor = checkpoint.get(tensor_name);
@@ -72,17 +73,21 @@ OrderedJson describe(const Checkpoint& checkpoint) {
     for (const Module module : kModules) {
       linears[linear_name(layer, module)] = scheme_of(checkpoint, linear_name(layer, module));
       parameters += outputs(config, module) * inputs(config, module);
+      for (const char* tensor : {".weight", ".weight_packed", ".weight_scale"})
+        if (checkpoint.has(linear_name(layer, module) + tensor))
+          linear_bytes += checkpoint.get(linear_name(layer, module) + tensor).bytes().size();
     }
   return {{"folder", checkpoint.folder().string()},
           {"config", config_json(config)},
           {"linear_parameters", parameters},
+          {"bits_per_weight", 8 * double(linear_bytes) / double(parameters)},
           {"file_bytes", checkpoint.file_bytes()},
           {"quantized", checkpoint.is_quantized()},
           {"recipe", checkpoint.side_file().recipe},
           {"kv", emberq::name(attention.kv)},
           {"query", emberq::name(attention.query)},
           {"post_rope_scale", !attention.post_rope.empty()},
-          {"kv_bytes_per_token", cache.bytes_per_token(config.dtype)},
+          {"kv_bytes_per_token", cache.bytes_per_token(DType::kF32)},
           {"linears", linears},
           {"tensors", tensors}};
 }
@@ -115,7 +120,8 @@ void run(const Options& options) {
     return value.is_string() ? value.get<std::string>() : value.dump();
   };
   for (const auto& [key, value] : json["config"].items()) rows.push_back({key, text(value)});
-  for (const char* key : {"linear_parameters", "file_bytes", "kv", "query", "kv_bytes_per_token"})
+  for (const char* key :
+       {"linear_parameters", "bits_per_weight", "file_bytes", "kv", "query", "kv_bytes_per_token"})
     rows.push_back({key, text(json[key])});
   if (json["recipe"].contains("name")) rows.push_back({"recipe", text(json["recipe"]["name"])});
   fmt::print("{}", format_table(rows));
