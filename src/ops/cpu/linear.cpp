@@ -27,33 +27,47 @@ const float* unscaled(const Activations& x, std::vector<float>& scratch) {
   return scratch.data();
 }
 
-// out[m, n] from the sum over k.
-float finish(const Linear& op, int64_t m, int64_t n, float sum) {
-  if (op.x.scale) sum *= op.x.scale[m];
-  if (op.bias) sum += op.bias[n];
-  if (op.residual) sum += op.residual.f32().row(m)[n];
-  return sum;
-}
-
 void few_rows(const Linear& op, const CpuWeight& weight, const float* x) {
   const Matrix<float> out = op.out.f32();
   constexpr int64_t kBlock = 32;
   parallel_for(0, (weight.n + kBlock - 1) / kBlock, [&](int64_t block) {
     const int64_t end = std::min(weight.n, (block + 1) * kBlock);
     for (int64_t n = block * kBlock; n < end; ++n)
-      for (int64_t m = 0; m < out.rows; ++m)
-        out.row(m)[n] = finish(op, m, n, dot_row(weight, n, x + m * weight.k));
+      for (int64_t m = 0; m < out.rows; ++m) {
+        float sum = dot_row(weight, n, x + m * weight.k);
+        if (op.x.scale) sum *= op.x.scale[m];
+        if (op.bias) sum += op.bias[n];
+        if (op.residual) sum += op.residual.f32().row(m)[n];
+        out.row(m)[n] = sum;
+      }
+  });
+}
+
+// out[m, first + i] = sums[m, i] with the row scale, bias and residual that `op` has.
+void finish_rows(const Linear& op, const float* sums, int64_t first, int64_t count) {
+  const Matrix<float> out = op.out.f32();
+  parallel_for(0, out.rows, [&](int64_t m) {
+    const float scale = op.x.scale ? op.x.scale[m] : 1.0f;
+    const float *from = sums + m * count, *bias = op.bias ? op.bias + first : nullptr,
+                *residual = op.residual ? op.residual.f32().row(m) + first : nullptr;
+    float* to = out.row(m) + first;
+    if (bias && residual)
+      for (int64_t i = 0; i < count; ++i) to[i] = from[i] * scale + bias[i] + residual[i];
+    else if (const float* addend = bias ? bias : residual)
+      for (int64_t i = 0; i < count; ++i) to[i] = from[i] * scale + addend[i];
+    else
+      for (int64_t i = 0; i < count; ++i) to[i] = from[i] * scale;
   });
 }
 
 void many_rows(const Linear& op, const CpuWeight& weight, const float* x) {
   const Matrix<float> out = op.out.f32();
+  const bool finished = op.x.scale || op.bias || op.residual;  // else the BLAS writes out itself
   const int64_t chunk =
       std::clamp(kScratchFloats / std::max(weight.k, out.rows), int64_t(1), weight.n);
   thread_local std::vector<float> decoded, product;
   decoded.resize(size_t(chunk * weight.k));
-  product.resize(size_t(out.rows * chunk));
-  const float* sums = product.data();
+  if (finished) product.resize(size_t(out.rows * chunk));
   for (int64_t first = 0; first < weight.n; first += chunk) {
     const int64_t count = std::min(chunk, weight.n - first);
     decode_rows(weight, first, count, decoded.data());
@@ -65,12 +79,9 @@ void many_rows(const Linear& op, const CpuWeight& weight, const float* x) {
            .b = decoded.data(),
            .b_stride = weight.k,
            .op_b = Op::kTranspose,
-           .c = product.data(),
-           .c_stride = count});
-    parallel_for(0, out.rows, [&](int64_t m) {
-      for (int64_t i = 0; i < count; ++i)
-        out.row(m)[first + i] = finish(op, m, first + i, sums[m * count + i]);
-    });
+           .c = finished ? product.data() : out.data + first,
+           .c_stride = finished ? count : out.cols});
+    if (finished) finish_rows(op, product.data(), first, count);
   }
 }
 

@@ -9,10 +9,15 @@
 namespace emberq::cpu {
 namespace {
 
-// x / (1 + exp(-x)) through exp(-|x|), which cannot overflow.
-float silu(float x) {
-  const float e = exp_negative(-std::fabs(x));
-  return x * (x < 0 ? e : 1.0f) / (1.0f + e);
+// x / (1 + exp(-x)) goes through exp(-|x|), which cannot overflow.
+void silu_mul_row(const float* gate, const float* up, int64_t n, float* out) {
+#pragma omp simd
+  for (int64_t c = 0; c < n; ++c) {
+    const float x = gate[c];
+    const float e = exp_negative(-std::fabs(x));
+    const float numerator = x < 0 ? e : 1.0f;
+    out[c] = x * numerator / (1.0f + e) * up[c];
+  }
 }
 
 }  // namespace
@@ -20,13 +25,10 @@ float silu(float x) {
 void silu_mul(const SiluMul& op) {
   const Matrix<float> gate = op.gate.f32(), up = op.up.f32();
   parallel_for(0, gate.rows, [&](int64_t r) {
-    const float *g = gate.row(r), *u = up.row(r);
     thread_local std::vector<float> y;
     y.resize(size_t(gate.cols));
-    float* out = y.data();
-#pragma omp simd
-    for (int64_t c = 0; c < gate.cols; ++c) out[c] = silu(g[c]) * u[c];
-    store_row(op.out, r, out);
+    silu_mul_row(gate.row(r), up.row(r), gate.cols, y.data());
+    store_row(op.out, r, y.data());
   });
 }
 
