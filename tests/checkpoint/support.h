@@ -49,10 +49,11 @@ inline ::testing::AssertionResult contains(const std::string& text, const std::s
 }
 
 // Fails unless `act` is refused with a sentence that says all of `parts`.
-#define EXPECT_REFUSED(act, ...)                                                        \
-  do {                                                                                  \
-    const std::string said = ::emberq::refusal([&] { (void)(act); });                   \
-    for (const char* part : {__VA_ARGS__}) EXPECT_TRUE(::emberq::contains(said, part)); \
+#define EXPECT_REFUSED(act, ...)                                             \
+  do {                                                                       \
+    const std::string said = ::emberq::refusal([&] { (void)(act); });        \
+    for (const auto& part : std::initializer_list<std::string>{__VA_ARGS__}) \
+      EXPECT_TRUE(::emberq::contains(said, part));                           \
   } while (false)
 
 // A .safetensors file with this header, for what no writer would write.
