@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/json.h"
+#include "text/pattern.h"
+#include "text/unicode.h"
+
+namespace emberq {
+
+// tokenizer.json's `normalizer`: steps from a text to the text that is cut into tokens.
+class Normalizer {
+ public:
+  struct Prepend {
+    std::string text;  // to a text that is not empty
+  };
+  struct Replace {
+    Pattern pattern;
+    std::string content;
+  };
+  using Step = std::variant<NormalForm, Prepend, Replace>;
+
+  Normalizer() = default;  // leaves a text as it is
+  explicit Normalizer(std::vector<Step> steps) : steps_(std::move(steps)) {}
+  static Normalizer parse(const JsonObject& json);  // InputError names a type that is not run
+
+  bool empty() const { return steps_.empty(); }
+  std::string apply(std::string_view text) const;
+
+ private:
+  static void parse_into(const JsonObject& json, std::vector<Step>& steps);
+
+  std::vector<Step> steps_;
+};
+
+}  // namespace emberq

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+#include "text/added_tokens.h"
+#include "text/bpe.h"
+#include "text/decoder.h"
+#include "text/normalizer.h"
+#include "text/pre_tokenizer.h"
+
+namespace emberq {
+
+enum class SpecialTokens { kAdd, kNone };  // what encode() puts around the text: BOS, EOS
+enum class SkipSpecial { kNo, kYes };      // whether decode() leaves special tokens out
+
+// From text to token ids and back, as the tokenizers package (for Llama 3's own file, tiktoken)
+// does it.
+class Tokenizer {
+ public:
+  // A model folder's: tokenizer.json; or else vocab.json with merges.txt, by the class that
+  // tokenizer_config.json names (Qwen2, GPT2); or else tokenizer.model in tiktoken's form (Llama
+  // 3). tokenizer_config.json's add_bos_token and add_eos_token, where present, have the last word
+  // on what is put around a text. InputError names the file and what is wrong or not run.
+  static Tokenizer load(const fs::path& folder);
+
+  // Special tokens in the text itself are recognized. InputError where the text is not UTF-8.
+  std::vector<int> encode(std::string_view text, SpecialTokens special) const;
+  std::string decode(std::span<const int> ids, SkipSpecial skip = SkipSpecial::kNo) const;
+
+  int vocab_size() const { return model_.vocabulary().size(); }  // the largest id and one
+  std::optional<int> id_of(std::string_view token) const;
+  // InputError for an id that is no token's.
+  const std::string& token_of(int id) const;
+  bool is_special(int id) const { return added_.is_special(id); }
+  std::optional<int> bos_id() const { return bos_id_; }
+  std::optional<int> eos_id() const { return eos_id_; }
+  const Decoder& decoder() const { return decoder_; }
+
+ private:
+  friend Tokenizer parse_tokenizer_json(const Json& json, const std::string& where);
+  friend Tokenizer load_vocabulary_and_merges(const fs::path& folder);
+  friend Tokenizer load_tiktoken(const fs::path& path);
+
+  void add_token(AddedToken token, const std::string& where);
+  void read_config(const fs::path& path);
+
+  Normalizer normalizer_;
+  PreTokenizer pre_tokenizer_;
+  Bpe model_;
+  AddedTokens added_;
+  Decoder decoder_;
+  std::vector<int> prefix_, suffix_;  // around a text
+  std::optional<int> bos_id_, eos_id_;
+};
+
+// The forms that load() knows, each in the file of its name.
+Tokenizer parse_tokenizer_json(const Json& json, const std::string& where);
+Tokenizer load_vocabulary_and_merges(const fs::path& folder);
+Tokenizer load_tiktoken(const fs::path& path);
+
+}  // namespace emberq
