@@ -1,6 +1,5 @@
 #pragma once
 
-#include <source_location>
 #include <stdexcept>
 #include <string>
 
@@ -19,7 +18,8 @@ class InputError : public Error {
   using Error::Error;
 };
 
+// The builtins rather than std::source_location, which clang 14 (lint, fuzz) does not have.
 [[noreturn]] void fail(const char* condition, const std::string& message,
-                       std::source_location where = std::source_location::current());
+                       const char* file = __builtin_FILE(), int line = __builtin_LINE());
 
 }  // namespace emberq
