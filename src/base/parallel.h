@@ -12,13 +12,14 @@ namespace emberq {
 inline void set_threads(int threads) { omp_set_num_threads(threads); }
 inline int threads() { return omp_get_max_threads(); }
 
-// body(i) for every i in [begin, end), on all threads, in no order. The first exception that a body
-// throws is thrown here once all threads have stopped.
+// body(i) for every i in [begin, end), on all threads, in no order; on the calling thread where
+// there are no more than `grain` of them, which is less work than waking the others. The first
+// exception that a body throws is thrown here once all threads have stopped.
 template <class Body>
-void parallel_for(int64_t begin, int64_t end, const Body& body) {
+void parallel_for(int64_t begin, int64_t end, const Body& body, int64_t grain = 1) {
   std::exception_ptr error;
   std::atomic<bool> failed = false;
-#pragma omp parallel for schedule(dynamic) if (end - begin > 1)
+#pragma omp parallel for schedule(dynamic) if (end - begin > grain)
   for (int64_t i = begin; i < end; ++i) {
     if (failed.load(std::memory_order_relaxed)) continue;
     try {

@@ -110,20 +110,29 @@ void attention(const Attention& op) {
     query = values;
   }
 
+  // Below some 2^18 products in all, one thread is done before others have woken.
+  const int64_t grain = heads * op.tokens() * length * cache.head_dim < (1 << 18) ? heads : 1;
   std::vector<std::vector<float>> keys(size_t(cache.kv_heads)), values(size_t(cache.kv_heads));
   std::vector<Head> kv(size_t(cache.kv_heads));
-  parallel_for(0, cache.kv_heads, [&](int64_t h) {
-    const auto i = size_t(h);
-    kv[i] = {read_head(cache, cache.key, cache.key_scale, h, length, keys[i]),
-             read_head(cache, cache.value, cache.value_scale, h, length, values[i])};
-  });
+  parallel_for(
+      0, cache.kv_heads,
+      [&](int64_t h) {
+        const auto i = size_t(h);
+        kv[i] = {read_head(cache, cache.key, cache.key_scale, h, length, keys[i]),
+                 read_head(cache, cache.value, cache.value_scale, h, length, values[i])};
+      },
+      grain);
 
   const int64_t blocks = (op.tokens() + kBlockRows - 1) / kBlockRows;
-  parallel_for(0, heads * blocks, [&](int64_t task) {
-    const int64_t h = task % heads;
-    const int64_t first = (blocks - 1 - task / heads) * kBlockRows;  // the longest first
-    attend(op, query, kv[size_t(h / group)], h, first, std::min(kBlockRows, op.tokens() - first));
-  });
+  parallel_for(
+      0, heads * blocks,
+      [&](int64_t task) {
+        const int64_t h = task % heads;
+        const int64_t first = (blocks - 1 - task / heads) * kBlockRows;  // the longest first
+        attend(op, query, kv[size_t(h / group)], h, first,
+               std::min(kBlockRows, op.tokens() - first));
+      },
+      grain);
 }
 
 }  // namespace emberq::cpu

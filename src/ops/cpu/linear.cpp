@@ -29,10 +29,11 @@ const float* unscaled(const Activations& x, std::vector<float>& scratch) {
 
 void few_rows(const Linear& op, const CpuWeight& weight, const float* x) {
   const Matrix<float> out = op.out.f32();
-  constexpr int64_t kBlock = 32;
-  parallel_for(0, (weight.n + kBlock - 1) / kBlock, [&](int64_t block) {
-    const int64_t end = std::min(weight.n, (block + 1) * kBlock);
-    for (int64_t n = block * kBlock; n < end; ++n)
+  // Rows of a task: some 30 us of work, which is worth waking a thread for.
+  const int64_t rows = std::max<int64_t>(16, (int64_t(1) << 18) / (weight.k * out.rows));
+  parallel_for(0, (weight.n + rows - 1) / rows, [&](int64_t block) {
+    const int64_t end = std::min(weight.n, (block + 1) * rows);
+    for (int64_t n = block * rows; n < end; ++n)
       for (int64_t m = 0; m < out.rows; ++m) {
         float sum = dot_row(weight, n, x + m * weight.k);
         if (op.x.scale) sum *= op.x.scale[m];

@@ -1,0 +1,205 @@
+// Λ, N and S against what they are for: known factors, and a block whose function stays the same.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "quant/channel_scale.h"
+#include "quant/rope_scale.h"
+#include "support/random.h"
+
+namespace emberq {
+namespace {
+
+DenseLinear random_linear(int64_t n, int64_t k, uint64_t seed) {
+  DenseLinear linear{.n = n, .k = k};
+  for (const float x : test::normal_floats(size_t(n * k), seed)) linear.weight.push_back(double(x));
+  for (const float x : test::normal_floats(size_t(n), seed + 100)) linear.bias.push_back(double(x));
+  return linear;
+}
+
+// Hidden 6, FFN 10, 4 query and 2 KV heads of 4.
+DenseBlock random_block() {
+  DenseBlock block;
+  block.input_layernorm = {1, 2, 3, 4, 5, 6};
+  block.post_attention_layernorm = {1, 1, 2, 2, 3, 3};
+  block[Module::kQ] = random_linear(16, 6, 1);
+  block[Module::kK] = random_linear(8, 6, 2);
+  block[Module::kV] = random_linear(8, 6, 3);
+  block[Module::kO] = random_linear(6, 16, 4);
+  block[Module::kGate] = random_linear(10, 6, 5);
+  block[Module::kUp] = random_linear(10, 6, 6);
+  block[Module::kDown] = random_linear(6, 10, 7);
+  return block;
+}
+
+ModelConfig block_config() {
+  ModelConfig config;
+  config.num_heads = 4, config.num_kv_heads = 2, config.head_dim = 4;
+  return config;
+}
+
+std::vector<double> product(const DenseLinear& linear, const std::vector<double>& x) {
+  std::vector<double> y = linear.bias;
+  for (int64_t i = 0; i < linear.n; ++i)
+    for (int64_t j = 0; j < linear.k; ++j) y[size_t(i)] += linear.row(i)[j] * x[size_t(j)];
+  return y;
+}
+
+std::vector<double> times(std::vector<double> a, const std::vector<double>& b) {
+  for (size_t i = 0; i < a.size(); ++i) a[i] *= b[i];
+  return a;
+}
+
+void expect_near(const std::vector<double>& a, const std::vector<double>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-11 * (1 + std::abs(b[i]))) << i;
+}
+
+std::vector<double> mean_magnitudes(std::initializer_list<const DenseLinear*> linears) {
+  std::vector<double> means((*linears.begin())->weight.size() / size_t((*linears.begin())->n));
+  int64_t rows = 0;
+  for (const DenseLinear* linear : linears) {
+    rows += linear->n;
+    for (int64_t i = 0; i < linear->n; ++i)
+      for (size_t j = 0; j < means.size(); ++j) means[j] += std::abs(linear->row(i)[int64_t(j)]);
+  }
+  for (double& mean : means) mean /= double(rows);
+  return means;
+}
+
+const std::vector<double> kX = {0.3, -1, 2, 0.5, -0.25, 1};
+
+TEST(ChannelScale, OfUpAndGateBringsEveryChannelToTheMeanAndKeepsWhatTheyCompute) {
+  const DenseBlock before = random_block();
+  DenseBlock after = before;
+  scale_up_gate_inputs(after, {});
+  const auto old_means = mean_magnitudes({&before[Module::kUp], &before[Module::kGate]});
+  double constant = 0;
+  for (const double mean : old_means) constant += mean / double(old_means.size());
+  expect_near(mean_magnitudes({&after[Module::kUp], &after[Module::kGate]}),
+              std::vector<double>(6, constant));
+  for (const Module module : {Module::kUp, Module::kGate})
+    expect_near(product(after[module], times(kX, after.post_attention_layernorm)),
+                product(before[module], times(kX, before.post_attention_layernorm)));
+  EXPECT_EQ(after.input_layernorm, before.input_layernorm);
+}
+
+TEST(ChannelScale, OfDownTakesANamedConstantAndKeepsWhatTheBlockComputes) {
+  const DenseBlock before = random_block();
+  DenseBlock after = before;
+  scale_down_inputs(after, {.constant = 0.015});
+  expect_near(mean_magnitudes({&after[Module::kDown]}), std::vector<double>(10, 0.015));
+  const auto gate = product(before[Module::kGate], kX);
+  expect_near(product(after[Module::kDown], times(gate, product(after[Module::kUp], kX))),
+              product(before[Module::kDown], times(gate, product(before[Module::kUp], kX))));
+}
+
+TEST(ChannelScale, OfQkvGoesIntoTheInputNorm) {
+  const DenseBlock before = random_block();
+  DenseBlock after = before;
+  scale_qkv_inputs(after, {});
+  for (const Module module : {Module::kQ, Module::kK, Module::kV})
+    expect_near(product(after[module], times(kX, after.input_layernorm)),
+                product(before[module], times(kX, before.input_layernorm)));
+  EXPECT_NE(after.input_layernorm, before.input_layernorm);
+}
+
+// What o sees when every query head passes its KV head's values on.
+std::vector<double> values_by_query_head(const DenseBlock& block) {
+  const auto v = product(block[Module::kV], kX);
+  std::vector<double> attended;
+  for (size_t head = 0; head < 4; ++head)
+    for (size_t c = 0; c < 4; ++c) attended.push_back(double(head + 1) * v[head / 2 * 4 + c]);
+  return attended;
+}
+
+TEST(ChannelScale, OfOIsSharedByTheQueryHeadsOfAKvHead) {
+  const DenseBlock before = random_block();
+  DenseBlock after = before;
+  scale_o_inputs(after, block_config(), {});
+  expect_near(product(after[Module::kO], values_by_query_head(after)),
+              product(before[Module::kO], values_by_query_head(before)));
+  EXPECT_NE(after[Module::kO].weight, before[Module::kO].weight);
+}
+
+TEST(ChannelScale, OfValuesScalesTheBiasToo) {
+  const DenseBlock before = random_block();
+  DenseBlock after = before;
+  scale_values(after, 0.9);
+  EXPECT_DOUBLE_EQ(after[Module::kV].bias[3], 0.9 * before[Module::kV].bias[3]);
+  expect_near(product(after[Module::kO], values_by_query_head(after)),
+              product(before[Module::kO], values_by_query_head(before)));
+}
+
+TEST(ChannelScale, LeavesAChannelOfZerosAlone) {
+  DenseBlock block = random_block();
+  for (int64_t i = 0; i < 6; ++i) block[Module::kDown].row(i)[4] = 0;
+  const std::vector<double> up(block[Module::kUp].row(4), block[Module::kUp].row(4) + 6);
+  scale_down_inputs(block, {});
+  expect_near(std::vector<double>(block[Module::kUp].row(4), block[Module::kUp].row(4) + 6), up);
+}
+
+// Two heads of 8: pairs (0, 4) ... (3, 7).
+KeyStatistics statistics() {
+  return {.kv_heads = 2,
+          .head_dim = 8,
+          .channel_absmax = {1, 9, 2, 0, 3, 8, 1, 0, /**/ 1, 1, 1, 1, 1, 1, 1, 20},
+          .pair_radius = {3.1f, 10, 2.1f, 0, /**/ 1.2f, 1.2f, 1.2f, 20}};
+}
+
+TEST(PostRopeScale, TakesTheLargestChannelsAndTheirPartnersEachWithItsOwnFactor) {
+  const auto heads = post_rope_scale(statistics(), {.beta = 8, .top_k = 1});
+  EXPECT_EQ(heads[0].channels, (std::vector<int>{1, 5}));
+  EXPECT_EQ(heads[0].scale, (std::vector<float>{float(8.0 / 9), 1.0f}));
+  EXPECT_EQ(heads[1].channels, (std::vector<int>{3, 7}));
+  EXPECT_EQ(heads[1].scale, (std::vector<float>{8.0f, 0.4f}));
+}
+
+TEST(PostRopeScale, ListsAPairOnceAndOfEqualChannelsTheLower) {
+  const auto heads = post_rope_scale(statistics(), {.beta = 8, .top_k = 2});
+  EXPECT_EQ(heads[0].channels, (std::vector<int>{1, 5}));        // both of one pair
+  EXPECT_EQ(heads[1].channels, (std::vector<int>{0, 3, 4, 7}));  // 0 is the first of the ones
+}
+
+TEST(PostRopeScale, TakesEveryChannelWhereThereAreNoMoreAndOneForADeadOne) {
+  const auto heads = post_rope_scale(statistics(), {.beta = 8, .top_k = 100});
+  EXPECT_EQ(heads[0].channels.size(), 8u);
+  EXPECT_EQ(heads[0].scale[3], 1.0f);
+}
+
+TEST(PreRopeScale, BringsEachPairToAlphaButThoseThatSHandles) {
+  const auto post = post_rope_scale(statistics(), {.beta = 8, .top_k = 1});
+  const auto scale = pre_rope_scale(statistics(), post, {.alpha = 8}, false);
+  const auto plain = pre_rope_scale(statistics(), {}, {.alpha = 8}, false);
+  const double a = 8 / double(3.1f), c = 8 / double(2.1f), d = 8 / double(1.2f);
+  EXPECT_EQ(scale, (std::vector<double>{a, 1, c, 1, d, d, d, 1}));
+  EXPECT_EQ(plain, (std::vector<double>{a, 0.8, c, 1, d, d, d, 0.4}));
+}
+
+TEST(PreRopeScale, SharedByAllHeadsTakesTheLargestRadiusAndAnyHeadsReset) {
+  const auto post = post_rope_scale(statistics(), {.beta = 8, .top_k = 1});
+  const auto scale = pre_rope_scale(statistics(), post, {.alpha = 8}, true);
+  const std::vector<double> head = {8 / double(3.1f), 1, 8 / double(2.1f), 1};
+  EXPECT_EQ(std::vector<double>(scale.begin(), scale.begin() + 4), head);
+  EXPECT_EQ(std::vector<double>(scale.begin() + 4, scale.end()), head);
+}
+
+TEST(PreRopeScale, FoldedIntoQAndKLeavesEveryProductOfPairsAsItWas) {
+  const DenseBlock before = random_block();
+  DenseBlock after = before;
+  const std::vector<double> scale = {2, 0.5, 3, 0.25};  // two pairs of two heads
+  fold_pre_rope_scale(after, block_config(), scale);
+  const auto q0 = product(before[Module::kQ], kX), k0 = product(before[Module::kK], kX);
+  const auto q1 = product(after[Module::kQ], kX), k1 = product(after[Module::kK], kX);
+  for (size_t head = 0; head < 4; ++head)
+    for (size_t c = 0; c < 4; ++c)
+      for (size_t partner : {c, (c + 2) % 4}) {
+        const size_t qi = head * 4 + c, ki = head / 2 * 4 + partner;
+        EXPECT_NEAR(q1[qi] * k1[ki], q0[qi] * k0[ki], 1e-12);
+      }
+  EXPECT_DOUBLE_EQ(k1[0], 2 * k0[0]);
+  EXPECT_DOUBLE_EQ(k1[7], 0.25 * k0[7]);
+}
+
+}  // namespace
+}  // namespace emberq

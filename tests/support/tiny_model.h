@@ -1,0 +1,109 @@
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "checkpoint/safetensors.h"
+#include "format/bf16.h"
+#include "model/block.h"
+#include "support/random.h"
+#include "support/shared.h"
+
+namespace emberq::test {
+
+// A folder of its own for each test, removed with it.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+    std::string name = std::string("emberq-") + info->test_suite_name() + "-" + info->name() + "-" +
+                       std::to_string(::getpid());
+    std::replace(name.begin(), name.end(), '/', '-');
+    path_ = fs::temp_directory_path() / name;
+    fs::remove_all(path_);
+    fs::create_directories(path_);
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+// config.json of a small model with the bundled tokenizer's vocabulary.
+inline Json tiny_config(const std::string& model_type) {
+  const std::map<std::string, std::string> architectures = {{"llama", "LlamaForCausalLM"},
+                                                            {"mistral", "MistralForCausalLM"},
+                                                            {"qwen2", "Qwen2ForCausalLM"},
+                                                            {"qwen3", "Qwen3ForCausalLM"}};
+  Json config = {{"architectures", {architectures.at(model_type)}},
+                 {"model_type", model_type},
+                 {"vocab_size", 8192},
+                 {"hidden_size", 128},
+                 {"intermediate_size", 256},
+                 {"num_hidden_layers", 2},
+                 {"num_attention_heads", 4},
+                 {"num_key_value_heads", 2},
+                 {"head_dim", 32},
+                 {"hidden_act", "silu"},
+                 {"max_position_embeddings", 256},
+                 {"rms_norm_eps", 1e-6},
+                 {"rope_theta", 10000.0},
+                 {"tie_word_embeddings", false},
+                 {"torch_dtype", "bfloat16"},
+                 {"bos_token_id", 0},
+                 {"eos_token_id", 1}};
+  if (model_type == "mistral") config["sliding_window"] = 24;
+  if (model_type == "llama") config["attention_bias"] = true, config["mlp_bias"] = true;
+  return config;
+}
+
+// A model of that configuration with random BF16 weights, and the bundled model's tokenizer.
+inline void write_tiny_model(const fs::path& folder, const Json& config) {
+  fs::create_directories(folder);
+  write_text(folder / "config.json", config.dump(1));
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json", "generation_config.json"})
+    fs::copy_file(source_folder() / "models/nano-wiki" / file, folder / file);
+
+  const ModelConfig c = parse_config(config, "config.json");
+  SafetensorsWriter writer(folder);
+  uint64_t seed = 1;
+  const auto add = [&](const std::string& name, std::vector<int64_t> shape, float mean,
+                       float sigma) {
+    int64_t size = 1;
+    for (const int64_t extent : shape) size *= extent;
+    std::vector<bf16> values;
+    for (const float x : normal_floats(size_t(size), seed++, sigma))
+      values.push_back(bf16::from_float(mean + x));
+    writer.add(name,
+               Tensor::copy_of(DType::kBF16, std::move(shape), std::span<const bf16>(values)));
+  };
+  add("model.embed_tokens.weight", {c.vocab_size, c.hidden_size}, 0, 1);
+  for (int64_t layer = 0; layer < c.num_layers; ++layer) {
+    for (const char* norm : {"input_layernorm.weight", "post_attention_layernorm.weight"})
+      add(layer_tensor(layer, norm), {c.hidden_size}, 1, 0.2f);
+    for (const char* norm : {"self_attn.q_norm.weight", "self_attn.k_norm.weight"})
+      if (c.qk_norm) add(layer_tensor(layer, norm), {c.head_dim}, 1, 0.2f);
+    for (const Module module : kModules) {
+      add(linear_name(layer, module) + ".weight", {outputs(c, module), inputs(c, module)}, 0,
+          1 / std::sqrt(float(inputs(c, module))));
+      if (has_bias(c, module))
+        add(linear_name(layer, module) + ".bias", {outputs(c, module)}, 0, 0.5f);
+    }
+  }
+  add("model.norm.weight", {c.hidden_size}, 1, 0.2f);
+  if (!c.tie_word_embeddings) add("lm_head.weight", {c.vocab_size, c.hidden_size}, 0, 0.1f);
+  writer.finish();
+}
+
+}  // namespace emberq::test
