@@ -1,6 +1,8 @@
 #pragma once
 
-#include "base/check.h"
+#include <string>
+
+#include "base/error.h"
 #include "format/dtype.h"
 #include "tensor/matrix.h"
 
@@ -25,7 +27,8 @@ struct Activations {
 
   template <class T>
   Matrix<T> as() const {
-    EMBERQ_CHECK(sizeof(T) == size_bytes(dtype), "activations are {}", name(dtype));
+    if (sizeof(T) != size_bytes(dtype))
+      fail("sizeof(T) == size_bytes(dtype)", "activations are " + std::string(name(dtype)));
     return {static_cast<T*>(data), rows, dim};
   }
   Matrix<float> f32() const { return as<float>(); }
