@@ -1,0 +1,163 @@
+#include "ops/rms_norm.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <tuple>
+
+#include "base/error.h"
+#include "format/bf16.h"
+#include "format/scale.h"
+#include "support/buffers.h"
+#include "support/random.h"
+#include "support/tolerance.h"
+
+namespace emberq {
+namespace {
+
+constexpr float kEps = 1e-5f;
+
+// Rows that break things first, then random ones.
+std::vector<float> rows_of(int64_t rows, int64_t dim) {
+  std::vector<float> x = test::normal_floats(size_t(rows * dim), 7);
+  const auto fill = [&](int64_t r, const auto& value) {
+    for (int64_t c = 0; r < rows && c < dim; ++c) x[size_t(r * dim + c)] = value(c);
+  };
+  if (rows == 1) x[0] = 1000;  // an outlier, as trained models have
+  fill(1, [](int64_t) { return 0.0f; });
+  fill(2, [](int64_t) { return -3.0f; });
+  fill(3, [](int64_t c) { return c == 5 ? 1e4f : 1e-3f; });
+  fill(4, [](int64_t c) { return c % 2 ? 1e-20f : -1e-20f; });  // eps is all that is left
+  fill(5, [](int64_t c) { return c % 3 ? 1e15f : -1e15f; });
+  return x;
+}
+
+class RmsNormTest : public testing::TestWithParam<std::tuple<std::string, int, int>> {
+ protected:
+  void SetUp() override {
+    const auto& [name, rows, dim] = GetParam();
+    if (name == "cuda" && !cuda_available()) GTEST_SKIP() << "no CUDA device";
+    backend_ = name == "cuda" ? make_cuda_backend() : make_cpu_backend();
+    rows_ = rows, dim_ = dim;
+    x_ = rows_of(rows, dim);
+    if (name == "cuda")
+      for (float& value : x_) value = bf16::from_float(value).to_float();
+    weight_ = test::normal_floats(size_t(dim), 8, 0.1f);
+    for (float& value : weight_) value += 1;
+  }
+
+  // Of the backend's own type.
+  Buffer upload_x() const {
+    if (backend_->activation_type() == DType::kF32) return test::to_backend(*backend_, x_);
+    std::vector<bf16> narrow;
+    for (const float value : x_) narrow.push_back(bf16::from_float(value));
+    return test::to_backend(*backend_, narrow);
+  }
+  Activations plain(const Buffer& buffer) const {
+    return {backend_->activation_type(), buffer.as<void>(), nullptr, rows_, dim_};
+  }
+  std::vector<float> download(const Buffer& buffer) const {
+    if (backend_->activation_type() == DType::kF32)
+      return test::to_host<float>(*backend_, buffer.as<void>(), x_.size());
+    std::vector<float> wide;
+    for (const bf16 value : test::to_host<bf16>(*backend_, buffer.as<void>(), x_.size()))
+      wide.push_back(value.to_float());
+    return wide;
+  }
+
+  // The definition.
+  std::vector<double> expected_row(int64_t r) const {
+    double sum = 0;
+    const float* x = x_.data() + r * dim_;
+    for (int64_t c = 0; c < dim_; ++c) sum += double(x[c]) * double(x[c]);
+    std::vector<double> y;
+    for (int64_t c = 0; c < dim_; ++c)
+      y.push_back(double(x[c]) / std::sqrt(sum / double(dim_) + double(kEps)) *
+                  double(weight_[size_t(c)]));
+    return y;
+  }
+  // Of y before it is stored: dim / threads + 16 roundings in the sum of squares halve under the
+  // root; the root and two products add four.
+  double bound(double y) const {
+    return test::float_sum(std::abs(y), int(dim_ / 256 + 16) / 2 + 4);
+  }
+
+  std::unique_ptr<Backend> backend_;
+  int64_t rows_ = 0, dim_ = 0;
+  std::vector<float> x_, weight_;
+};
+
+TEST_P(RmsNormTest, MatchesTheDefinition) {
+  const Buffer x = upload_x(), weight = test::to_backend(*backend_, weight_);
+  backend_->run(RmsNorm{.x = plain(x), .weight = weight.as<float>(), .out = plain(x), .eps = kEps});
+  const std::vector<float> out = download(x);
+  const int stored_bits = backend_->activation_type() == DType::kF32 ? 24 : 8;
+  for (int64_t r = 0; r < rows_; ++r) {
+    const std::vector<double> y = expected_row(r);
+    for (int64_t c = 0; c < dim_; ++c)
+      ASSERT_NEAR(out[size_t(r * dim_ + c)], y[size_t(c)],
+                  bound(y[size_t(c)]) * 1.01 + test::rounding(y[size_t(c)], stored_bits) * 1.01)
+          << "row " << r << " column " << c;
+  }
+}
+
+TEST_P(RmsNormTest, QuantizesEachRowByItsOwnLargestMagnitude) {
+  const size_t n = x_.size();
+  const Buffer x = upload_x(), weight = test::to_backend(*backend_, weight_);
+  // Poisoned: every code and scale must be written.
+  const Buffer codes = test::to_backend(*backend_, std::vector<uint8_t>(n, 0x7f)),
+               scale = test::to_backend(*backend_, std::vector<float>(size_t(rows_), NAN));
+  backend_->run(RmsNorm{.x = plain(x),
+                        .weight = weight.as<float>(),
+                        .out = test::quantized(codes, scale, rows_, dim_),
+                        .eps = kEps});
+  const auto q = test::to_host<uint8_t>(*backend_, codes.as<void>(), n);
+  const auto s = test::to_host<float>(*backend_, scale.as<void>(), size_t(rows_));
+  for (int64_t r = 0; r < rows_; ++r) {
+    const std::vector<double> y = expected_row(r);
+    double absmax = 0;
+    for (const double value : y) absmax = std::max(absmax, std::abs(value));
+    const double expected_scale = absmax > 0 ? absmax / 448 : 1;
+    ASSERT_NEAR(s[size_t(r)], expected_scale,
+                bound(expected_scale) * 1.01 + 0x1p-23 * expected_scale)
+        << r;
+    for (int64_t c = 0; c < dim_; ++c) {
+      // Any code that a value within the bound would have got: the rounding is monotonic.
+      const double value = y[size_t(c)], slack = 2.1 * bound(value) + 0x1p-22 * std::abs(value);
+      const float low = fp8_round((value - slack) / double(s[size_t(r)])),
+                  high = fp8_round((value + slack) / double(s[size_t(r)]));
+      const float got = fp8_decode(q[size_t(r * dim_ + c)]);
+      ASSERT_TRUE(low <= got && got <= high) << "row " << r << " column " << c << ": " << got;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, RmsNormTest,
+                         testing::Combine(testing::Values("cpu", "cuda"), testing::Values(1, 3, 17),
+                                          testing::Values(8, 1024, 1032, 4096, 5120, 16384)),
+                         [](const auto& p) {
+                           return std::get<0>(p.param) + "_" +
+                                  std::to_string(std::get<1>(p.param)) + "x" +
+                                  std::to_string(std::get<2>(p.param));
+                         });
+
+TEST(RmsNormCuda, RefusesRowsThatNoConfigurationHolds) {
+  if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
+  const auto backend = make_cuda_backend();
+  const Activations x{DType::kBF16, nullptr, nullptr, 1, 16392};
+  EXPECT_THROW(backend->run(RmsNorm{.x = x, .out = x}), Error);
+}
+
+TEST(RmsNormChecks, NamesTheShapesThatDisagree) {
+  const Activations x{DType::kF32, nullptr, nullptr, 2, 64},
+      out{DType::kF32, nullptr, nullptr, 2, 32};
+  try {
+    check(RmsNorm{.x = x, .out = out});
+    FAIL() << "accepted an output of another shape";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("x is [2, 64] but out is [2, 32]"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace emberq
