@@ -109,7 +109,7 @@ Tensor Checkpoint::get(const std::string& name) const {
 
 Tensor Checkpoint::get_as(const std::string& name, std::span<const DType> types,
                           const std::vector<int64_t>& shape) const {
-  const Tensor tensor = get(name);
+  Tensor tensor = get(name);
   std::vector<std::string_view> type_names;
   for (const DType type : types) type_names.push_back(emberq::name(type));
   EMBERQ_REQUIRE(std::ranges::find(types, tensor.dtype()) != types.end() && tensor.shape() == shape,
@@ -120,7 +120,7 @@ Tensor Checkpoint::get_as(const std::string& name, std::span<const DType> types,
 }
 
 Tensor Checkpoint::get(const std::string& name, const std::vector<int64_t>& shape) const {
-  const Tensor tensor = get_as(name, kPlainTypes, shape);
+  Tensor tensor = get_as(name, kPlainTypes, shape);
   const int64_t bad = tensor.find_non_finite();
   EMBERQ_REQUIRE(bad < 0, "{}: {} is NaN or infinite at element {}", folder_.string(), name, bad);
   return tensor;
@@ -195,7 +195,7 @@ Tensor Checkpoint::pack_int8(const std::string& module, const QuantizedWeight& w
 Tensor Checkpoint::read_scale(const std::string& module, const QuantizedWeight& weight) const {
   const std::string name = module + ".weight_scale";
   const int64_t groups = weight.k / weight.scheme.group_size;
-  const Tensor scale = get_as(name, kPlainTypes, {weight.n, groups});
+  Tensor scale = get_as(name, kPlainTypes, {weight.n, groups});
   const std::vector<float> values = scale.to_float();
   for (size_t i = 0; i < values.size(); ++i) {
     EMBERQ_REQUIRE(values[i] >= 0 && std::isfinite(values[i]),

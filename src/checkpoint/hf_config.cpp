@@ -73,8 +73,6 @@ double positive(const JsonObject& config, std::string_view key) {
 }
 
 const Family& family_of(const JsonObject& config) {
-  std::vector<std::string_view> known;
-  for (const Family& family : kFamilies) known.push_back(family.architecture);
   const Json& names = config.array("architectures");
   for (const Family& family : kFamilies) {
     if (names.size() != 1 || names[0] != family.architecture) continue;
@@ -82,6 +80,8 @@ const Family& family_of(const JsonObject& config) {
       config.reject("model_type", fmt::format("must be \"{}\"", family.model_type));
     return family;
   }
+  std::array<std::string_view, kFamilies.size()> known;
+  std::ranges::transform(kFamilies, known.begin(), &Family::architecture);
   config.reject("architectures", fmt::format("must be one of {}", fmt::join(known, ", ")));
 }
 
@@ -166,8 +166,8 @@ DType parse_dtype(const JsonObject& config) {
 // One id or several.
 std::vector<int> token_ids(const JsonObject& config, std::string_view key) {
   if (!config.has(key)) return {};
-  const std::vector<int> ids = config.at(key).is_array() ? config.get<std::vector<int>>(key)
-                                                         : std::vector{config.get<int>(key)};
+  std::vector<int> ids = config.at(key).is_array() ? config.get<std::vector<int>>(key)
+                                                   : std::vector{config.get<int>(key)};
   if (std::ranges::any_of(ids, [](int id) { return id < 0; }))
     config.reject(key, "must not be negative");
   return ids;

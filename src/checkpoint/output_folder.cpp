@@ -1,28 +1,27 @@
 #include "checkpoint/output_folder.h"
 
 #include <algorithm>
-#include <array>
+#include <iterator>
+#include <string_view>
 
 namespace emberq {
 namespace {
 
-using std::operator""sv;
-
-constexpr std::array kCompanions = {
-    "tokenizer.json"sv,
-    "tokenizer.model"sv,
-    "tokenizer_config.json"sv,
-    "special_tokens_map.json"sv,
-    "added_tokens.json"sv,
-    "vocab.json"sv,
-    "merges.txt"sv,
-    "generation_config.json"sv,
+constexpr std::string_view kCompanions[] = {
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "generation_config.json",
 };
-constexpr std::array kCompanionPrefixes = {"chat_template."sv, "LICENSE"sv, "LICENCE"sv, "NOTICE"sv,
-                                           "USE_POLICY"sv};
+constexpr std::string_view kCompanionPrefixes[] = {"chat_template.", "LICENSE", "LICENCE", "NOTICE",
+                                                   "USE_POLICY"};
 
 bool is_companion(const std::string& name) {
-  return std::ranges::find(kCompanions, name) != kCompanions.end() ||
+  return std::ranges::find(kCompanions, name) != std::end(kCompanions) ||
          std::ranges::any_of(kCompanionPrefixes,
                              [&](std::string_view prefix) { return name.starts_with(prefix); });
 }

@@ -18,7 +18,7 @@ constexpr std::string_view kMetadata = "__metadata__";
 
 // A list of numbers that are not negative: a shape, or offsets.
 std::vector<int64_t> sizes(const JsonObject& entry, std::string_view key) {
-  const auto values = entry.get<std::vector<int64_t>>(key);
+  auto values = entry.get<std::vector<int64_t>>(key);
   if (std::ranges::any_of(values, [](int64_t value) { return value < 0; }))
     entry.reject(key, "must not be negative");
   return values;

@@ -22,11 +22,11 @@ class Tensor {
          const std::byte* data);
 
   template <class T>
-  static Tensor copy_of(DType dtype, std::vector<int64_t> shape, std::span<const T> values) {
-    return copy_of_bytes(dtype, std::move(shape), std::as_bytes(values));
+  static Tensor copy_of(DType dtype, const std::vector<int64_t>& shape, std::span<const T> values) {
+    return copy_of_bytes(dtype, shape, std::as_bytes(values));
   }
-  static Tensor of(std::vector<int64_t> shape, std::span<const float> values) {
-    return copy_of(DType::kF32, std::move(shape), values);
+  static Tensor of(const std::vector<int64_t>& shape, std::span<const float> values) {
+    return copy_of(DType::kF32, shape, values);
   }
 
   DType dtype() const { return dtype_; }

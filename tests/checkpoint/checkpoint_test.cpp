@@ -237,6 +237,21 @@ TEST(Checkpoint, RefusesWeightsThatAreNotFinite) {
   }
 }
 
+TEST(Checkpoint, FindsAnInfinityAtTheEndOfALongTensorOfEachType) {
+  const auto refusal_of = [](DType dtype, auto one, auto infinity) {
+    std::vector values(10000, one);
+    values.back() = infinity;
+    QuantizedFolder folder;
+    folder.tensors.emplace_back(
+        "norm", Tensor::copy_of(dtype, {10000}, std::span<const decltype(one)>(values)));
+    return refusal([&] { folder.open().get("norm", {10000}); });
+  };
+  for (const std::string& said : {refusal_of(DType::kF32, 0x3f800000u, 0x7f800000u),
+                                  refusal_of(DType::kF16, uint16_t(0x3c00), uint16_t(0xfc00)),
+                                  refusal_of(DType::kBF16, uint16_t(0x3f80), uint16_t(0x7f80))})
+    EXPECT_TRUE(contains(said, "norm is NaN or infinite at element 9999"));
+}
+
 TEST(QuantizedWeight, RefusesTheShapeOfAnotherLinear) {
   const QuantizedFolder folder;
   EXPECT_REFUSED(folder.open().quantized_weight(kQ, 4, 128), "weight_shape must be [4, 128]",

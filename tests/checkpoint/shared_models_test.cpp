@@ -60,8 +60,8 @@ INSTANTIATE_TEST_SUITE_P(Shared, SharedModel,
                                            "models/golden/tiny-mistral", "models/golden/tiny-qwen2",
                                            "models/golden/tiny-qwen3", "models/nano-wiki",
                                            "models/small-wiki"),
-                         [](const auto& info) {
-                           std::string name = fs::path(info.param).filename();
+                         [](const auto& model) {
+                           std::string name = fs::path(model.param).filename();
                            std::ranges::replace(name, '-', '_');
                            return name;
                          });

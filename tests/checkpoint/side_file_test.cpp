@@ -61,7 +61,7 @@ TEST(SideFile, RefusesAnotherVersion) {
 }
 
 TEST(SideFile, RefusesUnknownKeys) {
-  EXPECT_REFUSED(parse(R"({"format_version":1,"atention":{}})"), "emberq.json: atention");
+  EXPECT_REFUSED(parse(R"({"format_version":1,"attentions":{}})"), "emberq.json: attentions");
   EXPECT_REFUSED(
       parse(R"({"format_version":1,"attention":{"kv":"fp","query":"none","post_rope":[]}})"),
       "emberq.json: attention.post_rope");
