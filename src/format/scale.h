@@ -65,8 +65,12 @@ constexpr uint8_t e4m3_product(int code, E4m3Scale scale) {
   return fp8_encode(float(code) * scale.value());
 }
 
-// FP8 activations: scale = absmax / 448, kept in FP32; 1 for a row of zeros.
-constexpr float fp8_row_scale(float absmax) { return absmax > 0 ? absmax / kFp8Max : 1.0f; }
+// FP8 activations: scale = absmax / 448, kept in FP32; 1 for a row of zeros, and for one so near to
+// zero (below 2^-141) that its scale would be zero.
+constexpr float fp8_row_scale(float absmax) {
+  const float scale = absmax / kFp8Max;
+  return scale > 0 ? scale : 1.0f;
+}
 constexpr uint8_t fp8_quantize(float x, float scale) { return fp8_encode(x / scale); }
 
 }  // namespace emberq

@@ -1,6 +1,7 @@
 // The other formats: 16-bit floats, integer codes, packing, scales, scheme names.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -55,6 +56,16 @@ TEST(Fp16, OverflowsToInfinityFrom65520) {
   EXPECT_EQ(fp16::from_float(65520.0f).bits, 0x7c00);
   EXPECT_EQ(fp16::from_float(-INFINITY).bits, 0xfc00);
 }
+
+#if defined(__FLT16_MANT_DIG__)
+TEST(Fp16, EncodesEvery97thFloatAsTheCompilerDoes) {
+  for (uint64_t bits = 0; bits < uint64_t(1) << 32; bits += 97) {
+    const float x = std::bit_cast<float>(uint32_t(bits));
+    if (std::isnan(x)) continue;
+    ASSERT_EQ(fp16::from_float(x).bits, std::bit_cast<uint16_t>(_Float16(x))) << x;
+  }
+}
+#endif
 
 TEST(Int4, EveryCodeSurvivesARoundTrip) {
   for (int code = Int4::kMin; code <= Int4::kMax; ++code)
@@ -116,6 +127,20 @@ TEST(Scale, IsTheDivisor) {
   EXPECT_EQ(quantize<Int6>(-1e9f, scale), -32);
 }
 
+// Rounding an e4m3 scale down by up to 1/16 leaves 7.4 for the largest magnitude; only the coarse
+// scales below 2^-6 lose more.
+TEST(Scale, GivesCodeMinus8OnlyWhereASubnormalScaleRoundedDown) {
+  for (float absmax = 0x1p-10f; absmax < 448 * 7; absmax *= 1.001f) {
+    const E4m3Scale scale = e4m3_scale(absmax, Int4::kMax);
+    const bool coarse = scale.value() < 0x1p-6f;
+    ASSERT_LE(quantize<Int4>(absmax, scale), 7);
+    ASSERT_GE(quantize<Int4>(-absmax, scale), coarse ? -8 : -7) << absmax;
+  }
+  const float absmax = 7 * 1.4f * 0x1p-9f;  // scale 1.4 * 2^-9 rounds to 2^-9
+  EXPECT_EQ(quantize<Int4>(-absmax, e4m3_scale(absmax, Int4::kMax)), -8);
+  EXPECT_EQ(quantize<Int4>(absmax, e4m3_scale(absmax, Int4::kMax)), 7);
+}
+
 TEST(Scale, OfBf16HasAFloorForZeros) {
   EXPECT_EQ(bf16_scale(0, 7).value(), bf16::from_float(1e-5f / 7).to_float());
   EXPECT_EQ(bf16_scale(7, 7).value(), 1.0f);
@@ -133,6 +158,12 @@ TEST(Fp8Row, OfZerosHasScaleOne) {
   EXPECT_EQ(fp8_row_scale(0), 1.0f);
   EXPECT_EQ(fp8_row_scale(448), 1.0f);
   EXPECT_EQ(fp8_quantize(-448, fp8_row_scale(448)), 0xfe);
+}
+
+TEST(Fp8Row, OfMagnitudesWhoseScaleUnderflowsIsARowOfZeros) {
+  const float scale = fp8_row_scale(1e-44f);  // over 448: less than half the smallest float
+  EXPECT_EQ(fp8_quantize(0.0f, scale), 0);
+  EXPECT_EQ(fp8_quantize(1e-44f, scale), 0);
 }
 
 TEST(Scheme, NamesAreReadBack) {
