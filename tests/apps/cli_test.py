@@ -1,0 +1,204 @@
+"""The program as a user meets it: commands, --json, exit status, and what it leaves behind.
+
+    python3 tests/apps/cli_test.py build/cpu/emberq
+"""
+import json
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+MODEL = ROOT / "models" / "nano-wiki"
+TEXT = ROOT / "data" / "wikitext2-excerpt.txt"
+CALIBRATION = ROOT / "data" / "enwiki-excerpt.txt"
+EMBERQ = "emberq"
+# Sanitizers make every step slower.
+PATIENCE = 600
+
+
+def emberq(*arguments, **options):
+    return subprocess.run([EMBERQ, *map(str, arguments)], capture_output=True, timeout=PATIENCE, **options)
+
+
+def tensors_of(path):
+    data = pathlib.Path(path).read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    return {
+        name: (entry["dtype"], entry["shape"], data[8 + length :][slice(*entry["data_offsets"])])
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+
+
+class Program(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="emberq-cli-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def json_of(self, *arguments):
+        done = emberq(*arguments, "--json")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        self.assertEqual(done.stdout.count(b"\n"), 1, "one object on one line and nothing else")
+        return json.loads(done.stdout)
+
+    def refused(self, *arguments, status=2, **options):
+        done = emberq(*arguments, **options)
+        message = done.stderr.decode()
+        self.assertEqual(done.returncode, status, message)
+        self.assertEqual(done.stdout, b"")
+        self.assertTrue(message.startswith("emberq: "), message)
+        self.assertEqual(message.count("\n"), 1, message)
+        return message
+
+    def test_help_is_complete_at_every_level_and_version_is_said(self):
+        commands = ["inspect", "eval", "quantize", "generate", "logits", "tokenize"]
+        top = emberq("--help").stdout.decode()
+        for command in commands:
+            self.assertIn(command, top)
+            self.assertEqual(emberq(command, "--help").returncode, 0)
+        self.assertIn("--max-windows", emberq("eval", "ppl", "--help").stdout.decode())
+        self.assertRegex(emberq("--version").stdout.decode(), r"emberq \d+\.\d+")
+
+    def test_bad_commands_and_options_have_status_2(self):
+        for arguments in ([], ["quantise"], ["eval"], ["eval", "ppl", MODEL], ["inspect", MODEL, "--frob"],
+                          ["generate", MODEL, "--prompt", "x", "--greedy", "--top-k", "3"],
+                          ["eval", "ppl", MODEL, "--text", TEXT, "--kv", "kv2"],
+                          ["eval", "ppl", MODEL, "--text", TEXT, "--device", "cuda"],
+                          ["inspect", MODEL, "--threads", "0"]):
+            self.assertEqual(emberq(*arguments).returncode, 2, arguments)
+
+    def test_inspect_names_every_tensor_and_scheme(self):
+        result = self.json_of("inspect", MODEL)
+        self.assertEqual(result["config"]["num_layers"], 4)
+        self.assertEqual(len(result["tensors"]), 39)
+        self.assertEqual(set(result["linears"].values()), {"BF16"})
+        self.assertEqual(result["bits_per_weight"], 16)
+        text = emberq("inspect", MODEL).stdout.decode()
+        self.assertIn("model.layers.3.mlp.down_proj.weight", text)
+
+    def test_eval_ppl_prints_the_keys_it_promises(self):
+        result = self.json_of("eval", "ppl", MODEL, "--text", TEXT, "--window", "256", "--max-windows", "3")
+        self.assertEqual(
+            set(result), {"ppl", "nll_sum", "windows", "window_len", "predicted_tokens", "seconds"}
+        )
+        self.assertEqual((result["windows"], result["window_len"], result["predicted_tokens"]), (3, 256, 765))
+        kv4 = self.json_of("eval", "ppl", MODEL, "--text", TEXT, "--window", "256", "--max-windows", "3", "--kv", "kv4")
+        self.assertGreater(kv4["ppl"], result["ppl"])
+
+    def test_quantize_writes_a_complete_folder_that_every_command_reads(self):
+        out = self.folder / "fireq"
+        report = self.json_of("quantize", MODEL, "--recipe", "fireq", "--calib", CALIBRATION,
+                              "--calib-windows", "2", "--calib-length", "256", "-o", out)
+        self.assertEqual(report["bits_per_weight"], 4.125)
+        self.assertEqual(report["calibration_tokens"], 512)
+        files = {f.name for f in out.iterdir()}
+        self.assertLessEqual({"config.json", "emberq.json", "model.safetensors", "tokenizer.json",
+                              "tokenizer_config.json", "generation_config.json"}, files)
+        self.assertEqual(list(self.folder.iterdir()), [out])
+        self.assertEqual(self.json_of("inspect", out)["kv"], "kv4-head")
+        args = ("eval", "ppl", out, "--text", TEXT, "--window", "256", "--max-windows", "2")
+        self.assertNotEqual(self.json_of(*args)["ppl"], self.json_of(*args, "--kv", "fp")["ppl"])
+        self.assertEqual(self.json_of("generate", out, "--prompt", "The city", "--greedy", "--max-new-tokens", "4")["ids"].__len__(), 4)
+        message = self.refused("quantize", out, "--recipe", "fireq", "--calib", CALIBRATION, "-o", self.folder / "x")
+        self.assertIn("is quantized already", message)
+        message = self.refused("quantize", MODEL, "--recipe", "fireq-w4", "-o", out)
+        self.assertIn("exists already", message)
+
+    def test_generate_prints_the_prompt_and_what_follows(self):
+        text = emberq("generate", MODEL, "--prompt", "The city of Paris", "--greedy", "--max-new-tokens", "8").stdout.decode()
+        self.assertTrue(text.startswith("The city of Paris") and text.endswith("\n"), text)
+        result = self.json_of("generate", MODEL, "--prompt", "The city of Paris", "--greedy", "--max-new-tokens", "8")
+        self.assertEqual(result["prompt"] + result["text"] + "\n", text)
+        self.assertEqual(result["prompt_ids"][0], 0, "BOS, as the tokenizer says")
+        seeded = [self.json_of("generate", MODEL, "--prompt", "The", "--seed", s, "--max-new-tokens", "8")["ids"] for s in ("1", "1", "2")]
+        self.assertEqual(seeded[0], seeded[1])
+        self.assertNotEqual(seeded[0], seeded[2], "sampled, as generation_config.json says")
+
+    def test_logits_need_no_tokenizer(self):
+        for name in ("config.json", "model.safetensors"):
+            shutil.copy(MODEL / name, self.folder)
+        out = self.folder / "logits.safetensors"
+        self.json_of("logits", self.folder, "--ids", "1,2,3", "-o", out)
+        tensors = tensors_of(out)
+        self.assertEqual(tensors["logits"][:2], ("F32", [3, 8192]))
+        self.assertEqual(tensors["input_ids"], ("I32", [3], struct.pack("<3i", 1, 2, 3)))
+        message = self.refused("logits", self.folder, "--ids", "1,8192", "-o", out)
+        self.assertIn("token id 8192 is outside the vocabulary of 8192", message)
+
+    def test_tokenize_goes_there_and_back(self):
+        source, ids_file = self.folder / "text", self.folder / "ids"
+        source.write_text("Hello  wörld 👍🏽\n<|eot_id|>x")
+        ids = self.json_of("tokenize", MODEL, "--text", source, "--no-special")["ids"]
+        self.assertEqual(self.json_of("tokenize", MODEL, "--text", source)["ids"], [0] + ids)
+        ids_file.write_text(" ".join(map(str, ids)))
+        self.assertEqual(emberq("tokenize", MODEL, "--decode", "--text", ids_file).stdout.decode(), source.read_text())
+        ids_file.write_text("1, 2, x")
+        self.assertIn("at byte 6", self.refused("tokenize", MODEL, "--decode", "--text", ids_file))
+
+    def test_bad_files_get_one_sentence_and_status_2(self):
+        message = self.refused("inspect", self.folder / "nowhere")
+        self.assertIn(str(self.folder / "nowhere"), message)
+        short = self.folder / "short.txt"
+        short.write_text("too short")
+        self.assertIn("less than a window of 2048", self.refused("eval", "ppl", MODEL, "--text", short))
+        self.assertIn("longer than the model's 2048 positions",
+                      self.refused("eval", "ppl", MODEL, "--text", TEXT, "--window", "2049"))
+        latin = self.folder / "latin1.txt"
+        latin.write_bytes(b"caf\xe9")
+        self.assertIn("not UTF-8 at byte 3", self.refused("tokenize", MODEL, "--text", latin))
+        broken = self.folder / "broken"
+        shutil.copytree(MODEL, broken)
+        weights = (MODEL / "model.safetensors").read_bytes()
+        for content, complaint in ((weights[: len(weights) // 2], "model.safetensors"), (weights[:5], "model.safetensors"),
+                                   (b"\xff" * 16, "model.safetensors")):
+            (broken / "model.safetensors").write_bytes(content)
+            self.assertIn(complaint, self.refused("inspect", broken))
+        (broken / "model.safetensors").unlink()
+        self.refused("inspect", broken)
+        (broken / "config.json").write_text("{")
+        self.assertIn("config.json is not valid JSON", self.refused("inspect", broken))
+
+    def quantize_command(self, out):
+        return ["quantize", MODEL, "--recipe", "fireq", "--calib", CALIBRATION, "-o", out]
+
+    def test_a_full_disk_leaves_nothing(self):
+        out = self.folder / "out"
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+
+        message = self.refused("quantize", MODEL, "--recipe", "fireq-w4", "-o", out, preexec_fn=limit)
+        self.assertIn("cannot write", message)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_an_interrupt_leaves_nothing(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            running = subprocess.Popen([EMBERQ, *map(str, self.quantize_command(self.folder / "out"))],
+                                       stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+            partial = self.folder / "out.partial"
+            deadline = time.monotonic() + 60
+            while not partial.exists() and running.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.005)
+            running.send_signal(number)
+            _, errors = running.communicate(timeout=PATIENCE)
+            self.assertEqual(running.returncode, 2, errors)
+            self.assertEqual(errors.decode(), "emberq: interrupted\n")
+            self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_standard_error_is_silent_where_it_is_no_terminal(self):
+        done = emberq("eval", "ppl", MODEL, "--text", TEXT, "--window", "64", "--max-windows", "2")
+        self.assertEqual(done.stderr, b"")
+
+
+if __name__ == "__main__":
+    EMBERQ = os.path.abspath(sys.argv.pop(1))
+    unittest.main(verbosity=2)
