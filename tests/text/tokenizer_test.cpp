@@ -1,0 +1,193 @@
+// Rules of the tokenizer, each by a file small enough to read.
+#include "text/tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "support/tiny_model.h"
+#include "text/byte_level.h"
+#include "text/detokenizer.h"
+
+namespace emberq {
+namespace {
+
+// A BPE over "a b c ▁" with some merges; `more` adds or replaces top-level keys.
+Json small_file(const Json& more = Json::object()) {
+  Json file = parse_json(
+      R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5, "▁": 6, "▁a": 7, "<unk>": 8,
+                                             "<0xC3>": 9, "<0xA9>": 10, "aa": 11},
+                    "merges": ["b c", "a b", "a bc", "▁ a", "a a"]}})",
+      "small");
+  file.update(more, true);
+  return file;
+}
+
+std::vector<int> encode(const Json& file, std::string_view text) {
+  return parse_tokenizer_json(file, "t.json").encode(text, SpecialTokens::kNone);
+}
+
+std::string complaint(const Json& file) {
+  try {
+    parse_tokenizer_json(file, "t.json");
+  } catch (const InputError& e) {
+    return e.what();
+  }
+  return "";
+}
+
+TEST(Bpe, MergesTheLowestRankFirstAndOfEqualOnesTheLeftmost) {
+  EXPECT_EQ(encode(small_file(), "abc"), (std::vector<int>{5}));      // b c, then a bc
+  EXPECT_EQ(encode(small_file(), "aaa"), (std::vector<int>{11, 0}));  // leftmost
+  EXPECT_EQ(encode(small_file(), "aaaa"), (std::vector<int>{11, 11}));
+  EXPECT_EQ(encode(small_file(), "ab"), (std::vector<int>{3}));
+}
+
+TEST(Bpe, LeavesOutWhatItDoesNotKnowUnlessThereIsAnUnknownToken) {
+  EXPECT_EQ(encode(small_file(), "axxb"), (std::vector<int>{3}));
+  EXPECT_EQ(encode(small_file({{"model", {{"unk_token", "<unk>"}}}}), "axxb"),
+            (std::vector<int>{0, 8, 8, 1}));
+  EXPECT_EQ(encode(small_file({{"model", {{"unk_token", "<unk>"}, {"fuse_unk", true}}}}), "axxb"),
+            (std::vector<int>{0, 8, 1}));
+}
+
+TEST(Bpe, FallsBackToBytesWhereAllOfThemAreTokens) {
+  const Json file = small_file({{"model", {{"unk_token", "<unk>"}, {"byte_fallback", true}}}});
+  EXPECT_EQ(encode(file, "é"), (std::vector<int>{9, 10}));
+  EXPECT_EQ(encode(file, "è"), (std::vector<int>{8}));
+}
+
+TEST(Bpe, OfOneLongWordIsQuick) {
+  const std::vector<int> ids = encode(small_file(), std::string(1'000'000, 'a'));
+  EXPECT_EQ(ids, std::vector<int>(500'000, 11));
+}
+
+TEST(Tokenizer, OfAnEmptyTextGivesNothingButWhatIsPutAround) {
+  const Tokenizer tokenizer = Tokenizer::load(test::source_folder() / "models/nano-wiki");
+  EXPECT_EQ(tokenizer.encode("", SpecialTokens::kNone), std::vector<int>{});
+  EXPECT_EQ(tokenizer.encode("", SpecialTokens::kAdd), std::vector<int>{0});
+  EXPECT_EQ(tokenizer.decode({}), "");
+  EXPECT_EQ(tokenizer.bos_id(), 0);
+  EXPECT_EQ(tokenizer.eos_id(), 1);
+}
+
+TEST(Tokenizer, RefusesTextThatIsNotUtf8ByTheByte) {
+  const Tokenizer tokenizer = parse_tokenizer_json(small_file(), "t.json");
+  for (const char* bad :
+       {"ab\xff", "ab\xc3", "ab\xed\xa0\x80", "ab\xc0\x80", "ab\xf4\x90\x80\x80"}) {
+    try {
+      tokenizer.encode(bad, SpecialTokens::kNone);
+      FAIL() << "encoded";
+    } catch (const InputError& e) {
+      EXPECT_STREQ(e.what(), "the text is not UTF-8 at byte 2");
+    }
+  }
+}
+
+TEST(Tokenizer, LetsTokenizerConfigDecideWhetherBosAndEosAreAdded) {
+  const auto with = [](const char* config) {
+    const test::TemporaryFolder folder;
+    const fs::path model = test::source_folder() / "models/nano-wiki";
+    fs::copy_file(model / "tokenizer.json", folder.path() / "tokenizer.json");
+    write_text(folder.path() / "tokenizer_config.json", config);
+    return Tokenizer::load(folder.path()).encode("", SpecialTokens::kAdd);
+  };
+  EXPECT_EQ(with("{}"), std::vector<int>{0});  // the template's
+  EXPECT_EQ(with(R"({"bos_token": "<|begin_of_text|>", "add_bos_token": false})"),
+            std::vector<int>{});
+  EXPECT_EQ(with(R"({"bos_token": {"content": "<|begin_of_text|>"}, "add_bos_token": true})"),
+            std::vector<int>{0});
+  EXPECT_EQ(with(R"({"eos_token": "<|end_of_text|>", "add_eos_token": true})"),
+            (std::vector<int>{0, 1}));
+}
+
+TEST(AddedTokens, AreTakenWholeTheLongestFirst) {
+  const Json file = small_file({{"added_tokens",
+                                 {{{"id", 20}, {"content", "<x>"}, {"special", true}},
+                                  {{"id", 21}, {"content", "<x><y>"}, {"special", true}}}}});
+  EXPECT_EQ(encode(file, "a<x>b<x><y><x"), (std::vector<int>{0, 20, 1, 21}));
+  const Tokenizer tokenizer = parse_tokenizer_json(file, "t.json");
+  EXPECT_TRUE(tokenizer.is_special(21));
+  EXPECT_EQ(tokenizer.decode(std::vector<int>{0, 20, 1}, SkipSpecial::kYes), "a b");
+}
+
+TEST(AddedTokens, StripWhiteSpaceAndKeepToWholeWordsWhereTheySaySo) {
+  const auto with = [](const char* key) {
+    return small_file(
+        {{"added_tokens", {{{"id", 20}, {"content", "bb"}, {"special", true}, {key, true}}}},
+         {"pre_tokenizer",
+          {{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "never"}}}});
+  };
+  EXPECT_EQ(encode(with("lstrip"), "a \t bb a"), (std::vector<int>{0, 20, 7}));
+  EXPECT_EQ(encode(with("rstrip"), "a bb \n a"), (std::vector<int>{0, 6, 20, 0}));
+  EXPECT_EQ(encode(with("single_word"), "abb bb"), (std::vector<int>{3, 1, 6, 20}));
+}
+
+TEST(ByteLevel, WritesEveryByteInACharacterOfItsOwn) {
+  std::string bytes;
+  for (int b = 0; b < 256; ++b) bytes += char(b);
+  const std::string text = byte_level_encode(bytes);
+  EXPECT_EQ(find_invalid_utf8(text), text.npos);
+  EXPECT_EQ(byte_level_decode(text), bytes);
+  EXPECT_EQ(byte_level_encode(" \n"), "ĠĊ");
+  EXPECT_EQ(byte_level_decode("€"), std::nullopt);
+}
+
+TEST(Unicode, ReplacesEachMaximalPartOfWhatIsNotUtf8) {
+  const std::string r(kReplacementCharacter);
+  EXPECT_EQ(lossy_utf8("a\xf0\x9f\x91x"), "a" + r + "x");  // one unfinished character
+  EXPECT_EQ(lossy_utf8("\xff\xfe"), r + r);
+  EXPECT_EQ(lossy_utf8("\xed\xa0\x80"), r + r + r);  // a surrogate: no part of it can begin one
+  EXPECT_EQ(unfinished_utf8("a\xf0\x9f\x91"), 3u);
+  EXPECT_EQ(unfinished_utf8("\xe2\x82\xac"), 0u);
+}
+
+TEST(TokenizerJson, NamesWhatItDoesNotRunOrUnderstand) {
+  const auto expect = [](const Json& file, const std::string& part) {
+    EXPECT_NE(complaint(file).find(part), std::string::npos) << complaint(file);
+  };
+  expect(small_file({{"model", {{"type", "Unigram"}}}}),
+         "t.json: model.type must be BPE, got \"Unigram\"");
+  expect(small_file({{"normalizer", {{"type", "Precompiled"}}}}), "of a normalizer must be");
+  expect(small_file({{"pre_tokenizer", {{"type", "BertPreTokenizer"}}}}),
+         "of a pre-tokenizer must be");
+  expect(small_file({{"decoder", {{"type", "WordPiece"}}}}), "of a decoder must be");
+  expect(small_file({{"post_processor", {{"type", "BertProcessing"}}}}),
+         "of a post-processor must be");
+  expect(small_file({{"model", {{"merges", {"a d"}}}}}),
+         "the merge of 'a' and 'd' needs the token 'd'");
+  expect(small_file({{"model", {{"merges", {"ab"}}}}}), "a merge must be two tokens");
+  expect(small_file({{"model", {{"unk_token", "<nope>"}}}}), "unk_token is not in the vocabulary");
+  expect(small_file({{"model", {{"vocab", {{"z", 0}}}}}}), "the id 0 has two tokens");
+  expect(small_file({{"model", {{"vocab", {{"z", -1}}}}}}), "has the id -1");
+  expect(small_file({{"model", {{"dropout", 0.1}}}}), "dropout is not supported");
+  expect(small_file({{"added_tokens", {{{"id", 3}, {"content", "zz"}}}}}),
+         "the id 3 has two tokens");
+  expect(
+      small_file({{"pre_tokenizer",
+                   {{"type", "Split"}, {"behavior", "Isolated"}, {"pattern", {{"Regex", "(a"}}}}}}),
+      "cannot compile the regular expression");
+  expect(Json::array(), "t.json must hold a JSON object");
+  expect(Json::object(), "t.json: model is missing");
+}
+
+TEST(Tokenizer, NamesTheFolderThatHasNone) {
+  const test::TemporaryFolder folder;
+  try {
+    Tokenizer::load(folder.path());
+    FAIL() << "loaded";
+  } catch (const InputError& e) {
+    EXPECT_EQ(std::string(e.what()).find(folder.path().string() + " has no tokenizer"), 0u)
+        << e.what();
+  }
+  write_text(folder.path() / "tokenizer.model", "\x0a\x0e\x0a\x05<unk>");
+  try {
+    Tokenizer::load(folder.path());
+    FAIL() << "loaded";
+  } catch (const InputError& e) {
+    EXPECT_NE(std::string(e.what()).find("line 1 is not a token in base64"), std::string::npos)
+        << e.what();
+  }
+}
+
+}  // namespace
+}  // namespace emberq
