@@ -41,7 +41,7 @@ TEST(Generate, ContinuesSmallWikisPromptAsTransformersDoes) {
 class TinyGenerate : public testing::Test {
  protected:
   TinyGenerate() { test::write_tiny_model(folder_.path() / "model", test::tiny_config("llama")); }
-  const test::TemporaryFolder folder_;
+  const TestFolder folder_;
   const std::unique_ptr<Backend> backend_ = make_cpu_backend();
 };
 
@@ -105,7 +105,7 @@ TEST(Sampler, OfOneSeedIsTheSameEachTime) {
 }
 
 TEST(SamplingOptions, AreThoseOfGenerationConfig) {
-  const test::TemporaryFolder folder;
+  const TestFolder folder;
   EXPECT_TRUE(read_sampling_options(folder.path(), {1}).greedy);
   write_text(folder.path() / "generation_config.json",
              R"({"do_sample": true, "temperature": 0.7, "top_p": 0.9, "eos_token_id": [3, 4]})");

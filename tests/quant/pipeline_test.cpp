@@ -48,7 +48,7 @@ class Pipeline : public testing::TestWithParam<std::string> {
     return out;
   }
 
-  const test::TemporaryFolder folder_;
+  const TestFolder folder_;
   const fs::path model_ = folder_.path() / "model";
   const std::unique_ptr<Backend> backend_ = make_cpu_backend();
 };
@@ -125,7 +125,7 @@ class PipelineInput : public testing::Test {
     return "";
   }
 
-  const test::TemporaryFolder folder_;
+  const TestFolder folder_;
   const fs::path out_ = folder_.path() / "out";
   QuantizeOptions options_{.model = folder_.path() / "model",
                            .output = out_,

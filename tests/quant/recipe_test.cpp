@@ -38,7 +38,7 @@ TEST(Recipe, WrittenAndReadIsTheSame) {
 }
 
 TEST(Recipe, OfAFileMayNameAConstantAndSwitchStepsOff) {
-  const test::TemporaryFolder folder;
+  const TestFolder folder;
   write_text(
       folder.path() / "mine.json",
       R"({"name": "mine", "smoothing": {"down": 0.015, "up_gate": null}, "weights": "int4-g64"})");

@@ -1,9 +1,5 @@
 #pragma once
 
-#include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <algorithm>
 #include <cmath>
 #include <map>
 #include <string>
@@ -15,30 +11,9 @@
 #include "model/block.h"
 #include "support/random.h"
 #include "support/shared.h"
+#include "support/test_folder.h"
 
 namespace emberq::test {
-
-// A folder of its own for each test, removed with it.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    std::string name = std::string("emberq-") + info->test_suite_name() + "-" + info->name() + "-" +
-                       std::to_string(::getpid());
-    std::replace(name.begin(), name.end(), '/', '-');
-    path_ = fs::temp_directory_path() / name;
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 // config.json of a small model with the bundled tokenizer's vocabulary.
 inline Json tiny_config(const std::string& model_type) {

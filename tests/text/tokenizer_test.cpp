@@ -85,7 +85,7 @@ TEST(Tokenizer, RefusesTextThatIsNotUtf8ByTheByte) {
 
 TEST(Tokenizer, LetsTokenizerConfigDecideWhetherBosAndEosAreAdded) {
   const auto with = [](const char* config) {
-    const test::TemporaryFolder folder;
+    const TestFolder folder;
     const fs::path model = test::source_folder() / "models/nano-wiki";
     fs::copy_file(model / "tokenizer.json", folder.path() / "tokenizer.json");
     write_text(folder.path() / "tokenizer_config.json", config);
@@ -171,7 +171,7 @@ TEST(TokenizerJson, NamesWhatItDoesNotRunOrUnderstand) {
 }
 
 TEST(Tokenizer, NamesTheFolderThatHasNone) {
-  const test::TemporaryFolder folder;
+  const TestFolder folder;
   try {
     Tokenizer::load(folder.path());
     FAIL() << "loaded";
