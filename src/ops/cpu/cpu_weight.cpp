@@ -13,7 +13,7 @@ namespace {
 // Tables of e4m3(q * s) for every e4m3 scale s, and of q itself.
 constexpr auto kProductTables = [] {
   std::array<Int4Weight::Table, 128> tables{};
-  for (int scale = 0; scale < 128; ++scale)
+  for (int scale = 0; scale < 127; ++scale)  // 127 is NaN, which is no scale
     for (int q = Int4::kMin; q <= Int4::kMax; ++q)
       tables[size_t(scale)][size_t(q + 8)] = e4m3_product(q, {uint8_t(scale)});
   return tables;
