@@ -30,6 +30,7 @@ std::vector<double> lambdas(const AbsoluteSums& sums, const ChannelScale& scale)
   for (double& mean : means) total += mean /= double(sums.rows);
   const double constant = scale.constant.value_or(total / double(means.size()));
   std::vector<double> lambda;
+  lambda.reserve(means.size());
   for (const double mean : means) lambda.push_back(mean > 0 ? constant / mean : 1.0);
   return lambda;
 }

@@ -73,7 +73,7 @@ std::string DecoderStream::add(std::string_view token) {
     case Decoder::Form::kByteLevel: {
       bytes_ += byte_level_decode(token).value_or(std::string(token));
       const size_t kept = unfinished_utf8(bytes_);
-      const std::string text = lossy_utf8(std::string_view(bytes_).substr(0, bytes_.size() - kept));
+      std::string text = lossy_utf8(std::string_view(bytes_).substr(0, bytes_.size() - kept));
       bytes_.erase(0, bytes_.size() - kept);
       return text;
     }
@@ -111,7 +111,7 @@ std::string DecoderStream::add_piece(std::string_view token) {
 
 // Byte tokens in a row are one text, or a U+FFFD each.
 std::string DecoderStream::flush_bytes() {
-  const std::string bytes = std::exchange(bytes_, {});
+  std::string bytes = std::exchange(bytes_, {});
   if (find_invalid_utf8(bytes) == bytes.npos) return bytes;
   std::string text;
   for (size_t i = 0; i < bytes.size(); ++i) text += kReplacementCharacter;

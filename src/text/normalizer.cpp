@@ -36,7 +36,7 @@ std::string Normalizer::apply(std::string_view text) const {
     if (const auto* form = std::get_if<NormalForm>(&step)) {
       result = to_normal_form(result, *form);
     } else if (const auto* prepend = std::get_if<Prepend>(&step)) {
-      if (!result.empty()) result = prepend->text + result;
+      if (!result.empty()) result.insert(0, prepend->text);
     } else {
       const auto& replace = std::get<Replace>(step);
       std::string replaced;

@@ -15,7 +15,7 @@ constexpr auto kProductTables = [] {
   std::array<Int4Weight::Table, 128> tables{};
   for (int scale = 0; scale < 127; ++scale)  // 127 is NaN, which is no scale
     for (int q = Int4::kMin; q <= Int4::kMax; ++q)
-      tables[size_t(scale)][size_t(q + 8)] = e4m3_product(q, {uint8_t(scale)});
+      tables[size_t(scale)][size_t(q - Int4::kMin)] = e4m3_product(q, {uint8_t(scale)});
   return tables;
 }();
 constexpr const Int4Weight::Table& kPlainTable = kProductTables[fp8_encode(1.0f)];
