@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "ops/attention.h"
 #include "ops/cross_entropy.h"
@@ -31,6 +33,10 @@ class Backend {
   virtual void download(void* to, const void* from, size_t bytes) = 0;
   virtual void copy(void* to, const void* from, size_t bytes) = 0;  // both on this backend
   virtual void synchronize() = 0;
+
+  // Seconds that the operations which `calls` runs take, each of `repeats` times, without what it
+  // costs to start them where the backend can record and replay them. For benchmarks.
+  virtual std::vector<double> time(const std::function<void()>& calls, int repeats);
 
   virtual Weight prepare(const Tensor& dense) = 0;  // [n, k] F32, F16 or BF16
   virtual Weight prepare(const QuantizedWeight& quantized) = 0;

@@ -1,26 +1,59 @@
 #include "ops/cuda/cuda_backend.h"
 
+#include <string>
+
 #include "base/check.h"
 #include "ops/backend.h"
 #include "ops/cuda/cuda_check.h"
+#include "ops/cuda/handle.h"
 
 namespace emberq {
 namespace {
 
+constexpr int kDevice = 0;
+
+int attribute(cudaDeviceAttr which) {
+  int value = 0;
+  CUDA_CHECK(cudaDeviceGetAttribute(&value, which, kDevice));
+  return value;
+}
+
+// Why there is no device to use; empty where there is one. The kernels are machine code for compute
+// capability 9.0 alone.
+std::string obstacle() {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess) return cudaGetErrorString(error);
+  if (count == 0) return "there is no CUDA device";
+  const int major = attribute(cudaDevAttrComputeCapabilityMajor),
+            minor = attribute(cudaDevAttrComputeCapabilityMinor);
+  if (major != 9 || minor != 0)
+    return fmt::format("the device has compute capability {}.{}, the kernels need 9.0", major,
+                       minor);
+  return "";
+}
+
 class CudaBackend final : public Backend {
  public:
-  CudaBackend() { CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
-  ~CudaBackend() override { cudaStreamDestroy(stream_); }
+  CudaBackend() {
+    CUDA_CHECK(cudaStreamCreateWithFlags(stream_.address(), cudaStreamNonBlocking));
+    // Released memory stays with the process, to be allocated again without a wait.
+    cudaMemPool_t pool = nullptr;
+    uint64_t kept = ~uint64_t(0);
+    CUDA_CHECK(cudaDeviceGetDefaultMemPool(&pool, kDevice));
+    CUDA_CHECK(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept));
+  }
+  ~CudaBackend() override { cudaStreamSynchronize(stream_); }
 
   std::string_view name() const override { return "cuda"; }
   DType activation_type() const override { return DType::kBF16; }
 
   void* allocate(size_t bytes) override {
     void* memory = nullptr;
-    CUDA_CHECK(cudaMalloc(&memory, bytes));
+    if (bytes > 0) CUDA_CHECK(cudaMallocAsync(&memory, bytes, stream_));
     return memory;
   }
-  void release(void* memory) override { cudaFree(memory); }
+  void release(void* memory) override { cudaFreeAsync(memory, stream_); }
   void upload(void* to, const void* from, size_t bytes) override {
     CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_));
   }
@@ -32,24 +65,57 @@ class CudaBackend final : public Backend {
   }
   void synchronize() override { CUDA_CHECK(cudaStreamSynchronize(stream_)); }
 
+  std::vector<double> time(const std::function<void()>& calls, int repeats) override;
+
   Weight prepare(const Tensor&) override { refuse("dense weight"); }
   Weight prepare(const QuantizedWeight&) override { refuse("quantized weight"); }
 
   void run(const RmsNorm& op) override { check(op), cuda::rms_norm(op, stream_); }
 
  private:
-  cudaStream_t stream_ = nullptr;
+  cuda::Stream stream_;
 };
+
+// What `calls` launches on the stream, recorded instead of run.
+void record(cudaGraph_t* graph, cudaStream_t stream, const std::function<void()>& calls) {
+  CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  try {
+    calls();
+  } catch (...) {
+    cudaStreamEndCapture(stream, graph);
+    throw;
+  }
+  CUDA_CHECK(cudaStreamEndCapture(stream, graph));
+}
+
+std::vector<double> CudaBackend::time(const std::function<void()>& calls, int repeats) {
+  cuda::Graph graph;
+  cuda::GraphExec replay;
+  cuda::Event start, stop;
+  record(graph.address(), stream_, calls);
+  CUDA_CHECK(cudaGraphInstantiate(replay.address(), graph, 0));
+  CUDA_CHECK(cudaEventCreate(start.address()));
+  CUDA_CHECK(cudaEventCreate(stop.address()));
+  std::vector<double> seconds;
+  for (int i = -1; i < repeats; ++i) {  // the first one warms up
+    CUDA_CHECK(cudaEventRecord(start, stream_));
+    CUDA_CHECK(cudaGraphLaunch(replay, stream_));
+    CUDA_CHECK(cudaEventRecord(stop, stream_));
+    CUDA_CHECK(cudaEventSynchronize(stop));
+    float milliseconds = 0;
+    CUDA_CHECK(cudaEventElapsedTime(&milliseconds, start, stop));
+    if (i >= 0) seconds.push_back(double(milliseconds) * 1e-3);
+  }
+  return seconds;
+}
 
 }  // namespace
 
-bool cuda_available() {
-  int count = 0;
-  return cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
-}
+bool cuda_available() { return obstacle().empty(); }
 
 std::unique_ptr<Backend> make_cuda_backend() {
-  EMBERQ_CHECK(cuda_available(), "no CUDA device is usable here");
+  const std::string why_not = obstacle();
+  EMBERQ_CHECK(why_not.empty(), "the cuda backend cannot run: {}", why_not);
   return std::make_unique<CudaBackend>();
 }
 

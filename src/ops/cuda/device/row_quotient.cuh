@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cmath>
+
+#include "ops/cuda/device/host_device.cuh"
+
+namespace emberq::device {
+
+// y / scale for the codes of a row, without the division's twenty instructions: the product with
+// the reciprocal, corrected by its remainder. Encoded to e4m3 it is y / scale to the bit, the sign
+// of zero included; tests/ops/row_quotient_test.cpp tries every significand of a scale around every
+// boundary between codes.
+class RowQuotient {
+ public:
+  EMBERQ_HOST_DEVICE explicit RowQuotient(float scale)
+      : shift_(scale < 0x1p-64f  ? 0x1p64f
+               : scale > 0x1p64f ? 0x1p-64f
+                                 : 1.0f),
+        scale_(scale * shift_),
+        reciprocal_(1 / scale_) {}
+
+  // It is the reciprocal that is negated, not the excess: g++ 12 would fold that negation into the
+  // first fma and lose the sign of a zero.
+  EMBERQ_HOST_DEVICE float operator()(float y) const {
+    y *= shift_;
+    const float q = y * reciprocal_;
+    const float excess = std::fma(q, scale_, -y);
+    return std::fma(excess, -reciprocal_, q);
+  }
+
+ private:
+  float shift_;  // a power of two that keeps every step in range
+  float scale_, reciprocal_;
+};
+
+}  // namespace emberq::device
