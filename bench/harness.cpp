@@ -71,8 +71,8 @@ Activations Harness::rotating(int call, int64_t rows, int64_t dim) const {
 void Harness::measure(const std::string& operation, const std::string& variant,
                       const std::string& shape, const Cost& cost,
                       const std::function<void(int)>& call) {
-  const double floor = cost.bytes / bytes_per_second_;
-  const int calls = std::clamp(int(kBatchSeconds / floor), 3, kMaxCalls);
+  const double once = backend_->time([&] { call(0); }, 1).front();
+  const int calls = std::clamp(int(kBatchSeconds / once), 3, kMaxCalls);
   const auto batch = [&] {
     for (int i = 0; i < calls; ++i) call(i);
   };
