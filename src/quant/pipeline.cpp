@@ -8,6 +8,7 @@
 #include "checkpoint/output_folder.h"
 #include "quant/calibration.h"
 #include "quant/channel_scale.h"
+#include "quant/merged_tensors.h"
 #include "quant/rope_scale.h"
 #include "quant/rtn.h"
 #include "text/tokenizer.h"
@@ -111,11 +112,7 @@ class BlockWriter {
 
   // Values that a merge may have changed: as stored before where it did not, else in F32.
   size_t write_merged(const std::string& name, const std::vector<double>& values) {
-    const Tensor original = checkpoint_.get(name);
-    const Tensor tensor =
-        original.to_double() == values
-            ? original
-            : Tensor::of(original.shape(), std::vector<float>(values.begin(), values.end()));
+    const Tensor tensor = merged_tensor(checkpoint_.get(name), values);
     writer_.add(name, tensor);
     written_.insert(name);
     return tensor.bytes().size();

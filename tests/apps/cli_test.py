@@ -60,16 +60,17 @@ class Program(unittest.TestCase):
         return message
 
     def test_help_is_complete_at_every_level_and_version_is_said(self):
-        commands = ["inspect", "eval", "quantize", "generate", "logits", "tokenize"]
+        commands = ["inspect", "eval", "quantize", "generate", "logits", "tokenize", "debug"]
         top = emberq("--help").stdout.decode()
         for command in commands:
             self.assertIn(command, top)
             self.assertEqual(emberq(command, "--help").returncode, 0)
         self.assertIn("--max-windows", emberq("eval", "ppl", "--help").stdout.decode())
+        self.assertIn("--pattern", emberq("debug", "inject-outliers", "--help").stdout.decode())
         self.assertRegex(emberq("--version").stdout.decode(), r"emberq \d+\.\d+")
 
     def test_bad_commands_and_options_have_status_2(self):
-        for arguments in ([], ["quantise"], ["eval"], ["eval", "ppl", MODEL], ["inspect", MODEL, "--frob"],
+        for arguments in ([], ["quantise"], ["eval"], ["debug"], ["eval", "ppl", MODEL], ["inspect", MODEL, "--frob"],
                           ["generate", MODEL, "--prompt", "x", "--greedy", "--top-k", "3"],
                           ["eval", "ppl", MODEL, "--text", TEXT, "--kv", "kv2"],
                           ["eval", "ppl", MODEL, "--text", TEXT, "--device", "cuda"],
@@ -112,6 +113,25 @@ class Program(unittest.TestCase):
         self.assertIn("is quantized already", message)
         message = self.refused("quantize", MODEL, "--recipe", "fireq-w4", "-o", out)
         self.assertIn("exists already", message)
+
+    def test_injected_outliers_give_a_complete_folder_of_the_same_perplexity(self):
+        out = self.folder / "outliers"
+        report = self.json_of("debug", "inject-outliers", MODEL, "-o", out, "--pattern", "2")
+        self.assertEqual(set(report), {"output", "pattern", "tensor_bytes", "seconds"})
+        self.assertEqual(report["pattern"], 2)
+        self.assertEqual(report["tensor_bytes"], sum(len(t[2]) for t in tensors_of(out / "model.safetensors").values()))
+        self.assertEqual({f.name for f in out.iterdir()}, {f.name for f in MODEL.iterdir()})
+        was, is_ = (self.json_of("eval", "ppl", model, "--text", TEXT, "--window", "256", "--max-windows", "2")["ppl"]
+                    for model in (MODEL, out))
+        self.assertAlmostEqual(is_, was, delta=1e-4 * was)
+        hurt = self.json_of("eval", "ppl", out, "--text", TEXT, "--window", "256", "--max-windows", "2", "--kv", "kv4")
+        self.assertGreater(hurt["ppl"], 1.5 * was)
+        again = ("debug", "inject-outliers", MODEL, "-o", out)
+        self.assertIn("exists already", self.refused(*again))
+        self.assertIn("nowhere", self.refused("debug", "inject-outliers", self.folder / "nowhere", "-o", self.folder / "x"))
+        self.assertIn("must not be negative", self.refused(
+            "debug", "inject-outliers", MODEL, "-o", self.folder / "x", "--pattern", "-1"))
+        self.assertEqual(list(self.folder.iterdir()), [out])
 
     def test_generate_prints_the_prompt_and_what_follows(self):
         text = emberq("generate", MODEL, "--prompt", "The city of Paris", "--greedy", "--max-new-tokens", "8").stdout.decode()

@@ -1,0 +1,50 @@
+#include <fmt/format.h>
+
+#include "apps/app.h"
+#include "quant/outliers.h"
+
+namespace emberq {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  std::string output;
+  int pattern = 0;
+  bool json = false;
+};
+
+void run(const Options& options) {
+  const OutlierReport report = write_outlier_model(
+      {.model = options.model.model, .output = options.output, .pattern = options.pattern});
+  if (options.json)
+    return print_json({{"output", options.output},
+                       {"pattern", options.pattern},
+                       {"tensor_bytes", report.tensor_bytes},
+                       {"seconds", report.seconds}});
+  fmt::print("{}: outliers of pattern {}, tensors of {:.1f} MB, in {:.1f} s\n", options.output,
+             options.pattern, double(report.tensor_bytes) / 1e6, report.seconds);
+}
+
+}  // namespace
+
+void add_debug(CLI::App& app) {
+  CLI::App* debug = app.add_subcommand("debug", "Make models that test what quantization does");
+  debug->require_subcommand(1);
+  CLI::App* inject = debug->add_subcommand(
+      "inject-outliers",
+      "Write a model that computes the same with large channels in keys and MLP inputs, the hard "
+      "case for quantization");
+  const auto options = std::make_shared<Options>();
+  add_model(*inject, options->model);
+  inject->add_option("--pattern", options->pattern, "Which channels: 0, 1, 2 or any number above")
+      ->capture_default_str();
+  inject
+      ->add_option("-o,--output", options->output,
+                   "The new folder; it appears whole or not at all, and must not exist")
+      ->required();
+  inject->add_flag("--json", options->json,
+                   "Print one JSON object: output, pattern, tensor_bytes, seconds");
+  inject->callback([options] { run(*options); });
+}
+
+}  // namespace emberq
