@@ -7,6 +7,7 @@ void add_eval(CLI::App& app) {
   eval->require_subcommand(1);
   add_eval_ppl(*eval);
   add_eval_kl(*eval);
+  add_eval_tasks(*eval);
 }
 
 }  // namespace emberq

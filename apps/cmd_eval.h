@@ -7,5 +7,6 @@ namespace emberq {
 // The measures of `emberq eval`: each adds a subcommand to it.
 void add_eval_ppl(CLI::App& eval);
 void add_eval_kl(CLI::App& eval);
+void add_eval_tasks(CLI::App& eval);
 
 }  // namespace emberq
