@@ -8,6 +8,7 @@ void add_eval(CLI::App& app) {
   add_eval_ppl(*eval);
   add_eval_kl(*eval);
   add_eval_tasks(*eval);
+  add_eval_needle(*eval);
 }
 
 }  // namespace emberq

@@ -8,5 +8,6 @@ namespace emberq {
 void add_eval_ppl(CLI::App& eval);
 void add_eval_kl(CLI::App& eval);
 void add_eval_tasks(CLI::App& eval);
+void add_eval_needle(CLI::App& eval);
 
 }  // namespace emberq
