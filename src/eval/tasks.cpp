@@ -35,7 +35,7 @@ TaskRequest request(std::string context, const std::string& continuation) {
 
 // A list of choices none of which is empty.
 std::vector<std::string> read_choices(const JsonObject& object, std::string_view key) {
-  const auto choices = object.get<std::vector<std::string>>(key);
+  auto choices = object.get<std::vector<std::string>>(key);
   if (choices.empty()) object.reject(key, "must not be empty");
   for (const std::string& choice : choices)
     if (choice.empty()) object.reject(key, "must have no empty entry");
@@ -43,7 +43,7 @@ std::vector<std::string> read_choices(const JsonObject& object, std::string_view
 }
 
 std::string read_continuation(const JsonObject& object) {
-  const auto continuation = object.get<std::string>("continuation");
+  auto continuation = object.get<std::string>("continuation");
   if (continuation.empty()) object.reject("continuation", "must not be empty");
   return continuation;
 }
@@ -84,18 +84,15 @@ std::vector<TaskItem> parse_items(std::string_view text, const fs::path& path, T
   return items;
 }
 
-// The requests' tokens, item by item.
-std::vector<std::vector<TokenPair>> encode(const Tokenizer& tokenizer, const Task& task) {
-  std::vector<std::vector<TokenPair>> items;
-  for (const TaskItem& item : task.items) {
-    std::vector<TokenPair>& pairs = items.emplace_back();
-    for (const TaskRequest& request : item.requests) try {
-        pairs.push_back(encode_pair(tokenizer, request.context, request.continuation));
-      } catch (const InputError& e) {
-        throw InputError(fmt::format("{}: {}", item.where, e.what()));
-      }
+std::vector<TokenPair> encode(const Tokenizer& tokenizer, const TaskItem& item) {
+  std::vector<TokenPair> pairs;
+  try {
+    for (const TaskRequest& request : item.requests)
+      pairs.push_back(encode_pair(tokenizer, request.context, request.continuation));
+  } catch (const InputError& e) {
+    throw InputError(fmt::format("{}: {}", item.where, e.what()));
   }
-  return items;
+  return pairs;
 }
 
 int64_t longest_text(const std::vector<std::vector<TokenPair>>& items) {
@@ -148,6 +145,7 @@ struct Tally {
 
 std::vector<std::string> task_names() {
   std::vector<std::string> names;
+  names.reserve(kTasks.size());
   for (const TaskFile& entry : kTasks) names.emplace_back(entry.task);
   return names;
 }
@@ -169,7 +167,8 @@ Task load_task(const std::string& name, const fs::path& folder, int64_t limit) {
 TaskResult score_task(Model& model, const Tokenizer& tokenizer, const Task& task) {
   const auto start = std::chrono::steady_clock::now();
   EMBERQ_CHECK(!task.items.empty(), "task {} has no items", task.name);
-  const std::vector<std::vector<TokenPair>> items = encode(tokenizer, task);
+  std::vector<std::vector<TokenPair>> items;  // all before the first runs: a bad one stops early
+  for (const TaskItem& item : task.items) items.push_back(encode(tokenizer, item));
   LikelihoodScorer scorer(model, longest_text(items));
   Tally tally;
   Progress progress(task.name, int64_t(items.size()));
