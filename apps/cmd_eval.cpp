@@ -1,60 +1,14 @@
-#include <fmt/format.h>
-
-#include "apps/app.h"
-#include "base/file.h"
-#include "eval/perplexity.h"
-#include "text/tokenizer.h"
+#include "apps/cmd_eval.h"
 
 namespace emberq {
-namespace {
-
-struct Options {
-  ModelOptions model;
-  std::string text;
-  PerplexityOptions perplexity;
-  bool json = false;
-};
-
-void run(const Options& options) {
-  const Checkpoint checkpoint = Checkpoint::open(options.model.model);
-  const Tokenizer tokenizer = Tokenizer::load(checkpoint.folder());
-  const auto ids = tokenizer.encode(read_text(options.text), SpecialTokens::kNone);
-  const auto backend = backend_of(options.model);
-  Model model = Model::load(checkpoint, *backend, kv_of(options.model));
-  const Perplexity result = perplexity(model, ids, options.perplexity);
-  if (options.json)
-    return print_json({{"ppl", result.ppl},
-                       {"nll_sum", result.nll_sum},
-                       {"windows", result.windows},
-                       {"window_len", result.window_len},
-                       {"predicted_tokens", result.predicted_tokens},
-                       {"seconds", result.seconds}});
-  fmt::print("perplexity {:.4f} over {} windows of {} tokens ({} predicted) in {:.1f} s\n",
-             result.ppl, result.windows, result.window_len, result.predicted_tokens,
-             result.seconds);
-}
-
-}  // namespace
 
 void add_eval(CLI::App& app) {
   CLI::App* eval = app.add_subcommand("eval", "Measure a model's quality");
   eval->require_subcommand(1);
-  CLI::App* ppl = eval->add_subcommand("ppl",
-                                       "Perplexity of a text: windows that do not overlap, each "
-                                       "run alone with no BOS, the tail dropped");
-  const auto options = std::make_shared<Options>();
-  add_model(*ppl, options->model);
-  ppl->add_option("--text", options->text, "The text, a UTF-8 file")->required();
-  ppl->add_option("--window", options->perplexity.window, "Tokens of a window")
-      ->capture_default_str();
-  ppl->add_option("--max-windows", options->perplexity.max_windows,
-                  "Stop after this many windows; 0: all")
-      ->capture_default_str();
-  add_execution(*ppl, options->model);
-  ppl->add_flag(
-      "--json", options->json,
-      "Print one JSON object: ppl, nll_sum, windows, window_len, predicted_tokens, seconds");
-  ppl->callback([options] { run(*options); });
+  add_eval_ppl(*eval);
+  add_eval_kl(*eval);
+  add_eval_tasks(*eval);
+  add_eval_needle(*eval);
 }
 
 }  // namespace emberq

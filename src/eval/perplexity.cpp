@@ -6,29 +6,26 @@
 
 #include "base/check.h"
 #include "base/progress.h"
+#include "eval/logit_rows.h"
 
 namespace emberq {
 namespace {
 
-constexpr int64_t kLogitRows = 256;  // rows of logits that are held at a time
-
 // -log p of ids[1...] given what is before, summed.
-double window_nll(Model& model, std::span<const int> ids, KvCache& cache) {
+double window_nll(Model& model, std::span<const int> ids, KvCache& cache, LogitRows& logits) {
   Backend& backend = model.backend();
-  const int64_t predicted = int64_t(ids.size()) - 1, vocab = model.config().vocab_size;
+  const int64_t predicted = int64_t(ids.size()) - 1;
   cache.set_length(0);
   const Activations hidden = model.forward(ids, cache);
 
-  const Buffer logits(backend, size_t(kLogitRows * vocab) * sizeof(float));
   const Buffer targets(backend, size_t(predicted) * sizeof(int32_t));
   const Buffer nll(backend, size_t(predicted) * sizeof(float));
   backend.upload(targets.as<void>(), ids.data() + 1, size_t(predicted) * sizeof(int32_t));
-  for (int64_t first = 0; first < predicted; first += kLogitRows) {
-    const int64_t rows = std::min(kLogitRows, predicted - first);
-    const Activations out{DType::kF32, logits.as<void>(), nullptr, rows, vocab};
-    model.logits(hidden.slice(first, rows), out);
-    backend.run(CrossEntropy{
-        .logits = out, .targets = targets.as<int32_t>() + first, .nll = nll.as<float>() + first});
+  for (int64_t first = 0; first < predicted; first += logits.capacity()) {
+    const int64_t rows = std::min(logits.capacity(), predicted - first);
+    backend.run(CrossEntropy{.logits = logits.on_backend(hidden.slice(first, rows)),
+                             .targets = targets.as<int32_t>() + first,
+                             .nll = nll.as<float>() + first});
   }
   std::vector<float> host(static_cast<size_t>(predicted));
   backend.download(host.data(), nll.as<void>(), host.size() * sizeof(float));
@@ -40,24 +37,31 @@ double window_nll(Model& model, std::span<const int> ids, KvCache& cache) {
 
 }  // namespace
 
-Perplexity perplexity(Model& model, std::span<const int> ids, const PerplexityOptions& options) {
-  const auto start = std::chrono::steady_clock::now();
+int64_t count_windows(const ModelConfig& config, std::span<const int> ids,
+                      const PerplexityOptions& options) {
   const int64_t window = options.window;
   EMBERQ_REQUIRE(window >= 2, "a window needs at least 2 tokens, got {}", window);
   EMBERQ_REQUIRE(options.max_windows >= 0, "the number of windows must not be negative, got {}",
                  options.max_windows);
-  EMBERQ_REQUIRE(window <= model.config().max_positions,
+  EMBERQ_REQUIRE(window <= config.max_positions,
                  "a window of {} tokens is longer than the model's {} positions", window,
-                 model.config().max_positions);
+                 config.max_positions);
   EMBERQ_REQUIRE(int64_t(ids.size()) >= window, "the text has {} tokens, less than a window of {}",
                  ids.size(), window);
+  const int64_t windows = int64_t(ids.size()) / window;
+  return options.max_windows > 0 ? std::min(windows, options.max_windows) : windows;
+}
 
-  Perplexity result{.windows = int64_t(ids.size()) / window, .window_len = window};
-  if (options.max_windows > 0) result.windows = std::min(result.windows, options.max_windows);
+Perplexity perplexity(Model& model, std::span<const int> ids, const PerplexityOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  const int64_t window = options.window;
+  Perplexity result{.windows = count_windows(model.config(), ids, options), .window_len = window};
   KvCache cache = model.make_cache(window);
+  LogitRows logits(model, std::min(kLogitRows, window - 1));
   Progress progress("evaluate", result.windows);
   for (int64_t w = 0; w < result.windows; ++w) {
-    const double nll = window_nll(model, ids.subspan(size_t(w * window), size_t(window)), cache);
+    const double nll =
+        window_nll(model, ids.subspan(size_t(w * window), size_t(window)), cache, logits);
     EMBERQ_CHECK(std::isfinite(nll), "the model's logits in window {} are not finite", w);
     result.nll_sum += nll;
     result.predicted_tokens += window - 1;

@@ -95,6 +95,39 @@ class Program(unittest.TestCase):
         kv4 = self.json_of("eval", "ppl", MODEL, "--text", TEXT, "--window", "256", "--max-windows", "3", "--kv", "kv4")
         self.assertGreater(kv4["ppl"], result["ppl"])
 
+    def test_eval_kl_is_zero_for_a_model_and_itself_and_not_for_another_cache(self):
+        args = ("eval", "kl", MODEL, MODEL, "--text", TEXT, "--window", "128", "--max-windows", "2")
+        same, kv4 = self.json_of(*args), self.json_of(*args, "--kv", "kv4")
+        self.assertEqual(
+            set(same), {"kl", "kl_p99", "kl_max", "same_top", "ppl_a", "ppl_b", "windows", "window_len",
+                        "predicted_tokens", "seconds"}
+        )
+        self.assertEqual((same["kl"], same["kl_max"], same["same_top"], same["predicted_tokens"]), (0, 0, 1, 254))
+        self.assertEqual(same["ppl_a"], kv4["ppl_a"], "--kv is the second model's")
+        self.assertTrue(0 < kv4["kl"] < kv4["kl_p99"] <= kv4["kl_max"], kv4)
+        self.assertGreater(kv4["ppl_b"], kv4["ppl_a"])
+
+    def test_eval_tasks_scores_the_lines_of_its_files(self):
+        (self.folder / "piqa.jsonl").write_text(
+            '{"query": "Question: where?\\n", "choices": ["in the city", "zq xv"], "gold": 0}\n' * 2)
+        (self.folder / "lambada_openai.jsonl").write_text('{"context": "He was born in the United", "continuation": "zq"}\n')
+        result = self.json_of("eval", "tasks", MODEL, "--tasks", "piqa,lambada", "--data", self.folder)["tasks"]
+        self.assertEqual(set(result["piqa"]), {"items", "acc", "acc_stderr", "acc_norm", "acc_norm_stderr", "seconds"})
+        self.assertEqual((result["piqa"]["items"], result["piqa"]["acc"], result["piqa"]["acc_stderr"]), (2, 1, 0))
+        self.assertEqual(set(result["lambada"]), {"items", "acc", "acc_stderr", "perplexity", "seconds"})
+        self.assertIsNone(result["lambada"]["acc_stderr"], "of one item")
+        self.assertIn("piqa", emberq("eval", "tasks", MODEL, "--tasks", "piqa", "--data", self.folder).stdout.decode())
+        (self.folder / "piqa.jsonl").write_text("{}\n")
+        message = self.refused("eval", "tasks", MODEL, "--tasks", "piqa", "--data", self.folder)
+        self.assertIn("piqa.jsonl line 1: query is missing", message)
+
+    def test_eval_needle_is_the_same_for_the_same_seed(self):
+        args = ("eval", "needle", MODEL, "--text", CALIBRATION, "--length", "160", "--depth", "0,1", "--trials", "2")
+        first, again = self.json_of(*args), self.json_of(*args)
+        self.assertEqual(first["depths"], again["depths"])
+        self.assertEqual([score["depth"] for score in first["depths"]], [0, 1])
+        self.assertNotEqual(self.json_of(*args, "--seed", "1")["depths"], first["depths"])
+
     def test_quantize_writes_a_complete_folder_that_every_command_reads(self):
         out = self.folder / "fireq"
         report = self.json_of("quantize", MODEL, "--recipe", "fireq", "--calib", CALIBRATION,

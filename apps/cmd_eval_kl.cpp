@@ -1,0 +1,75 @@
+#include <fmt/format.h>
+
+#include "apps/cmd_eval.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "eval/divergence.h"
+#include "text/tokenizer.h"
+
+namespace emberq {
+namespace {
+
+struct Options {
+  std::string reference;
+  ModelOptions model;
+  std::string text;
+  PerplexityOptions windows;
+  bool json = false;
+};
+
+void run(const Options& options) {
+  const Checkpoint checkpoint_a = Checkpoint::open(options.reference);
+  const Checkpoint checkpoint_b = Checkpoint::open(options.model.model);
+  const std::string text = read_text(options.text);
+  const auto encode = [&](const Checkpoint& checkpoint) {
+    return Tokenizer::load(checkpoint.folder()).encode(text, SpecialTokens::kNone);
+  };
+  const std::vector<int> ids = encode(checkpoint_a);
+  EMBERQ_REQUIRE(encode(checkpoint_b) == ids, "the tokenizers of {} and {} encode {} differently",
+                 options.reference, options.model.model, options.text);
+  const auto backend = backend_of(options.model);
+  Model a = Model::load(checkpoint_a, *backend);
+  Model b = Model::load(checkpoint_b, *backend, kv_of(options.model));
+  const Divergence result = divergence(a, b, ids, options.windows);
+  if (options.json)
+    return print_json({{"kl", result.kl},
+                       {"kl_p99", result.kl_p99},
+                       {"kl_max", result.kl_max},
+                       {"same_top", result.same_top},
+                       {"ppl_a", result.ppl_a},
+                       {"ppl_b", result.ppl_b},
+                       {"windows", result.windows},
+                       {"window_len", result.window_len},
+                       {"predicted_tokens", result.predicted_tokens},
+                       {"seconds", result.seconds}});
+  fmt::print("KL(A || B) {:.6f} nats per token, 99 % of the tokens below {:.6f}, at most {:.6f}\n",
+             result.kl, result.kl_p99, result.kl_max);
+  fmt::print("the same most likely token at {:.2f} % of the positions\n", 100 * result.same_top);
+  fmt::print("perplexity of A {:.4f}, of B {:.4f}, over {} windows of {} tokens in {:.1f} s\n",
+             result.ppl_a, result.ppl_b, result.windows, result.window_len, result.seconds);
+}
+
+}  // namespace
+
+void add_eval_kl(CLI::App& eval) {
+  CLI::App* kl = eval.add_subcommand(
+      "kl",
+      "How far MODEL's next-token distributions are from those of REFERENCE, on the windows of "
+      "eval ppl. --kv is MODEL's; REFERENCE's cache is what its checkpoint says");
+  const auto options = std::make_shared<Options>();
+  kl->add_option("REFERENCE", options->reference, "The model to compare with, a folder")
+      ->required();
+  add_model(*kl, options->model);
+  kl->add_option("--text", options->text, "The text, a UTF-8 file")->required();
+  kl->add_option("--window", options->windows.window, "Tokens of a window")->capture_default_str();
+  kl->add_option("--max-windows", options->windows.max_windows,
+                 "Stop after this many windows; 0: all")
+      ->capture_default_str();
+  add_execution(*kl, options->model);
+  kl->add_flag("--json", options->json,
+               "Print one JSON object: kl, kl_p99, kl_max, same_top, ppl_a, ppl_b, windows, "
+               "window_len, predicted_tokens, seconds");
+  kl->callback([options] { run(*options); });
+}
+
+}  // namespace emberq

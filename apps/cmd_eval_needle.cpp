@@ -1,0 +1,85 @@
+#include <fmt/format.h>
+
+#include "apps/cmd_eval.h"
+#include "base/file.h"
+#include "base/table.h"
+#include "eval/needle.h"
+
+namespace emberq {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  std::string text;
+  NeedleOptions needle;
+  bool json = false;
+};
+
+void print(const Options& options, const NeedleResult& result) {
+  if (options.json) {
+    OrderedJson depths = OrderedJson::array();
+    for (const NeedleScore& score : result.scores)
+      depths.push_back({{"depth", score.depth},
+                        {"exact", score.exact},
+                        {"log_p", score.present},
+                        {"log_p_other", score.other},
+                        {"log_p_absent", score.absent},
+                        {"gain_over_other", score.present - score.other},
+                        {"gain_over_absent", score.present - score.absent}});
+    return print_json({{"length", options.needle.length},
+                       {"trials", options.needle.trials},
+                       {"seed", options.needle.seed},
+                       {"depths", depths},
+                       {"seconds", result.seconds}});
+  }
+  std::vector<std::vector<std::string>> rows = {
+      {"depth", "exact %", "log p", "other", "absent", "gain over other", "over absent"}};
+  for (const NeedleScore& score : result.scores)
+    rows.push_back({fmt::format("{:g}", score.depth), fmt::format("{:.1f}", 100 * score.exact),
+                    fmt::format("{:.4f}", score.present), fmt::format("{:.4f}", score.other),
+                    fmt::format("{:.4f}", score.absent),
+                    fmt::format("{:+.4f}", score.present - score.other),
+                    fmt::format("{:+.4f}", score.present - score.absent)});
+  fmt::print("{}{} trials of {} tokens in {:.1f} s; nats per token of the answer\n",
+             format_table(rows), options.needle.trials, options.needle.length, result.seconds);
+}
+
+void run(const Options& options) {
+  const Checkpoint checkpoint = Checkpoint::open(options.model.model);
+  const Tokenizer tokenizer = Tokenizer::load(checkpoint.folder());
+  const auto filler = tokenizer.encode(read_text(options.text), SpecialTokens::kNone);
+  const auto backend = backend_of(options.model);
+  Model model = Model::load(checkpoint, *backend, kv_of(options.model));
+  print(options, needle(model, tokenizer, filler, options.needle));
+}
+
+}  // namespace
+
+void add_eval_needle(CLI::App& eval) {
+  CLI::App* command = eval.add_subcommand(
+      "needle",
+      "Retrieval of a number from a sentence hidden in a long text: greedy answers, and the "
+      "number's log-likelihood with the sentence, with another number in it and without it");
+  const auto options = std::make_shared<Options>();
+  add_model(*command, options->model);
+  command->add_option("--text", options->text, "The filler, a UTF-8 file")->required();
+  command->add_option("--length", options->needle.length, "Tokens of a prompt and its answer")
+      ->capture_default_str();
+  command
+      ->add_option("--depth", options->needle.depths,
+                   "Where the sentence is, with commas between: 0 is the beginning, 1 just before "
+                   "the question")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--trials", options->needle.trials, "Prompts at each depth")
+      ->capture_default_str();
+  command->add_option("--seed", options->needle.seed, "Of cities, numbers and filler")
+      ->capture_default_str();
+  add_execution(*command, options->model);
+  command->add_flag("--json", options->json,
+                    "Print one JSON object: length, trials, seed, seconds and depths, with depth, "
+                    "exact, log_p, log_p_other, log_p_absent, gain_over_other, gain_over_absent");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace emberq
