@@ -25,7 +25,12 @@ struct PostRopeScale {
 struct AttentionScheme {
   KvScheme kv = KvScheme::kFp;
   QueryScheme query = QueryScheme::kNone;
+  ProbabilityScheme probability = ProbabilityScheme::kNone;
   std::vector<std::vector<PostRopeScale>> post_rope;  // [layer][kv_head]; empty = none
+  bool hadamard = false;                              // on queries and keys, after S
+  // Taken off keys (after RoPE) and values before they are stored: [layer][kv_head * head_dim +
+  // channel]; empty = none.
+  std::vector<std::vector<float>> key_mean, value_mean;
   bool operator==(const AttentionScheme&) const = default;
 };
 
@@ -34,6 +39,7 @@ struct SideFile {
   WeightProduct product = WeightProduct::kExact;
   std::map<std::string, float> per_tensor_scale;  // p of each linear where it is not 1
   AttentionScheme attention;
+  int down_hadamard = 0;  // block of the Hadamard transform of down_proj's input; 0 = none
 };
 
 // InputError names `where` and the key. Whether linears, layers and heads are the model's is for

@@ -73,4 +73,16 @@ constexpr float fp8_row_scale(float absmax) {
 }
 constexpr uint8_t fp8_quantize(float x, float scale) { return fp8_encode(x / scale); }
 
+// INT8 and INT6 activations: scale = absmax / code_max, kept in FP32; 1 where that is zero.
+constexpr float int_row_scale(float absmax, int code_max) {
+  const float scale = absmax / float(code_max);
+  return scale > 0 ? scale : 1.0f;
+}
+constexpr int8_t int_quantize(float x, float scale, int code_max) {
+  float q = x / scale;
+  if (q < float(-code_max - 1)) q = float(-code_max - 1);
+  if (q > float(code_max)) q = float(code_max);
+  return int8_t(round_half_even(q));
+}
+
 }  // namespace emberq

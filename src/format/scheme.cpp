@@ -1,5 +1,6 @@
 #include "format/scheme.h"
 
+#include <array>
 #include <charconv>
 
 namespace emberq {
@@ -8,60 +9,101 @@ namespace {
 // Takes `prefix` and the number after it off the front of `text`.
 std::optional<int> take_number(std::string_view& text, std::string_view prefix) {
   if (!text.starts_with(prefix)) return std::nullopt;
-  text.remove_prefix(prefix.size());
   int value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data() + prefix.size(), end, value);
   if (error != std::errc() || value <= 0) return std::nullopt;
-  text.remove_prefix(size_t(end - text.data()));
+  text.remove_prefix(size_t(rest - text.data()));
   return value;
+}
+
+bool take(std::string_view& text, std::string_view prefix) {
+  if (!text.starts_with(prefix)) return false;
+  text.remove_prefix(prefix.size());
+  return true;
+}
+
+std::string_view prefix(WeightCode code) {
+  return code == WeightCode::kInt ? "int" : code == WeightCode::kLut ? "lut" : "fp";
+}
+
+bool has_width(WeightCode code, int bits) {
+  if (code == WeightCode::kLut) return bits == 4;
+  return code == WeightCode::kFloat ? bits == 6 || bits == 8 : bits >= 2 && bits <= 8;
 }
 
 }  // namespace
 
 std::string name(const WeightScheme& scheme) {
-  return "int" + std::to_string(scheme.bits) + "-g" + std::to_string(scheme.group_size) +
-         (scheme.product == WeightProduct::kE4m3 ? "-e4m3" : "");
+  std::string text(prefix(scheme.code));
+  text += std::to_string(scheme.bits);
+  text += scheme.group_size ? "-g" + std::to_string(scheme.group_size) : "-channel";
+  if (scheme.product == WeightProduct::kE4m3) text += "-e4m3";
+  if (scheme.zero_point) text += "-zero";
+  return text;
 }
 
 std::optional<WeightScheme> weight_scheme_from_name(std::string_view text) {
-  const auto bits = take_number(text, "int");
-  const auto group_size = take_number(text, "-g");
-  if (!bits || !group_size || *bits > 8) return std::nullopt;
-  WeightScheme scheme{.bits = *bits, .group_size = *group_size};
-  if (text == "-e4m3")
-    scheme.product = WeightProduct::kE4m3;
-  else if (!text.empty())
-    return std::nullopt;
-  return scheme;
+  for (const WeightCode code : {WeightCode::kInt, WeightCode::kLut, WeightCode::kFloat}) {
+    const auto bits = take_number(text, prefix(code));
+    if (!bits) continue;
+    if (!has_width(code, *bits)) return std::nullopt;
+    WeightScheme scheme{.bits = *bits, .group_size = 0, .code = code};
+    if (!take(text, "-channel")) {
+      const auto group_size = take_number(text, "-g");
+      if (!group_size) return std::nullopt;
+      scheme.group_size = *group_size;
+    }
+    const bool int4_groups = code == WeightCode::kInt && *bits == 4 && scheme.group_size > 0;
+    if (int4_groups && take(text, "-e4m3")) scheme.product = WeightProduct::kE4m3;
+    if (int4_groups && scheme.product == WeightProduct::kExact && take(text, "-zero"))
+      scheme.zero_point = true;
+    return text.empty() ? std::optional(scheme) : std::nullopt;
+  }
+  return std::nullopt;
 }
 
-std::string_view name(ActivationScheme scheme) {
-  return scheme == ActivationScheme::kNone ? "none" : "fp8-token";
-}
-std::string_view name(KvScheme scheme) { return scheme == KvScheme::kFp ? "fp" : "kv4-head"; }
-std::string_view name(QueryScheme scheme) {
-  return scheme == QueryScheme::kNone ? "none" : "fp8-head";
+double bits_per_weight(const WeightScheme& scheme, double scale_bits, double inputs) {
+  const double group = scheme.group_size ? scheme.group_size : inputs;
+  return scheme.bits + (scale_bits + (scheme.zero_point ? scheme.bits : 0)) / group;
 }
 
 namespace {
 
-template <class Scheme>
-std::optional<Scheme> one_of(std::string_view text, Scheme a, Scheme b) {
-  if (text == name(a)) return a;
-  if (text == name(b)) return b;
+// The names of a scheme's values, in their order.
+constexpr std::array<std::string_view, 5> kActivationNames = {"none", "fp8-token", "int8-token",
+                                                              "int8-g128", "int6-g128"};
+constexpr std::array<std::string_view, 5> kKvNames = {"fp", "kv4-head", "kv4-zero", "kv4-lut",
+                                                      "kv8-head"};
+constexpr std::array<std::string_view, 3> kQueryNames = {"none", "fp8-head", "int8-head"};
+constexpr std::array<std::string_view, 3> kProbabilityNames = {"none", "fp8", "fp16"};
+
+template <class Scheme, size_t kCount>
+std::optional<Scheme> find(const std::array<std::string_view, kCount>& names,
+                           std::string_view text) {
+  for (size_t i = 0; i < kCount; ++i)
+    if (names[i] == text) return Scheme(i);
   return std::nullopt;
 }
 
 }  // namespace
 
+std::string_view name(ActivationScheme scheme) { return kActivationNames[size_t(scheme)]; }
+std::string_view name(KvScheme scheme) { return kKvNames[size_t(scheme)]; }
+std::string_view name(QueryScheme scheme) { return kQueryNames[size_t(scheme)]; }
+std::string_view name(ProbabilityScheme scheme) { return kProbabilityNames[size_t(scheme)]; }
+
 std::optional<ActivationScheme> activation_scheme_from_name(std::string_view text) {
-  return one_of(text, ActivationScheme::kNone, ActivationScheme::kFp8Token);
+  return find<ActivationScheme>(kActivationNames, text);
 }
 std::optional<KvScheme> kv_scheme_from_name(std::string_view text) {
-  return one_of(text, KvScheme::kFp, KvScheme::kInt4Head);
+  return find<KvScheme>(kKvNames, text);
 }
 std::optional<QueryScheme> query_scheme_from_name(std::string_view text) {
-  return one_of(text, QueryScheme::kNone, QueryScheme::kFp8Head);
+  return find<QueryScheme>(kQueryNames, text);
+}
+std::optional<ProbabilityScheme> probability_scheme_from_name(std::string_view text) {
+  return find<ProbabilityScheme>(kProbabilityNames, text);
 }
 
 }  // namespace emberq

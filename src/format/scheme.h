@@ -7,46 +7,77 @@
 // What a quantized tensor's numbers mean. Names are parsed and printed here only.
 namespace emberq {
 
+// What a weight's code stands for before its scale (format/weight_code.h).
+enum class WeightCode {
+  kInt,    // an integer, -2^(bits-1) ... 2^(bits-1) - 1
+  kLut,    // 4 bits: a sign and an index into eight e4m3 magnitudes
+  kFloat,  // 6 bits: e2m3; 8 bits: e4m3
+};
+
 // How a weight's codes and group scales make a value.
 enum class WeightProduct {
   kExact,  // code * scale, in FP32: what compressed-tensors says
   kE4m3,   // e4m3(code * scale * p) / p with the per-tensor scale p: FireQ (fireq.md 1.1)
 };
 
-// Symmetric integer weights with one scale for each row and group of `group_size` inputs.
+// Weights in codes, with one scale for each row and group of `group_size` inputs.
 struct WeightScheme {
   int bits = 4;
-  int group_size = 128;
+  int group_size = 128;  // 0: one scale for the row
   WeightProduct product = WeightProduct::kExact;
+  WeightCode code = WeightCode::kInt;
+  bool zero_point = false;  // kInt, kExact: the value is (code - zero point of the group) * scale
   bool operator==(const WeightScheme&) const = default;
 };
 
 // What a linear layer's input is rounded to.
 enum class ActivationScheme {
-  kNone,      // as computed
-  kFp8Token,  // e4m3, one FP32 scale per token (absmax / 448)
+  kNone,       // as computed
+  kFp8Token,   // e4m3, one FP32 scale per token (absmax / 448)
+  kInt8Token,  // INT8, one FP32 scale per token (absmax / 127)
+  kInt8Group,  // INT8, one FP32 scale per token and 128 channels
+  kInt6Group,  // INT6 likewise (absmax / 31)
 };
+inline constexpr int kActivationGroup = 128;
 
-// What the KV cache stores.
+// What the KV cache stores, with one scale per token, head and K or V (format/kv_code.h).
 enum class KvScheme {
   kFp,        // as computed
-  kInt4Head,  // INT4 symmetric, one e4m3 scale per token, head and K or V
+  kInt4Head,  // INT4 symmetric, e4m3 scale
+  kInt4Zero,  // 0 ... 15 from the smallest to the largest, FP16 scale and FP16 smallest
+  kLut4Head,  // sign and e4m3 magnitude, BF16 scale chosen by least squared error
+  kInt8Head,  // INT8 symmetric, BF16 scale
 };
 
 // What attention's queries are rounded to before the product with K.
 enum class QueryScheme {
   kNone,
-  kFp8Head,  // e4m3, one FP32 scale per token and head
+  kFp8Head,   // e4m3, one FP32 scale per token and head
+  kInt8Head,  // INT8 likewise
 };
 
-std::string name(const WeightScheme& scheme);    // "int4-g128", "int4-g128-e4m3"
-std::string_view name(ActivationScheme scheme);  // "none", "fp8-token"
-std::string_view name(KvScheme scheme);          // "fp", "kv4-head"
-std::string_view name(QueryScheme scheme);       // "none", "fp8-head"
+// What attention's probabilities are rounded to before the product with V, as exp(s - max s).
+enum class ProbabilityScheme {
+  kNone,
+  kFp8,   // e4m3(448 * p) / 448
+  kFp16,  // FP16
+};
+
+std::string name(const WeightScheme& scheme);    // "int4-g128", "int4-g128-e4m3", "lut4-g64",
+                                                 // "fp6-g128", "int8-channel", "int4-g128-zero"
+std::string_view name(ActivationScheme scheme);  // "none", "fp8-token", "int8-token", "int8-g128",
+                                                 // "int6-g128"
+std::string_view name(KvScheme scheme);     // "fp", "kv4-head", "kv4-zero", "kv4-lut", "kv8-head"
+std::string_view name(QueryScheme scheme);  // "none", "fp8-head", "int8-head"
+std::string_view name(ProbabilityScheme scheme);  // "none", "fp8", "fp16"
 
 std::optional<WeightScheme> weight_scheme_from_name(std::string_view name);
 std::optional<ActivationScheme> activation_scheme_from_name(std::string_view name);
 std::optional<KvScheme> kv_scheme_from_name(std::string_view name);
 std::optional<QueryScheme> query_scheme_from_name(std::string_view name);
+std::optional<ProbabilityScheme> probability_scheme_from_name(std::string_view name);
+
+// Bits that a weight takes, its share of the scales included, where rows have `inputs` weights.
+double bits_per_weight(const WeightScheme& scheme, double scale_bits, double inputs);
 
 }  // namespace emberq

@@ -9,20 +9,23 @@
 namespace emberq {
 
 // Rows of activations in a backend's memory; a view. They are of the backend's own type (F32 on the
-// CPU, BF16 on CUDA) or quantized: e4m3 codes with one FP32 scale per row, value = code * scale. An
-// operation that writes Activations quantizes where its output is quantized, as the fused kernels
-// do.
+// CPU, BF16 on CUDA) or quantized: codes of e4m3 or I8 with one FP32 scale per row, or per row and
+// `group` columns; value = code * scale. An operation that writes Activations quantizes where its
+// output is quantized, as the fused kernels do.
 struct Activations {
   DType dtype = DType::kF32;
   void* data = nullptr;    // [rows, dim]
-  float* scale = nullptr;  // [rows] where quantized, else null
+  float* scale = nullptr;  // [rows, scales_per_row()] where quantized, else null
   int64_t rows = 0, dim = 0;
+  int64_t group = 0;   // columns that share a scale; 0: all
+  int code_max = 127;  // of I8: codes are -code_max - 1 ... code_max, a scale is absmax / code_max
 
   explicit operator bool() const { return data != nullptr; }
-  bool quantized() const { return dtype == DType::kF8E4M3; }
+  bool quantized() const { return dtype == DType::kF8E4M3 || dtype == DType::kI8; }
+  int64_t scales_per_row() const { return group ? dim / group : 1; }
   size_t bytes() const {
     return size_t(rows * dim) * size_bytes(dtype) +
-           (quantized() ? size_t(rows) * sizeof(float) : 0);
+           (quantized() ? size_t(rows * scales_per_row()) * sizeof(float) : 0);
   }
 
   template <class T>
@@ -36,12 +39,13 @@ struct Activations {
 
   // The same memory as rows of another length.
   Activations reshaped(int64_t new_rows, int64_t new_dim) const {
-    return {dtype, data, scale, new_rows, new_dim};
+    return {dtype, data, scale, new_rows, new_dim, group, code_max};
   }
   // Rows [begin, begin + count).
   Activations slice(int64_t begin, int64_t count) const {
     auto* first = static_cast<std::byte*>(data) + size_t(begin * dim) * size_bytes(dtype);
-    return {dtype, first, scale ? scale + begin : nullptr, count, dim};
+    return {dtype, first,   scale ? scale + begin * scales_per_row() : nullptr, count, dim,
+            group, code_max};
   }
 };
 

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+// LUT4: a sign (bit 3) and an index (bits 2 ... 0) into eight magnitudes, all of them e4m3 numbers,
+// so that a kernel turns codes into FP8 operands by one table lookup. There is no zero: the sixteen
+// values are the cells of a bell-shaped distribution, an even number of them, and none is spent
+// twice (accuracy.md: a codebook without zero loses a third of what integers lose).
+namespace emberq {
+
+inline constexpr std::array<float, 8> kLut4Magnitudes = {12, 36, 60, 88, 112, 144, 176, 224};
+inline constexpr float kLut4Max = kLut4Magnitudes.back();
+
+constexpr float lut4_decode(uint8_t code) {
+  const float magnitude = kLut4Magnitudes[code & 7];
+  return code & 8 ? -magnitude : magnitude;
+}
+
+// The code nearest to x; at a midpoint the smaller magnitude, and zero is positive.
+template <class T>
+constexpr uint8_t lut4_encode(T x) {
+  const T magnitude = x < 0 ? -x : x;
+  uint8_t index = 0;
+  for (size_t i = 1; i < kLut4Magnitudes.size(); ++i)
+    index += uint8_t(magnitude > (T(kLut4Magnitudes[i - 1]) + T(kLut4Magnitudes[i])) / 2);
+  return uint8_t(index | (x < 0 ? 8 : 0));
+}
+
+}  // namespace emberq
