@@ -17,6 +17,8 @@ void add_quantize(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_logits(CLI::App& app);
 void add_tokenize(CLI::App& app);
+void add_debug(CLI::App& app);
+void add_debug_report(CLI::App& debug);
 
 // Options that several commands share.
 struct ModelOptions {
