@@ -66,7 +66,7 @@ void check(const OrderedJson& data) {
   EMBERQ_REQUIRE(data.is_object(), "the report's data must be an object, got {}", data.type_name());
   for (const auto& [key, value] : data.items()) {
     const auto section = std::find_if(kSections.begin(), kSections.end(),
-                                      [&](const Section& s) { return s.key == key; });
+                                      [&name = key](const Section& s) { return s.key == name; });
     EMBERQ_REQUIRE(section != kSections.end(), "the report's data: {} is not a known key", key);
     EMBERQ_REQUIRE(value.is_null() || is_kind(value, section->kind),
                    "the report's data: {} must be {}", key, name_of(section->kind));
