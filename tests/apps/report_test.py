@@ -223,12 +223,12 @@ class InABrowser(Report):
         for row in data["linears"]:
             row.update(kl=0, sqnr_db=20.0, bits=4.125, input_absmax=0.0)
         for row in data["activations"]:
-            row.update(absmax=0, p999=1.0, rms=1.0)
+            row.update(absmax=0, p999=3.0, rms=3.0)
         for row in data["layer_errors"]:
             row["hidden_error"] = 0
         for row in data["keys"]:
             row.update(original=[0.0] * HEAD_DIM, smoothed=[1.0] * HEAD_DIM)
-        data["methods"] = [dict(row, ppl_increase=0.0) for row in METHODS]
+        data["methods"] = [dict(row, ppl_increase=0.0) for row in METHODS[1:]] + [dict(METHODS[0], ppl_increase=-0.5)]
         drawn = self.drawn(data)
         self.assertEqual(drawn.marks("kl", "cell"), [2 * len(MODULES)])
         self.assertEqual(drawn.marks("activations-absmax", "point"), [0])
