@@ -18,6 +18,7 @@ void add_generate(CLI::App& app);
 void add_logits(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_debug(CLI::App& app);
+void add_debug_report(CLI::App& debug);
 
 // Options that several commands share.
 struct ModelOptions {

@@ -45,6 +45,7 @@ void add_debug(CLI::App& app) {
   inject->add_flag("--json", options->json,
                    "Print one JSON object: output, pattern, tensor_bytes, seconds");
   inject->callback([options] { run(*options); });
+  add_debug_report(*debug);
 }
 
 }  // namespace emberq

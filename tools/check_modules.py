@@ -18,6 +18,7 @@ QUANT = sorted(set(ENGINE + EVAL + ["quant"]))
 
 MAY_INCLUDE = {
     "src/base": [],
+    "src/report": BASE + ["report"],
     "src/format": BASE,
     "src/tensor": FORMAT,
     "src/checkpoint": TENSOR,
@@ -31,7 +32,7 @@ MAY_INCLUDE = {
     "src/engine": ENGINE,
     "src/eval": EVAL,
     "src/quant": QUANT,
-    "apps": QUANT + ["apps"],
+    "apps": QUANT + ["report", "apps"],
 }
 
 # Third-party headers and the only places that may open them.
