@@ -40,7 +40,7 @@ DOORS = {
     r"nlohmann/": ["src/base/json.h"],
     r"pcre2": ["src/base/regex.cpp"],
     r"utf8proc": ["src/text/unicode.cpp"],
-    r"cblas": ["src/ops/cpu/sgemm.cpp"],
+    r"cblas": ["src/base/openblas.cpp", "src/ops/cpu/sgemm.cpp", "src/quant/linear_algebra.cpp"],
     r"omp\.h": ["src/base/parallel.h"],
     r"CLI/": ["apps/"],
     r"cuda": ["src/ops/cuda/"],

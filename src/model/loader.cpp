@@ -1,6 +1,5 @@
 #include "base/check.h"
 #include "model/model.h"
-#include "model/rope.h"
 
 namespace emberq {
 namespace {
@@ -58,7 +57,19 @@ class Loader {
     return layer;
   }
 
-  // S of one layer, a dense vector per KV head, and its inverse.
+  // What surrounds the cache in layer `index`.
+  void load_attention(const AttentionScheme& attention, int64_t index, Layer& layer) const {
+    const auto i = size_t(index);
+    layer.query = attention.query;
+    layer.probability = attention.probability;
+    layer.hadamard = attention.hadamard;
+    if (!attention.post_rope.empty()) load_post_rope_scale(attention.post_rope[i], layer);
+    if (!attention.key_mean.empty()) layer.key_mean = upload(attention.key_mean[i]);
+    if (!attention.value_mean.empty()) layer.value_mean = upload(attention.value_mean[i]);
+  }
+
+ private:
+  // S, a dense vector per KV head, and its inverse.
   void load_post_rope_scale(const std::vector<PostRopeScale>& heads, Layer& layer) const {
     std::vector<float> key(size_t(config_.num_kv_heads * config_.head_dim), 1.0f), query = key;
     for (size_t h = 0; h < heads.size(); ++h)
@@ -71,7 +82,6 @@ class Loader {
     layer.query_scale = upload(query);
   }
 
- private:
   // Linears that read one input must have it rounded in one way.
   void require_one_input(const Layer& layer, int64_t index,
                          std::initializer_list<Module> modules) const {
@@ -93,14 +103,14 @@ class Loader {
 Model::Model(const ModelConfig& config, Backend& backend)
     : config_(std::make_unique<const ModelConfig>(config)),
       backend_(&backend),
-      rope_frequencies_(emberq::rope_frequencies(config.rope, config.head_dim)),
-      workspace_(backend, *config_) {}
+      runner_(backend, *config_) {}
 
 Model Model::load(const Checkpoint& checkpoint, Backend& backend, std::optional<KvScheme> kv) {
   const ModelConfig& config = checkpoint.config();
   Model model(config, backend);
-  if (kv != KvScheme::kFp) model.attention_ = checkpoint.attention();
-  if (kv) model.attention_.kv = *kv;
+  model.kv_ = kv.value_or(checkpoint.attention().kv);
+  const AttentionScheme attention =
+      kv == KvScheme::kFp ? AttentionScheme() : checkpoint.attention();
 
   const Loader loader(checkpoint, backend);
   model.embedding_ =
@@ -111,20 +121,14 @@ Model Model::load(const Checkpoint& checkpoint, Backend& backend, std::optional<
   model.final_norm_ = loader.vector("model.norm.weight", config.hidden_size);
   for (int64_t i = 0; i < config.num_layers; ++i) {
     model.layers_.push_back(loader.layer(i));
-    if (!model.attention_.post_rope.empty())
-      loader.load_post_rope_scale(model.attention_.post_rope[size_t(i)], model.layers_.back());
+    model.layers_.back().down_hadamard = checkpoint.side_file().down_hadamard;
+    loader.load_attention(attention, i, model.layers_.back());
   }
   return model;
 }
 
 KvCacheShape Model::cache_shape() const {
-  return {attention_.kv, config_->num_layers, config_->num_kv_heads, config_->head_dim};
-}
-
-void Model::set_rope_frequencies(std::vector<double> frequencies) {
-  EMBERQ_CHECK(frequencies.size() == rope_frequencies_.size(), "{} frequencies for heads of {}",
-               frequencies.size(), config_->head_dim);
-  rope_frequencies_ = std::move(frequencies);
+  return {kv_, config_->num_layers, config_->num_kv_heads, config_->head_dim};
 }
 
 size_t Model::weight_bytes() const {

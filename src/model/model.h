@@ -7,37 +7,17 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
-#include "model/block.h"
-#include "model/workspace.h"
+#include "model/block_runner.h"
 #include "ops/backend.h"
 
 namespace emberq {
-
-// y = x * W^T + bias, with what x is rounded to first.
-struct LinearLayer {
-  Weight weight;
-  Buffer bias;  // F32 [n], or none
-  ActivationScheme input = ActivationScheme::kNone;
-};
-
-// One block's weights on the backend, named as in the checkpoint.
-struct Layer {
-  Buffer input_layernorm, post_attention_layernorm;  // F32 [hidden]
-  Buffer q_norm, k_norm;                             // F32 [head_dim], or none
-  std::array<LinearLayer, kModules.size()> linear;   // by Module
-  Buffer query_scale, key_scale;  // F32 [kv_heads, head_dim]: S^-1 and S (fireq.md 3.2), or none
-  int64_t sliding_window = 0;
-
-  const LinearLayer& operator[](Module module) const { return linear[size_t(module)]; }
-};
 
 // A decoder of the Llama family on a backend.
 class Model {
  public:
   // Weights are prepared as they are read: the CPU backend leaves them in the mapped file. `kv`
-  // overrides what the checkpoint says of its cache: kFp turns off S and the rounding of queries,
-  // keys and values; kInt4Head stores INT4 with the checkpoint's S and query scheme where it has
-  // them.
+  // overrides what the checkpoint says of its cache: kFp turns off what surrounds a quantized one
+  // (S, means, Hadamard, the rounding of queries and probabilities); the others keep it.
   static Model load(const Checkpoint& checkpoint, Backend& backend,
                     std::optional<KvScheme> kv = std::nullopt);
 
@@ -57,28 +37,23 @@ class Model {
   std::vector<float> logits(const Activations& hidden);
 
   // Radians per position of each channel pair, [head_dim / 2]; settable, to study other precisions.
-  const std::vector<double>& rope_frequencies() const { return rope_frequencies_; }
-  void set_rope_frequencies(std::vector<double> frequencies);
+  const std::vector<double>& rope_frequencies() const { return runner_.rope_frequencies(); }
+  void set_rope_frequencies(std::vector<double> frequencies) {
+    runner_.set_rope_frequencies(std::move(frequencies));
+  }
 
   size_t weight_bytes() const;  // that one token's forward pass reads
 
  private:
   Model(const ModelConfig& config, Backend& backend);
 
-  void attend(const Layer& layer, const KvLayer& cache, int64_t position);
-  void feed_forward(const Layer& layer);
-  void run(const LinearLayer& linear, const Activations& x, const Activations& out,
-           const Activations& residual = {});
-  void run_norm(const Activations& x, const Buffer& weight, const Activations& out);
-
-  std::unique_ptr<const ModelConfig> config_;  // where it stays: the workspace points to it
+  std::unique_ptr<const ModelConfig> config_;  // where it stays: the runner points to it
   Backend* backend_;
-  AttentionScheme attention_;
-  std::vector<double> rope_frequencies_;
+  KvScheme kv_ = KvScheme::kFp;
   Weight embedding_, head_;
   Buffer final_norm_;
   std::vector<Layer> layers_;
-  Workspace workspace_;
+  BlockRunner runner_;
 };
 
 }  // namespace emberq

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "model/block.h"
+#include "model/workspace.h"
+#include "ops/backend.h"
+
+namespace emberq {
+
+// y = x * W^T + bias, with what x is rounded to first.
+struct LinearLayer {
+  Weight weight;
+  Buffer bias;  // F32 [n], or none
+  ActivationScheme input = ActivationScheme::kNone;
+};
+
+// One block on the backend, its weights named as in the checkpoint.
+struct Layer {
+  Buffer input_layernorm, post_attention_layernorm;  // F32 [hidden]
+  Buffer q_norm, k_norm;                             // F32 [head_dim], or none
+  std::array<LinearLayer, kModules.size()> linear;   // by Module
+  int64_t sliding_window = 0;
+
+  // What surrounds a quantized cache (ops/rope_append.h).
+  QueryScheme query = QueryScheme::kNone;
+  ProbabilityScheme probability = ProbabilityScheme::kNone;
+  Buffer query_scale, key_scale;  // F32 [kv_heads, head_dim]: S^-1 and S (fireq.md 3.2), or none
+  Buffer key_mean, value_mean;    // F32 [kv_heads, head_dim], or none
+  bool hadamard = false;          // of queries and keys
+  int64_t down_hadamard = 0;      // block of down_proj's input; 0: none
+
+  LinearLayer& operator[](Module module) { return linear[size_t(module)]; }
+  const LinearLayer& operator[](Module module) const { return linear[size_t(module)]; }
+};
+
+// Runs blocks one at a time, in steps between which a linear's input is complete: generation takes
+// them in order; calibration looks at the inputs, and quantizes what reads one before it goes on.
+//
+//   x = qkv_input(l);      x = o_input(l, x, cache);  add_o(l, x);
+//   x = gate_up_input(l);  x = down_input(l, x);      add_down(l, x);
+//
+// An input is valid until the next step. The sum of the blocks' outputs is hidden().
+class BlockRunner {
+ public:
+  BlockRunner(Backend& backend, const ModelConfig& config);
+
+  // The next `tokens` tokens, the first of them at `position`.
+  void begin(int64_t tokens, int64_t position);
+  Activations hidden() const { return workspace_.hidden(); }
+
+  Activations qkv_input(const Layer& layer);
+  Activations o_input(const Layer& layer, const Activations& x, const KvLayer& cache);
+  void add_o(const Layer& layer, const Activations& x) { add(layer[Module::kO], x); }
+  Activations gate_up_input(const Layer& layer);
+  Activations down_input(const Layer& layer, const Activations& x);
+  void add_down(const Layer& layer, const Activations& x) { add(layer[Module::kDown], x); }
+
+  // The whole block.
+  void run(const Layer& layer, const KvLayer& cache);
+
+  Activations normalized(const Activations& x, const Buffer& weight,
+                         ActivationScheme scheme = ActivationScheme::kNone);
+
+  // Radians per position of each channel pair, [head_dim / 2].
+  const std::vector<double>& rope_frequencies() const { return rope_frequencies_; }
+  void set_rope_frequencies(std::vector<double> frequencies);
+  int32_t* ids() const { return workspace_.ids(); }
+
+ private:
+  void add(const LinearLayer& linear, const Activations& x);  // hidden += linear(x)
+  void run(const LinearLayer& linear, const Activations& x, const Activations& out,
+           const Activations& residual = {});
+
+  Backend* backend_;
+  const ModelConfig* config_;
+  std::vector<double> rope_frequencies_;
+  Workspace workspace_;
+  int64_t position_ = -1;
+};
+
+}  // namespace emberq
