@@ -42,6 +42,9 @@ class Model {
     runner_.set_rope_frequencies(std::move(frequencies));
   }
 
+  // A block, to study it with other weights. The new ones must fit the model.
+  Layer& layer(int64_t i) { return layers_[size_t(i)]; }
+
   size_t weight_bytes() const;  // that one token's forward pass reads
 
  private:

@@ -6,8 +6,8 @@
 // The dense algebra of calibration, all row-major.
 namespace emberq {
 
-// gram [k, k] += x^T x for x [rows, k]: products and sums of one call in float, the sum over calls in
-// double.
+// gram [k, k] += x^T x for x [rows, k]: products and sums of one call in float, the sum over calls
+// in double.
 void add_gram(const float* x, int64_t rows, int64_t k, std::vector<double>& gram);
 
 // cross [n, k] += a^T b for a [rows, n] and b [rows, k], likewise.

@@ -5,9 +5,10 @@
 
 #include "base/check.h"
 #include "base/parallel.h"
-#include "format/bf16.h"
-#include "format/pack.h"
+#include "format/fp16.h"
 #include "format/scale.h"
+#include "quant/packing.h"
+#include "quant/scale_search.h"
 
 namespace emberq {
 namespace {
@@ -42,45 +43,84 @@ double per_tensor_scale(std::span<const double> group_absmax) {
 
 namespace {
 
-// Rounds every group by the scale that make_scale(largest magnitude of p * w) gives, and stores
-// that scale over p.
-template <class MakeScale>
-QuantizedWeight round_groups(const DenseLinear& linear, const WeightScheme& scheme,
-                             std::span<const double> absmax, double p,
-                             const MakeScale& make_scale) {
-  const int64_t n = linear.n, k = linear.k, group_size = scheme.group_size, groups = k / group_size;
-  const int64_t words = int64_t(packed_words(size_t(k), scheme.bits));
-  std::vector<uint32_t> packed(size_t(n * words));
-  std::vector<bf16> scales(absmax.size());
-  parallel_for(0, n, [&](int64_t row) {
+QuantizedWeight round_fireq(const DenseLinear& linear, const WeightScheme& scheme) {
+  const std::vector<double> absmax = group_absmax(linear, scheme.group_size);
+  const double p = per_tensor_scale(absmax);
+  const int64_t groups = linear.k / scheme.group_size;
+  std::vector<float> scales(absmax.size());
+  std::vector<uint8_t> codes(linear.weight.size());
+  parallel_for(0, linear.n, [&](int64_t row) {
     for (int64_t g = 0; g < groups; ++g) {
-      const auto scale = make_scale(p * absmax[size_t(row * groups + g)]);
-      scales[size_t(row * groups + g)] = bf16::from_float(scale.value() / float(p));
-      for (int64_t i = g * group_size; i < (g + 1) * group_size; ++i)
-        pack_code(packed.data() + row * words, size_t(i), scheme.bits,
-                  quantize<Int4>(p * linear.row(row)[i], scale));
+      const auto group = size_t(row * groups + g);
+      const E4m3Scale scale = e4m3_scale(std::max(p * absmax[group], kLeastAbsmax), Int4::kMax);
+      scales[group] = scale.value() / float(p);
+      for (int64_t i = g * scheme.group_size; i < (g + 1) * scheme.group_size; ++i)
+        codes[size_t(row * linear.k + i)] =
+            uint8_t(quantize<Int4>(p * linear.row(row)[i], scale) - Int4::kMin);
     }
   });
-  return {.scheme = scheme,
-          .n = n,
-          .k = k,
-          .packed = Tensor::copy_of(DType::kI32, {n, words}, std::span<const uint32_t>(packed)),
-          .scale = Tensor::copy_of(DType::kBF16, {n, groups}, std::span<const bf16>(scales)),
-          .per_tensor_scale = float(p)};
+  QuantizedWeight result = pack(linear, scheme, codes, scales);
+  result.per_tensor_scale = float(p);
+  return result;
+}
+
+QuantizedWeight round_progressive(const DenseLinear& linear, const WeightScheme& scheme) {
+  constexpr double kFirstMax = 119;  // so that rounding the second time stays within INT8
+  const int64_t size = scheme.group_size, groups = linear.k / size;
+  std::vector<float> scales(size_t(linear.n * groups));
+  std::vector<int8_t> zeros(scales.size());
+  std::vector<uint8_t> codes(linear.weight.size());
+  parallel_for(0, linear.n, [&](int64_t row) {
+    const double* w = linear.row(row);
+    double absmax = kLeastAbsmax;
+    for (int64_t i = 0; i < linear.k; ++i) absmax = std::max(absmax, std::abs(w[i]));
+    const float s1 = fp16::from_float(float(absmax / kFirstMax)).to_float();
+    for (int64_t g = 0; g < groups; ++g) {
+      std::vector<double> w8;
+      double least = 0, largest = 0;
+      for (int64_t i = g * size; i < (g + 1) * size; ++i) {
+        w8.push_back(std::clamp(round_half_even(w[i] / double(s1)), -128.0, 127.0));
+        least = std::min(least, w8.back());
+        largest = std::max(largest, w8.back());
+      }
+      const double s2 = std::max(1.0, round_half_even((largest - least) / 15));
+      const double z = std::clamp(round_half_even(-least / s2), 0.0, 15.0);
+      for (int64_t i = 0; i < size; ++i)
+        codes[size_t(row * linear.k + g * size + i)] =
+            uint8_t(std::clamp(round_half_even(w8[size_t(i)] / s2) + z, 0.0, 15.0));
+      scales[size_t(row * groups + g)] = s1 * float(s2);
+      zeros[size_t(row * groups + g)] = int8_t(int(z) + Int4::kMin);
+    }
+  });
+  QuantizedWeight result = pack(linear, scheme, codes, scales);
+  result.scale = Tensor::of({linear.n, groups}, scales);
+  result.zero_point =
+      Tensor::copy_of(DType::kI8, {linear.n, groups}, std::span<const int8_t>(zeros));
+  return result;
 }
 
 }  // namespace
 
-QuantizedWeight round_to_nearest(const DenseLinear& linear, const WeightScheme& scheme) {
-  EMBERQ_CHECK(scheme.bits == Int4::kBits && linear.k % scheme.group_size == 0,
+QuantizedWeight round_to_nearest(const DenseLinear& linear, const WeightScheme& scheme,
+                                 ScaleRule rule) {
+  EMBERQ_CHECK(scheme.group_size == 0 || linear.k % scheme.group_size == 0,
                "round to nearest: {} of [{}, {}]", name(scheme), linear.n, linear.k);
-  const std::vector<double> absmax = group_absmax(linear, scheme.group_size);
-  if (scheme.product == WeightProduct::kExact)
-    return round_groups(linear, scheme, absmax, 1,
-                        [](double largest) { return bf16_scale(largest, Int4::kMax); });
-  return round_groups(linear, scheme, absmax, per_tensor_scale(absmax), [](double largest) {
-    return e4m3_scale(std::max(largest, kLeastAbsmax), Int4::kMax);
+  if (scheme.product == WeightProduct::kE4m3) return round_fireq(linear, scheme);
+  if (scheme.zero_point) return round_progressive(linear, scheme);
+  const WeightGrid grid(scheme);
+  const GroupScales scales =
+      rule == ScaleRule::kAbsmax
+          ? absmax_scales(linear, grid)
+          : searched_scales(linear, grid, std::vector<double>(size_t(linear.k), 1.0));
+  std::vector<uint8_t> codes(linear.weight.size());
+  parallel_for(0, linear.n, [&](int64_t row) {
+    for (int64_t i = 0; i < linear.k; ++i) {
+      const auto group = size_t(row * scales.groups + i / scales.group_size);
+      codes[size_t(row * linear.k + i)] =
+          uint8_t(grid.encode(linear.row(row)[i] / double(scales.scale[group])));
+    }
   });
+  return pack(linear, scheme, codes, scales.scale);
 }
 
 }  // namespace emberq

@@ -1,0 +1,220 @@
+#include "quant/gptq.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/check.h"
+#include "base/parallel.h"
+#include "format/bf16.h"
+#include "quant/linear_algebra.h"
+#include "quant/packing.h"
+#include "quant/scale_search.h"
+
+namespace emberq {
+namespace {
+
+constexpr int64_t kBlockRows = 16;  // rows that share one walk through a matrix of the inputs
+
+// A weight being rounded: codes and scales against a target, under the metric H.
+struct Rounding {
+  const WeightGrid& grid;
+  const DenseLinear& target;
+  const std::vector<double>& h;  // [k, k]
+  std::vector<int64_t> order;    // columns by falling h[j, j]
+  GroupScales scales;
+  std::vector<uint8_t> codes;  // [n, k]
+
+  int64_t n() const { return target.n; }
+  int64_t k() const { return target.k; }
+  float& scale(int64_t i, int64_t j) {
+    return scales.scale[size_t(i * scales.groups + j / scales.group_size)];
+  }
+  double value(int64_t i, int64_t j) {
+    return grid.value(codes[size_t(i * k() + j)]) * double(scale(i, j));
+  }
+};
+
+std::vector<double> damped(const InputStatistics& inputs, double damping) {
+  std::vector<double> h = inputs.gram;
+  const auto k = size_t(inputs.k);
+  double mean = 0;
+  for (size_t j = 0; j < k; ++j) mean += h[j * k + j] / double(k);
+  if (mean == 0) mean = 1;  // inputs that are always zero: every weight is as good as another
+  for (size_t j = 0; j < k; ++j) h[j * k + j] += damping * mean;
+  return h;
+}
+
+DenseLinear corrected(const DenseLinear& linear, const InputStatistics& inputs,
+                      const std::vector<double>& h, const GptqOptions& options) {
+  DenseLinear target{linear.n, linear.k, linear.weight, {}};
+  const bool residual = !inputs.residual.empty() && options.residual_correction != 0;
+  const bool input = !inputs.cross.empty() && options.input_correction != 0;
+  std::vector<double> pull(linear.weight.size());
+  if (input) {
+    std::vector<double> shift = inputs.cross;
+    for (size_t i = 0; i < shift.size(); ++i)
+      shift[i] = options.input_correction * (shift[i] - inputs.gram[i]);
+    pull = product(linear.weight.data(), shift.data(), linear.n, linear.k, linear.k);
+  }
+  if (residual)
+    for (size_t i = 0; i < pull.size(); ++i)
+      pull[i] += options.residual_correction * inputs.residual[i];
+  if (input || residual) {
+    pull = solve_right(std::move(pull), h, linear.n, linear.k);
+    for (size_t i = 0; i < pull.size(); ++i) target.weight[i] += pull[i];
+  }
+  return target;
+}
+
+// Column by column: round, and let the columns that follow make up for the error.
+void feed_back(Rounding& r) {
+  const int64_t n = r.n(), k = r.k();
+  std::vector<double> h(size_t(k * k));
+  for (int64_t i = 0; i < k; ++i)
+    for (int64_t j = 0; j < k; ++j)
+      h[size_t(i * k + j)] = r.h[size_t(r.order[size_t(i)] * k + r.order[size_t(j)])];
+  const std::vector<double> u = cholesky_of_inverse(std::move(h), k);
+
+  parallel_for(0, (n + kBlockRows - 1) / kBlockRows, [&](int64_t block) {
+    const int64_t first = block * kBlockRows, rows = std::min(kBlockRows, n - first);
+    std::vector<double> work(size_t(rows * k));
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < k; ++j)
+        work[size_t(i * k + j)] = r.target.row(first + i)[r.order[size_t(j)]];
+    for (int64_t j = 0; j < k; ++j) {
+      const int64_t column = r.order[size_t(j)];
+      const double* u_row = u.data() + j * k;
+      for (int64_t i = 0; i < rows; ++i) {
+        double* w = work.data() + i * k;
+        const double scale = double(r.scale(first + i, column));
+        const int code = r.grid.encode(w[j] / scale);
+        r.codes[size_t((first + i) * k + column)] = uint8_t(code);
+        const double error = (w[j] - r.grid.value(code) * scale) / u_row[j];
+#pragma omp simd
+        for (int64_t l = j + 1; l < k; ++l) w[l] -= error * u_row[l];
+      }
+    }
+  });
+}
+
+// target - rounded, [n, k]
+std::vector<double> difference(Rounding& r) {
+  std::vector<double> d(r.target.weight.size());
+  parallel_for(0, r.n(), [&](int64_t i) {
+    for (int64_t j = 0; j < r.k(); ++j)
+      d[size_t(i * r.k() + j)] = r.target.row(i)[j] - r.value(i, j);
+  });
+  return d;
+}
+
+// Each code given all others. The error under H can only fall.
+void descend(Rounding& r) {
+  const int64_t k = r.k();
+  const std::vector<double> d = difference(r);
+  std::vector<double> slope = product(d.data(), r.h.data(), r.n(), k, k);  // (target - rounded) H
+  parallel_for(0, r.n(), [&](int64_t i) {
+    double* s = slope.data() + i * k;
+    for (const int64_t j : r.order) {
+      const double* h = r.h.data() + j * k;
+      const double scale = double(r.scale(i, j)), old = r.value(i, j);
+      const int code = r.grid.encode((old + s[j] / h[j]) / scale);
+      const double step = r.grid.value(code) * scale - old;
+      if (step == 0) continue;
+      r.codes[size_t(i * k + j)] = uint8_t(code);
+#pragma omp simd
+      for (int64_t l = 0; l < k; ++l) s[l] -= step * h[l];
+    }
+  });
+}
+
+// The scales of each row by least squares given its codes, sum_g s_g c_g against the target, in
+// BF16; kept where the row's error under H falls.
+void refit(Rounding& r) {
+  const int64_t n = r.n(), k = r.k(), groups = r.scales.groups, size = r.scales.group_size;
+  const std::vector<double> pulled =
+      product(r.target.weight.data(), r.h.data(), n, k, k);  // target H
+  parallel_for(0, (n + kBlockRows - 1) / kBlockRows, [&](int64_t block) {
+    const int64_t first = block * kBlockRows, rows = std::min(kBlockRows, n - first);
+    std::vector<double> c(size_t(rows * k)), a(size_t(rows * groups * groups)),
+        b(size_t(rows * groups));
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < k; ++j) {
+        const double value = r.grid.value(r.codes[size_t((first + i) * k + j)]);
+        c[size_t(i * k + j)] = value;
+        b[size_t(i * groups + j / size)] += value * pulled[size_t((first + i) * k + j)];
+      }
+    for (int64_t j = 0; j < k; ++j) {
+      const double* h = r.h.data() + j * k;
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t g = 0; g < groups; ++g) {
+          const double* values = c.data() + i * k + g * size;
+          double sum = 0;
+#pragma omp simd reduction(+ : sum)
+          for (int64_t l = 0; l < size; ++l) sum += h[g * size + l] * values[l];
+          a[size_t((i * groups + j / size) * groups + g)] += c[size_t(i * k + j)] * sum;
+        }
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      const auto at = [&](const std::vector<double>& v, int64_t count) {
+        return std::vector<double>(v.begin() + i * count, v.begin() + (i + 1) * count);
+      };
+      const std::vector<double> row_a = at(a, groups * groups), row_b = at(b, groups);
+      std::vector<double> factor = row_a, fitted = row_b;
+      if (!solve_small(factor, fitted)) continue;
+      float* scale = r.scales.scale.data() + (first + i) * groups;
+      for (int64_t g = 0; g < groups; ++g) {
+        const bool plausible =
+            fitted[size_t(g)] > 0.5 * double(scale[g]) && fitted[size_t(g)] < 2 * double(scale[g]);
+        fitted[size_t(g)] =
+            double(plausible ? bf16::from_float(float(fitted[size_t(g)])).to_float() : scale[g]);
+      }
+      // s A s - 2 b s is the error but for a constant.
+      const auto error = [&](const auto& s) {
+        double sum = 0;
+        for (int64_t g = 0; g < groups; ++g) {
+          double row = -2 * row_b[size_t(g)];
+          for (int64_t l = 0; l < groups; ++l) row += row_a[size_t(g * groups + l)] * double(s[l]);
+          sum += row * double(s[g]);
+        }
+        return sum;
+      };
+      if (error(fitted.data()) < error(scale))
+        for (int64_t g = 0; g < groups; ++g) scale[g] = float(fitted[size_t(g)]);
+    }
+  });
+}
+
+}  // namespace
+
+QuantizedWeight gptq(const DenseLinear& linear, const WeightScheme& scheme,
+                     const InputStatistics& inputs, const GptqOptions& options) {
+  EMBERQ_CHECK(scheme.product == WeightProduct::kExact && !scheme.zero_point &&
+                   inputs.k == linear.k &&
+                   (scheme.group_size == 0 || linear.k % scheme.group_size == 0),
+               "gptq: {} of [{}, {}] with statistics of {} inputs", name(scheme), linear.n,
+               linear.k, inputs.k);
+  const WeightGrid grid(scheme);
+  const std::vector<double> h = damped(inputs, options.damping);
+  const DenseLinear target = corrected(linear, inputs, h, options);
+  std::vector<double> power(size_t(linear.k));
+  for (int64_t j = 0; j < linear.k; ++j) power[size_t(j)] = h[size_t(j * linear.k + j)];
+
+  Rounding rounding{grid,
+                    target,
+                    h,
+                    std::vector<int64_t>(size_t(linear.k)),
+                    searched_scales(target, grid, power),
+                    std::vector<uint8_t>(target.weight.size())};
+  std::iota(rounding.order.begin(), rounding.order.end(), 0);
+  std::ranges::stable_sort(
+      rounding.order, [&](int64_t a, int64_t b) { return power[size_t(a)] > power[size_t(b)]; });
+  feed_back(rounding);
+  for (int i = 0; i < options.refinements; ++i) {
+    refit(rounding);
+    descend(rounding);
+  }
+  return pack(linear, scheme, rounding.codes, rounding.scales.scale);
+}
+
+}  // namespace emberq

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <vector>
+
+#include "quant/dense_block.h"
+#include "tensor/quantized_weight.h"
+
+namespace emberq {
+
+// Sums over the calibration tokens: x is a linear's input in the original model, x̂ its input in the
+// model quantized so far, rounded as the linear rounds it.
+struct InputStatistics {
+  int64_t k = 0;
+  std::vector<double> gram;   // [k, k] x̂ x̂^T
+  std::vector<double> cross;  // [k, k] x x̂^T; empty where x is x̂
+  // [n, k] (r - r̂) x̂^T, for linears that add to the residual stream r; else empty
+  std::vector<double> residual;
+};
+
+struct GptqOptions {
+  double damping = 0.01;             // of the gram's mean diagonal, added to the diagonal
+  double input_correction = 1;       // of the way from W to the W' that makes W' x̂ nearest to W x
+  double residual_correction = 0.5;  // of the way to the W' that makes up for r - r̂
+  int refinements = 2;               // rounds of refitted scales and coordinate descent
+};
+
+// Rounds W so that sum |W' x - Ŵ x̂|^2 is small: GPTQ (Frantar et al., 2210.17323, with columns in
+// the order of falling input power and scales fixed before), aimed at the original's outputs rather
+// than at W x̂, then refined: the scales by least squares given the codes, and each code given all
+// others, as long as the sum falls. Error from
+//
+//   target = W + (c (cross - gram) + residual part) H^-1,   H = gram + damping
+//
+// WeightProduct::kExact without zero points; BF16 scales.
+QuantizedWeight gptq(const DenseLinear& linear, const WeightScheme& scheme,
+                     const InputStatistics& inputs, const GptqOptions& options);
+
+}  // namespace emberq
