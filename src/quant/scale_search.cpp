@@ -12,12 +12,12 @@ constexpr int kCandidates = 36;
 constexpr double kLeastFactor = 0.45, kLargestFactor = 1.15;
 
 float stored_scale(double scale) {
-  const double least = kLeastAbsmax / 448;  // a group of zeros has some positive scale
-  return bf16::from_float(round_to_odd(std::max(scale, least))).to_float();
+  return bf16::from_float(round_to_odd(scale)).to_float();
 }
 
+// At least 1e-5, which gives a group of zeros a scale.
 double group_absmax(const double* w, int64_t count) {
-  double largest = 0;
+  double largest = kLeastAbsmax;
   for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(w[i]));
   return largest;
 }
