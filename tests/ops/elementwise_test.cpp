@@ -125,10 +125,10 @@ TEST_F(Rows, OfAFusedOperationAreQuantizedAsIfApart) {
         test::int8(plain, plain, rows, dim, 16), test::int8(plain, plain, rows, dim, 32, 31)}) {
     expect_same(SiluMul{.gate = test::plain(gate, rows, dim), .up = test::plain(up, rows, dim)},
                 form);
-    expect_same(SiluMul{.gate = test::plain(gate, rows, dim),
-                        .up = test::plain(up, rows, dim),
-                        .hadamard = 32},
-                form);
+    expect_same(
+        SiluMul{
+            .gate = test::plain(gate, rows, dim), .up = test::plain(up, rows, dim), .hadamard = 32},
+        form);
     expect_same(RmsNorm{.x = test::plain(gate, rows, dim), .weight = up.as<float>()}, form);
   }
 }
@@ -150,12 +150,12 @@ TEST_F(Rows, SiluMulTransformsItsBlocksByHadamardsMatrix) {
       double exact = 0, magnitude = 0;
       for (size_t j = first; j < first + size; ++j) {
         const double y = double(gate[j]) / (1 + std::exp(-double(gate[j]))) * double(up[j]);
-        const double entry = (std::popcount((i - first) & (j - first)) % 2 ? -1 : 1) /
-                             std::sqrt(double(size));
+        const double entry =
+            (std::popcount((i - first) & (j - first)) % 2 ? -1 : 1) / std::sqrt(double(size));
         exact += entry * y, magnitude += std::abs(entry * y);
       }
       // Twelve roundings for y (6 * 2^-23, above), log2(block) sums, and the root with its product.
-      const int depth = 12 + std::bit_width(size) + 2;
+      const int depth = 12 + int(std::bit_width(size)) + 2;
       ASSERT_NEAR(out[i], exact, test::float_sum(magnitude, depth)) << i << " of " << block;
     }
   }

@@ -69,8 +69,8 @@ Operand make_operand(const std::vector<float>& x, int64_t m, int64_t k, Input in
     const bool fp8 = input == Input::kFp8;
     operand.codes.push_back(fp8 ? fp8_encode(x[i] * 30) : uint8_t(int8_t(code)));
     operand.values.push_back(input == Input::kFloat ? double(x[i])
-                             : fp8 ? double(fp8_decode(operand.codes[i])) * scale
-                                   : code * scale);
+                             : fp8                  ? double(fp8_decode(operand.codes[i])) * scale
+                                                    : code * scale);
   }
   return operand;
 }
@@ -91,10 +91,9 @@ void expect_linear(Backend& backend, const Weight& weight, const std::vector<dou
                bias_device = test::to_backend(backend, bias),
                out = test::to_backend(backend, residual);
   Linear op{.x = input == Input::kFloat ? test::plain(x_device, m, k)
-                 : input == Input::kFp8
-                     ? test::quantized(codes_device, scale_device, m, k)
-                     : test::int8(codes_device, scale_device, m, k,
-                                  input == Input::kInt8Groups ? k / 4 : 0),
+                 : input == Input::kFp8 ? test::quantized(codes_device, scale_device, m, k)
+                                        : test::int8(codes_device, scale_device, m, k,
+                                                     input == Input::kInt8Groups ? k / 4 : 0),
             .weight = &weight,
             .out = test::plain(out, m, n)};
   if (with_bias) op.bias = bias_device.as<float>(), op.residual = op.out;
@@ -152,7 +151,8 @@ TEST_P(LinearTest, OfInt4WeightsMatchesTheDefinitionInDouble) {
     for (const WeightProduct product : {WeightProduct::kExact, WeightProduct::kE4m3})
       for (const float p : {1.0f, 64.0f}) {
         const Int4Case c = make_int4(21, 384, {4, group, product}, p);
-        expect_linear(*backend_, backend_->prepare(c.weight), c.values, GetParam(), Input::kFp8, true);
+        expect_linear(*backend_, backend_->prepare(c.weight), c.values, GetParam(), Input::kFp8,
+                      true);
         expect_linear(*backend_, backend_->prepare(c.weight), c.values, GetParam(),
                       Input::kInt8Groups, true);
       }
