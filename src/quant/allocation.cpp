@@ -59,13 +59,15 @@ std::vector<Step> hull(std::span<const AllocationUnit> units, size_t unit, size_
   return steps;
 }
 
-std::string ordinal(size_t rank) {
+// "the most", "the 2nd most"
+std::string superlative(size_t rank) {
+  if (rank == 1) return "the most";
   const size_t ten = rank / 10 % 10, one = rank % 10;
   const char* ending = ten == 1 || one == 0 || one > 3 ? "th"
                        : one == 1                      ? "st"
                        : one == 2                      ? "nd"
                                                        : "rd";
-  return fmt::format("{}{}", rank, ending);
+  return fmt::format("the {}{} most", rank, ending);
 }
 
 // Units at some options each, and the steps that lead on, best first.
@@ -153,9 +155,9 @@ class Search {
     const Step* step = taken ? taken : next;
     if (!step) return fmt::format("KL {:.2g} as {}, no less with more bits", now.kl, now.scheme);
     const BitOption &from = options[step->from], &to = options[step->to];
-    return fmt::format("KL {:.2g} as {}, {:.2g} as {}: the {} most per bit{}{}", from.kl,
-                       from.scheme, to.kl, to.scheme, ordinal(size_t(step - steps_.data()) + 1),
-                       taken ? "" : ", ", taken ? "" : not_taken);
+    return fmt::format("KL {:.2g} as {}, {:.2g} as {}: {} per bit{}{}", from.kl, from.scheme, to.kl,
+                       to.scheme, superlative(size_t(step - steps_.data()) + 1), taken ? "" : ", ",
+                       taken ? "" : not_taken);
   }
 
   std::span<const AllocationUnit> units_;
