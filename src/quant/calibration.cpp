@@ -175,8 +175,8 @@ std::vector<std::vector<float>> CalibrationStream::outputs(const Layer& layer, i
       return x;
     };
     load(w);
-    const Activations o = runner_.o_input(layer, look(runner_.qkv_input(layer), Site::kQkv),
-                                          cache_.layer(0));
+    const Activations o =
+        runner_.o_input(layer, look(runner_.qkv_input(layer), Site::kQkv), cache_.layer(0));
     if (w % stride == 0) add_keys(statistics.keys);
     runner_.add_o(layer, look(o, Site::kO));
     const Activations x = look(runner_.gate_up_input(layer), Site::kGateUp);

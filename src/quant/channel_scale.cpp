@@ -102,8 +102,7 @@ double rounding_error(const DenseBlock& block, const Channels& channels, Site si
         w = (w - grid.nearest(w / s) * s) / at(j);
       }
     });
-    const std::vector<double> pulled =
-        product(scaled.weight.data(), gram.data(), scaled.n, k, k);
+    const std::vector<double> pulled = product(scaled.weight.data(), gram.data(), scaled.n, k, k);
     for (size_t i = 0; i < pulled.size(); ++i) total += pulled[i] * scaled.weight[i];
   }
   return total;
@@ -134,8 +133,7 @@ std::vector<double> channel_scales(const DenseBlock& block, const ModelConfig& c
     return balance(x, w, scale.power);
   }
   const std::vector<double> squares = over_rows(block, site, [](double w) { return w * w; });
-  const std::vector<double> w =
-      roots(channels.fold([&](int64_t j) { return squares[size_t(j)]; }));
+  const std::vector<double> w = roots(channels.fold([&](int64_t j) { return squares[size_t(j)]; }));
   const std::vector<double> x =
       roots(channels.fold([&](int64_t j) { return inputs.gram[size_t(j * k + j)]; }));
   if (scale.rule == ChannelScale::Rule::kBalance) return balance(x, w, scale.power);

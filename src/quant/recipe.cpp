@@ -28,8 +28,9 @@ std::optional<ChannelScale> channel_scale(const JsonObject& smoothing, std::stri
   if (value == "search") return ChannelScale{.rule = Rule::kSearch};
   if (value.is_number()) return ChannelScale{.constant = positive(smoothing, key, 0)};
   if (!value.is_object())
-    smoothing.reject(key, "must be \"mean\", a positive number, \"search\", {\"balance\": power}, "
-                          "{\"maximum\": power} or null");
+    smoothing.reject(key,
+                     "must be \"mean\", a positive number, \"search\", {\"balance\": power}, "
+                     "{\"maximum\": power} or null");
   const JsonObject rule = smoothing.object(key);
   rule.allow_only({"balance", "maximum"});
   const bool maximum = rule.has("maximum");
@@ -50,10 +51,8 @@ Scheme scheme(const JsonObject& object, std::string_view key, Scheme fallback,
 Recipe::PreRope parse_pre_rope(const JsonObject& pre) {
   using Rule = Recipe::PreRope::Rule;
   pre.allow_only({"alpha", "balance", "maximum"});
-  if (pre.has("balance"))
-    return {.rule = Rule::kBalance, .power = fraction(pre, "balance", 0.5)};
-  if (pre.has("maximum"))
-    return {.rule = Rule::kMaximum, .power = fraction(pre, "maximum", 0.5)};
+  if (pre.has("balance")) return {.rule = Rule::kBalance, .power = fraction(pre, "balance", 0.5)};
+  if (pre.has("maximum")) return {.rule = Rule::kMaximum, .power = fraction(pre, "maximum", 0.5)};
   return {.alpha = positive(pre, "alpha", 8)};
 }
 
@@ -84,8 +83,8 @@ void parse_rotation(const JsonObject& rotation, Recipe& recipe) {
 }
 
 void parse_rounding(const JsonObject& rounding, Recipe& recipe) {
-  rounding.allow_only({"method", "scale", "damping", "input_correction", "residual_correction",
-                       "refinements"});
+  rounding.allow_only(
+      {"method", "scale", "damping", "input_correction", "residual_correction", "refinements"});
   const std::string method = rounding.get_or<std::string>("method", "nearest");
   if (method != "nearest" && method != "gptq")
     rounding.reject("method", "must be \"nearest\" or \"gptq\"");
@@ -93,15 +92,14 @@ void parse_rounding(const JsonObject& rounding, Recipe& recipe) {
   if (rule != "absmax" && rule != "least-squares")
     rounding.reject("scale", "must be \"absmax\" or \"least-squares\"");
   const GptqOptions usual;
-  recipe.rounding = {
-      .gptq = method == "gptq",
-      .scale = rule == "absmax" ? ScaleRule::kAbsmax : ScaleRule::kLeastSquares,
-      .options = {
-          .damping = positive(rounding, "damping", usual.damping),
-          .input_correction = fraction(rounding, "input_correction", usual.input_correction),
-          .residual_correction =
-              fraction(rounding, "residual_correction", usual.residual_correction),
-          .refinements = rounding.get_or("refinements", usual.refinements)}};
+  recipe.rounding = {.gptq = method == "gptq",
+                     .scale = rule == "absmax" ? ScaleRule::kAbsmax : ScaleRule::kLeastSquares,
+                     .options = {.damping = positive(rounding, "damping", usual.damping),
+                                 .input_correction =
+                                     fraction(rounding, "input_correction", usual.input_correction),
+                                 .residual_correction = fraction(rounding, "residual_correction",
+                                                                 usual.residual_correction),
+                                 .refinements = rounding.get_or("refinements", usual.refinements)}};
   if (recipe.rounding.options.refinements < 0)
     rounding.reject("refinements", "must not be negative");
 }
@@ -169,7 +167,8 @@ void parse_activations(const JsonObject& object, Recipe& recipe) {
     if (key == "default") continue;
     const auto site = std::ranges::find(kSites, key, [](Site s) { return short_name(s); });
     if (site == kSites.end())
-      activations.reject(key, "must be q_proj|k_proj|v_proj, o_proj, gate_proj|up_proj or down_proj");
+      activations.reject(key,
+                         "must be q_proj|k_proj|v_proj, o_proj, gate_proj|up_proj or down_proj");
     recipe.activations[size_t(*site)] = parse(activations, key);
   }
 }
@@ -196,10 +195,8 @@ void parse_searches(const JsonObject& object, Recipe& recipe) {
 void check_recipe(const JsonObject& object, const Recipe& recipe) {
   for (const Module module : kModules) {
     const auto& weight = recipe.weights[size_t(module)];
-    const bool rounded =
-        recipe.activations[size_t(site_of(module))] != ActivationScheme::kNone;
-    if (rounded && !weight)
-      object.reject("activations", "must be \"none\" where weights are");
+    const bool rounded = recipe.activations[size_t(site_of(module))] != ActivationScheme::kNone;
+    if (rounded && !weight) object.reject("activations", "must be \"none\" where weights are");
     if (recipe.rounding.gptq && weight &&
         (weight->product != WeightProduct::kExact || weight->zero_point))
       object.reject("rounding", fmt::format("is gptq, which does not make {}", name(*weight)));
@@ -361,7 +358,8 @@ Recipe find_recipe(const std::string& name_or_file) {
 }
 
 Recipe with_integer_weights(Recipe recipe, int bits) {
-  EMBERQ_REQUIRE(recipe.quantizes_weights(), "the recipe {} does not quantize weights", recipe.name);
+  EMBERQ_REQUIRE(recipe.quantizes_weights(), "the recipe {} does not quantize weights",
+                 recipe.name);
   EMBERQ_REQUIRE(recipe.rotation.down == 0,
                  "the recipe {} rotates down_proj's input when the model runs, which readers of "
                  "integer weights do not",

@@ -66,7 +66,7 @@ struct Recipe {
   };
   // Widths chosen per linear by sensitivity; see quant/allocation.h.
   struct BitSearch {
-    double target_bits = 4.5;               // on average, scales included
+    double target_bits = 4.5;                // on average, scales included
     std::optional<double> max_ppl_increase;  // instead: as few bits as stay under it, 0.01 is 1 %
   };
 
@@ -107,8 +107,9 @@ struct BuiltinRecipe {
 };
 std::vector<BuiltinRecipe> builtin_recipes();
 
-// With all weights of one integer width, the form that vLLM loads: q, k and v, and gate and up, have
-// one scheme. InputError where the recipe does what such a reader cannot, a rotation that runs.
+// With all weights of one integer width, the form that vLLM loads: q, k and v, and gate and up,
+// have one scheme. InputError where the recipe does what such a reader cannot, a rotation that
+// runs.
 Recipe with_integer_weights(Recipe recipe, int bits);
 
 }  // namespace emberq

@@ -22,8 +22,8 @@ std::vector<PostRopeScale> post_rope_scale(const KeyStatistics& keys,
 //             head. Noise of one size on all of a head's key channels, which is what a Hadamard
 //             transform makes of rounding, moves the scores least with power 1/2; and keys and
 //             queries that trade a factor give the same product N K, whatever the factor was.
-// With `shared`, all heads get one N, from the maximum or the sum over heads, and 1 where any head's
-// S handles the pair.
+// With `shared`, all heads get one N, from the maximum or the sum over heads, and 1 where any
+// head's S handles the pair.
 std::vector<double> pre_rope_scale(const KeyStatistics& keys,
                                    const std::vector<PostRopeScale>& post_rope,
                                    const Recipe::PreRope& options, bool shared);

@@ -69,8 +69,7 @@ void rotate_residual(DenseBlock& block, const std::vector<double>& rotation) {
   for (const Module module : {Module::kQ, Module::kK, Module::kV})
     rotate_columns(block[module].weight, block[module].n, rotation, block.input_layernorm);
   for (const Module module : {Module::kGate, Module::kUp})
-    rotate_columns(block[module].weight, block[module].n, rotation,
-                   block.post_attention_layernorm);
+    rotate_columns(block[module].weight, block[module].n, rotation, block.post_attention_layernorm);
   for (auto* norm : {&block.input_layernorm, &block.post_attention_layernorm})
     norm->assign(norm->size(), 1.0);
   for (const Module module : {Module::kO, Module::kDown}) rotate_outputs(block[module], rotation);
@@ -96,8 +95,8 @@ void rotate_values(DenseBlock& block, const ModelConfig& config) {
 
 void rotate_down_inputs(DenseBlock& block, int64_t size) {
   DenseLinear& down = block[Module::kDown];
-  EMBERQ_CHECK(is_power_of_two(size) && down.k % size == 0, "rotate_down_inputs: {} in blocks of {}",
-               down.k, size);
+  EMBERQ_CHECK(is_power_of_two(size) && down.k % size == 0,
+               "rotate_down_inputs: {} in blocks of {}", down.k, size);
   parallel_for(0, down.n, [&](int64_t i) {
     for (int64_t j = 0; j < down.k; j += size) hadamard(down.row(i) + j, size);
   });

@@ -8,8 +8,9 @@
 // what is large in a few channels over all of them.
 namespace emberq {
 
-// Q = D (C ⊗ H): signs D, drawn from a fixed seed; H the Hadamard matrix of the largest power of two
-// that divides n (format/hadamard.h); C the orthonormal DCT-II of the odd rest. n × n, row-major.
+// Q = D (C ⊗ H): signs D, drawn from a fixed seed; H the Hadamard matrix of the largest power of
+// two that divides n (format/hadamard.h); C the orthonormal DCT-II of the odd rest. n × n,
+// row-major.
 std::vector<double> rotation_matrix(int64_t n);
 
 // The residual stream in the basis of Q [hidden, hidden]: norms' weights go into the linears that
