@@ -28,4 +28,16 @@ constexpr uint8_t lut4_encode(T x) {
   return uint8_t(index | (x < 0 ? 8 : 0));
 }
 
+// lut4_decode(lut4_encode(x)) as a sum of steps, which vectorizes.
+template <class T>
+constexpr T lut4_round(T x) {
+  const T magnitude = x < 0 ? -x : x;
+  T value = T(kLut4Magnitudes[0]);
+  for (size_t i = 1; i < kLut4Magnitudes.size(); ++i) {
+    const T low = T(kLut4Magnitudes[i - 1]), high = T(kLut4Magnitudes[i]);
+    value += magnitude > (low + high) / 2 ? high - low : T(0);
+  }
+  return x < 0 ? -value : value;
+}
+
 }  // namespace emberq

@@ -1,5 +1,7 @@
 #include "model/workspace.h"
 
+#include "format/int6.h"
+
 namespace emberq {
 
 void Workspace::resize(int64_t tokens) {
@@ -23,9 +25,26 @@ void Workspace::resize(int64_t tokens) {
   up_ = make(config_->intermediate_size, element);
   input_ = make(widest_, element);
   codes_ = make(widest_, 1);
-  scales_ = make(1, sizeof(float));
+  scales_ = make(std::max<int64_t>(1, widest_ / kActivationGroup), sizeof(float));
   query_codes_ = make(query, 1);
   query_scales_ = make(config_->num_heads, sizeof(float));
+}
+
+Activations Workspace::input(int64_t dim, ActivationScheme scheme) const {
+  if (scheme == ActivationScheme::kNone) return plain(input_, dim);
+  Activations x{DType::kI8, codes_.as<void>(), scales_.as<float>(), tokens_, dim};
+  if (scheme == ActivationScheme::kFp8Token) x.dtype = DType::kF8E4M3;
+  if (scheme == ActivationScheme::kInt8Group || scheme == ActivationScheme::kInt6Group)
+    x.group = kActivationGroup;
+  if (scheme == ActivationScheme::kInt6Group) x.code_max = Int6::kMax;
+  return x;
+}
+
+Activations Workspace::query(QueryScheme scheme) const {
+  const int64_t rows = tokens_ * config_->num_heads;
+  if (scheme == QueryScheme::kNone) return q().reshaped(rows, config_->head_dim);
+  return {scheme == QueryScheme::kFp8Head ? DType::kF8E4M3 : DType::kI8, query_codes_.as<void>(),
+          query_scales_.as<float>(), rows, config_->head_dim};
 }
 
 }  // namespace emberq

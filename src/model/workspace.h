@@ -31,21 +31,11 @@ class Workspace {
   Activations gate() const { return plain(gate_, config_->intermediate_size); }
   Activations up() const { return plain(up_, config_->intermediate_size); }
 
-  // What a linear reads: the activation type, or e4m3. Each of the two is one piece of memory,
+  // What a linear reads: the activation type, or codes. Each of the two is one piece of memory,
   // which the next input overwrites.
-  Activations input(int64_t dim, ActivationScheme scheme) const {
-    return scheme == ActivationScheme::kNone
-               ? plain(input_, dim)
-               : Activations{DType::kF8E4M3, codes_.as<void>(), scales_.as<float>(), tokens_, dim};
-  }
-  // What attention reads, a row per token and head: q itself, or e4m3.
-  Activations query(QueryScheme scheme) const {
-    const int64_t rows = tokens_ * config_->num_heads;
-    return scheme == QueryScheme::kNone
-               ? q().reshaped(rows, config_->head_dim)
-               : Activations{DType::kF8E4M3, query_codes_.as<void>(), query_scales_.as<float>(),
-                             rows, config_->head_dim};
-  }
+  Activations input(int64_t dim, ActivationScheme scheme) const;
+  // What attention reads, a row per token and head: q itself, or codes.
+  Activations query(QueryScheme scheme) const;
 
  private:
   Activations plain(const Buffer& buffer, int64_t dim) const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "format/dtype.h"
@@ -37,6 +38,9 @@ struct Activations {
   Matrix<float> f32() const { return as<float>(); }
   Matrix<uint8_t> codes() const { return as<uint8_t>(); }
 
+  // The scales of row r.
+  float* scales(int64_t r) const { return scale + r * scales_per_row(); }
+
   // The same memory as rows of another length.
   Activations reshaped(int64_t new_rows, int64_t new_dim) const {
     return {dtype, data, scale, new_rows, new_dim, group, code_max};
@@ -44,9 +48,12 @@ struct Activations {
   // Rows [begin, begin + count).
   Activations slice(int64_t begin, int64_t count) const {
     auto* first = static_cast<std::byte*>(data) + size_t(begin * dim) * size_bytes(dtype);
-    return {dtype, first,   scale ? scale + begin * scales_per_row() : nullptr, count, dim,
-            group, code_max};
+    return {dtype, first, scale ? scales(begin) : nullptr, count, dim, group, code_max};
   }
 };
+
+// That an operation can read or write `x`: groups divide its rows, and code_max is INT6's or
+// INT8's.
+void check(const Activations& x, std::string_view operation);
 
 }  // namespace emberq

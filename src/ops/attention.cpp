@@ -14,6 +14,8 @@ void check(const Attention& op) {
   EMBERQ_CHECK(op.position >= 0 && op.position + op.tokens() <= op.cache.capacity,
                "attention: positions {} ... {} in a cache of {}", op.position,
                op.position + op.tokens() - 1, op.cache.capacity);
+  check(op.query, "attention");
+  EMBERQ_CHECK(op.query.group == 0, "attention: queries in groups of {}", op.query.group);
   EMBERQ_CHECK(!op.out.quantized(), "attention: out may not be quantized");
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "format/kv_code.h"
 #include "ops/backend.h"
 
 namespace emberq {
@@ -12,20 +13,22 @@ constexpr size_t kAlignment = 64;
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-// Bytes of one head's key (or value) vector, and of its scale.
-size_t vector_bytes(const KvCacheShape& shape, DType type) {
-  return shape.scheme == KvScheme::kInt4Head ? size_t(shape.head_dim) / 2
-                                             : size_t(shape.head_dim) * size_bytes(type);
-}
-size_t scale_bytes(const KvCacheShape& shape) {
-  return shape.scheme == KvScheme::kInt4Head ? 1 : 0;
+}  // namespace
+
+size_t kv_code_bytes(KvScheme scheme, int64_t head_dim, DType activation_type) {
+  if (scheme == KvScheme::kFp) return size_t(head_dim) * size_bytes(activation_type);
+  return with_kv_code(scheme,
+                      [&]<class Code>(Code) { return size_t(head_dim) * size_t(Code::kBits) / 8; });
 }
 
-}  // namespace
+size_t kv_scale_bytes(KvScheme scheme) {
+  if (scheme == KvScheme::kFp) return 0;
+  return with_kv_code(scheme, []<class Code>(Code) { return sizeof(typename Code::Scale); });
+}
 
 size_t KvCacheShape::bytes_per_token(DType activation_type) const {
   return 2 * size_t(layers * kv_heads) *
-         (vector_bytes(*this, activation_type) + scale_bytes(*this));
+         (kv_code_bytes(scheme, head_dim, activation_type) + kv_scale_bytes(scheme));
 }
 
 KvCache::KvCache(Backend& backend, const KvCacheShape& shape, int64_t capacity)
@@ -33,8 +36,9 @@ KvCache::KvCache(Backend& backend, const KvCacheShape& shape, int64_t capacity)
   EMBERQ_CHECK(capacity > 0 && shape.head_dim % 2 == 0, "kv cache: {} tokens, heads of {}",
                capacity, shape.head_dim);
   const size_t vectors = size_t(shape.kv_heads * capacity);
-  const size_t codes = aligned(vectors * vector_bytes(shape, backend.activation_type()));
-  const size_t scales = aligned(vectors * scale_bytes(shape));
+  const size_t codes =
+      aligned(vectors * kv_code_bytes(shape.scheme, shape.head_dim, backend.activation_type()));
+  const size_t scales = aligned(vectors * kv_scale_bytes(shape.scheme));
   memory_ = static_cast<std::byte*>(backend.allocate(size_t(shape.layers) * 2 * (codes + scales)));
   std::byte* next = memory_;
   const auto take = [&](size_t bytes) { return std::exchange(next, next + bytes); };
@@ -45,8 +49,8 @@ KvCache::KvCache(Backend& backend, const KvCacheShape& shape, int64_t capacity)
                        .head_dim = shape.head_dim,
                        .key = take(codes),
                        .value = take(codes),
-                       .key_scale = reinterpret_cast<uint8_t*>(take(scales)),
-                       .value_scale = reinterpret_cast<uint8_t*>(take(scales))});
+                       .key_scale = take(scales),
+                       .value_scale = take(scales)});
 }
 
 KvCache::~KvCache() {

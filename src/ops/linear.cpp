@@ -11,6 +11,7 @@ void check(const Linear& op) {
   EMBERQ_CHECK(!op.residual || (op.residual.rows == op.out.rows && op.residual.dim == op.out.dim),
                "linear: residual is [{}, {}] but out is [{}, {}]", op.residual.rows,
                op.residual.dim, op.out.rows, op.out.dim);
+  check(op.x, "linear");
   EMBERQ_CHECK(!op.out.quantized() && !op.residual.quantized(),
                "linear: out and residual may not be quantized");
 }

@@ -10,6 +10,7 @@ void check(const QuantizeRows& op) {
                op.out.dim);
   EMBERQ_CHECK(!op.x.quantized() && op.out.quantized(), "quantize_rows: {} to {}", name(op.x.dtype),
                name(op.out.dtype));
+  check(op.out, "quantize_rows");
 }
 
 Cost cost(const QuantizeRows& op) {

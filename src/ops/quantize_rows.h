@@ -5,8 +5,7 @@
 
 namespace emberq {
 
-// out = e4m3 of x by row: out.scale[r] = fp8_row_scale(max_c |x[r, c]|), codes = fp8_quantize(x,
-// scale).
+// out = x in codes by the rules of RmsNorm's output (ops/rms_norm.h).
 struct QuantizeRows {
   Activations x;    // [rows, dim], not quantized
   Activations out;  // [rows, dim], quantized

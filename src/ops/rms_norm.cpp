@@ -10,6 +10,7 @@ void check(const RmsNorm& op) {
                op.out.dim);
   EMBERQ_CHECK(op.x.dim > 0 && op.x.dim % 8 == 0, "rms_norm: dim must be a multiple of 8, got {}",
                op.x.dim);
+  check(op.out, "rms_norm");
   EMBERQ_CHECK(!op.x.quantized(), "rms_norm: x may not be quantized");
 }
 

@@ -8,9 +8,9 @@ namespace emberq {
 // y[r, c] = x[r, c] / sqrt(mean_c(x[r, c]^2) + eps) * weight[c], in float.
 //
 // out is y rounded once to the activation type or, where out is quantized, codes by the rules of
-// format/scale.h, of the float y: e4m3, out.scale[r] = fp8_row_scale(max_c |y[r, c]|), codes =
-// fp8_quantize(y, scale); I8, per row or group, int_row_scale(max |y|, code_max) and
-// int_quantize(y, scale, code_max).
+// format/scale.h, of the float y, with a scale per row or group: e4m3, fp8_row_scale(max |y|) and
+// fp8_quantize(y, scale); I8, int_row_scale(max |y|, code_max) and int_quantize(y, scale,
+// code_max).
 struct RmsNorm {
   Activations x;                  // [rows, dim], not quantized
   const float* weight = nullptr;  // [dim]

@@ -1,6 +1,9 @@
 #include "ops/silu_mul.h"
 
+#include <cmath>
+
 #include "base/check.h"
+#include "format/hadamard.h"
 
 namespace emberq {
 
@@ -11,10 +14,14 @@ void check(const SiluMul& op) {
                  op.out.dim);
     EMBERQ_CHECK(!x->quantized(), "silu_mul: inputs may not be quantized");
   }
+  EMBERQ_CHECK(op.hadamard == 0 || (is_power_of_two(op.hadamard) && op.out.dim % op.hadamard == 0),
+               "silu_mul: a Hadamard transform of {} in rows of {}", op.hadamard, op.out.dim);
+  check(op.out, "silu_mul");
 }
 
 Cost cost(const SiluMul& op) {
-  return {.flops = 5.0 * double(op.out.rows * op.out.dim),
+  const double transform = op.hadamard ? std::log2(double(op.hadamard)) + 1.0 : 0.0;
+  return {.flops = (5.0 + transform) * double(op.out.rows * op.out.dim),
           .bytes = double(op.gate.bytes() + op.up.bytes() + op.out.bytes())};
 }
 

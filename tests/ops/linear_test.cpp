@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -49,33 +50,50 @@ Int4Case make_int4(int64_t n, int64_t k, const WeightScheme& scheme, float p) {
   return result;
 }
 
+enum class Input { kFloat, kFp8, kInt8, kInt8Groups };
+
+// x of [m, k] as an input has it, and the values that it stands for.
+struct Operand {
+  std::vector<uint8_t> codes;
+  std::vector<float> scales;
+  std::vector<double> values;
+};
+
+Operand make_operand(const std::vector<float>& x, int64_t m, int64_t k, Input input) {
+  Operand operand;
+  const int64_t groups = input == Input::kInt8Groups ? 4 : 1;
+  for (int64_t i = 0; i < m * groups; ++i) operand.scales.push_back(0.01f * float(i + 1));
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double scale = double(operand.scales[i / size_t(k / groups)]);
+    const int code = int(std::clamp(std::round(x[i] * 40), -128.0f, 127.0f));
+    const bool fp8 = input == Input::kFp8;
+    operand.codes.push_back(fp8 ? fp8_encode(x[i] * 30) : uint8_t(int8_t(code)));
+    operand.values.push_back(input == Input::kFloat ? double(x[i])
+                             : fp8                  ? double(fp8_decode(operand.codes[i])) * scale
+                                                    : code * scale);
+  }
+  return operand;
+}
+
 // The linear's output against the definition in double: |error| <= 8 float roundings of the sum of
-// the magnitudes (sums of up to 384 terms in lanes of 8), which no order of the additions exceeds.
+// the magnitudes (sums of up to 384 terms in lanes of 8), which no order of the additions exceeds,
+// and one for a product of code and scale.
 void expect_linear(Backend& backend, const Weight& weight, const std::vector<double>& w, int64_t m,
-                   bool fp8_input, bool with_bias) {
+                   Input input, bool with_bias) {
   const int64_t n = weight.n, k = weight.k;
   const std::vector<float> x = test::normal_floats(size_t(m * k), 1),
                            bias = test::normal_floats(size_t(n), 2),
                            residual = test::normal_floats(size_t(m * n), 3);
-  std::vector<double> x_values(x.begin(), x.end());
-  std::vector<float> x_scale(size_t(m), 1.0f);
-  std::vector<uint8_t> codes(x.size());
-  if (fp8_input)
-    for (int64_t r = 0; r < m; ++r) {
-      x_scale[size_t(r)] = 0.01f * float(r + 1);
-      for (int64_t c = 0; c < k; ++c) {
-        const size_t i = size_t(r * k + c);
-        codes[i] = fp8_encode(x[i] * 30);
-        x_values[i] = double(fp8_decode(codes[i])) * double(x_scale[size_t(r)]);
-      }
-    }
+  const auto [codes, scales, x_values] = make_operand(x, m, k, input);
   const Buffer x_device = test::to_backend(backend, x),
                codes_device = test::to_backend(backend, codes),
-               scale_device = test::to_backend(backend, x_scale),
+               scale_device = test::to_backend(backend, scales),
                bias_device = test::to_backend(backend, bias),
                out = test::to_backend(backend, residual);
-  Linear op{.x = fp8_input ? test::quantized(codes_device, scale_device, m, k)
-                           : test::plain(x_device, m, k),
+  Linear op{.x = input == Input::kFloat ? test::plain(x_device, m, k)
+                 : input == Input::kFp8 ? test::quantized(codes_device, scale_device, m, k)
+                                        : test::int8(codes_device, scale_device, m, k,
+                                                     input == Input::kInt8Groups ? k / 4 : 0),
             .weight = &weight,
             .out = test::plain(out, m, n)};
   if (with_bias) op.bias = bias_device.as<float>(), op.residual = op.out;
@@ -93,7 +111,7 @@ void expect_linear(Backend& backend, const Weight& weight, const std::vector<dou
         magnitude +=
             std::abs(double(bias[size_t(c)])) + std::abs(double(residual[size_t(r * n + c)]));
       }
-      ASSERT_NEAR(y[size_t(r * n + c)], sum, 8 * 0x1p-23 * magnitude) << r << ", " << c;
+      ASSERT_NEAR(y[size_t(r * n + c)], sum, 9 * 0x1p-23 * magnitude) << r << ", " << c;
     }
 }
 
@@ -106,7 +124,7 @@ TEST_P(LinearTest, OfFloatWeightsMatchesTheDefinitionInDouble) {
   const int64_t n = 37, k = 200;
   const std::vector<float> w = test::normal_floats(size_t(n * k), 4);
   const Weight weight = backend_->prepare(Tensor::of({n, k}, w));
-  expect_linear(*backend_, weight, {w.begin(), w.end()}, GetParam(), false, true);
+  expect_linear(*backend_, weight, {w.begin(), w.end()}, GetParam(), Input::kFloat, true);
 }
 
 TEST_P(LinearTest, OfHalfPrecisionWeightsMatchesTheDefinitionInDouble) {
@@ -121,8 +139,11 @@ TEST_P(LinearTest, OfHalfPrecisionWeightsMatchesTheDefinitionInDouble) {
   }
   const auto tensor_b = Tensor::copy_of(DType::kBF16, {n, k}, std::span<const bf16>(b));
   const auto tensor_h = Tensor::copy_of(DType::kF16, {n, k}, std::span<const fp16>(h));
-  expect_linear(*backend_, backend_->prepare(tensor_b), b_values, GetParam(), false, false);
-  expect_linear(*backend_, backend_->prepare(tensor_h), h_values, GetParam(), true, true);
+  expect_linear(*backend_, backend_->prepare(tensor_b), b_values, GetParam(), Input::kFloat, false);
+  expect_linear(*backend_, backend_->prepare(tensor_h), h_values, GetParam(), Input::kFp8, true);
+  for (const Input input : {Input::kInt8, Input::kInt8Groups})
+    for (const bool with_bias : {false, true})
+      expect_linear(*backend_, backend_->prepare(tensor_b), b_values, GetParam(), input, with_bias);
 }
 
 TEST_P(LinearTest, OfInt4WeightsMatchesTheDefinitionInDouble) {
@@ -130,7 +151,10 @@ TEST_P(LinearTest, OfInt4WeightsMatchesTheDefinitionInDouble) {
     for (const WeightProduct product : {WeightProduct::kExact, WeightProduct::kE4m3})
       for (const float p : {1.0f, 64.0f}) {
         const Int4Case c = make_int4(21, 384, {4, group, product}, p);
-        expect_linear(*backend_, backend_->prepare(c.weight), c.values, GetParam(), true, true);
+        expect_linear(*backend_, backend_->prepare(c.weight), c.values, GetParam(), Input::kFp8,
+                      true);
+        expect_linear(*backend_, backend_->prepare(c.weight), c.values, GetParam(),
+                      Input::kInt8Groups, true);
       }
 }
 

@@ -183,6 +183,19 @@ TEST(RmsNormCuda, RefusesRowsThatNoConfigurationHolds) {
   }
 }
 
+TEST(RmsNormCuda, RefusesIntegersByName) {
+  if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
+  const auto backend = make_cuda_backend();
+  const Activations x{DType::kBF16, nullptr, nullptr, 1, 64};
+  const Activations out{DType::kI8, nullptr, nullptr, 1, 64};
+  try {
+    backend->run(RmsNorm{.x = x, .out = out});
+    FAIL() << "ran";
+  } catch (const Error& e) {
+    EXPECT_STREQ(e.what(), "the cuda backend has no rms_norm to I8 operation");
+  }
+}
+
 TEST(RmsNormChecks, NamesTheShapesThatDisagree) {
   const Activations x{DType::kF32, nullptr, nullptr, 2, 64},
       out{DType::kF32, nullptr, nullptr, 2, 32};

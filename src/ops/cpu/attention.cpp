@@ -2,10 +2,11 @@
 #include <vector>
 
 #include "base/parallel.h"
-#include "format/int4.h"
+#include "format/kv_code.h"
 #include "ops/cpu/cpu_backend.h"
 #include "ops/cpu/exp.h"
-#include "ops/cpu/fp8_table.h"
+#include "ops/cpu/round.h"
+#include "ops/cpu/row_quantizer.h"
 #include "ops/cpu/sgemm.h"
 
 namespace emberq::cpu {
@@ -15,24 +16,34 @@ constexpr int64_t kBlockRows = 128;  // queries that one task takes: its scores 
 
 // Keys or values of one head at positions [0, length) as floats, [length, head_dim]: in the cache
 // itself, or decoded into `scratch`.
-const float* read_head(const KvLayer& cache, const void* data, const uint8_t* scales, int64_t head,
+const float* read_head(const KvLayer& cache, const void* data, const void* scales, int64_t head,
                        int64_t length, std::vector<float>& scratch) {
   const int64_t first = head * cache.capacity, head_dim = cache.head_dim;
   if (cache.scheme == KvScheme::kFp) return static_cast<const float*>(data) + first * head_dim;
   scratch.resize(size_t(length * head_dim));
-  for (int64_t i = 0; i < length; ++i) {
-    const uint8_t* codes = static_cast<const uint8_t*>(data) + (first + i) * head_dim / 2;
-    const float scale = kFp8Values[scales[first + i]];
-    float* to = scratch.data() + i * head_dim;
-    for (int64_t c = 0; c < head_dim; c += 2) {
-      to[c] = float(int4_decode(codes[c / 2])) * scale;
-      to[c + 1] = float(int4_decode(uint8_t(codes[c / 2] >> 4))) * scale;
-    }
-  }
+  with_kv_code(cache.scheme, [&]<class Code>(Code) {
+    for (int64_t i = 0; i < length; ++i)
+      kv_decode<Code>(static_cast<const uint8_t*>(data) + (first + i) * head_dim * Code::kBits / 8,
+                      static_cast<const typename Code::Scale*>(scales)[first + i],
+                      {scratch.data() + i * head_dim, size_t(head_dim)});
+  });
   return scratch.data();
 }
 
-// softmax(scale * scores) over [begin, end), zeros elsewhere in [0, length).
+// What probabilities are multiplied by before they are rounded, and the rounding.
+template <ProbabilityScheme kScheme>
+constexpr float kLift = kScheme == ProbabilityScheme::kFp8 ? kFp8Max : 1.0f;
+
+template <ProbabilityScheme kScheme>
+float round_lifted(float e) {
+  if constexpr (kScheme == ProbabilityScheme::kFp8) return round_to_e4m3(e);
+  if constexpr (kScheme == ProbabilityScheme::kFp16) return round_to_fp16(e);
+  return e;
+}
+
+// softmax(scale * scores) over [begin, end), zeros elsewhere in [0, length); rounded by the scheme
+// before the division by the sum of what was not.
+template <ProbabilityScheme kScheme>
 void softmax(float* scores, int64_t length, int64_t begin, int64_t end, float scale) {
   std::fill(scores, scores + begin, 0.0f);
   std::fill(scores + end, scores + length, 0.0f);
@@ -42,16 +53,31 @@ void softmax(float* scores, int64_t length, int64_t begin, int64_t end, float sc
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int64_t i = begin; i < end; ++i) {
-    scores[i] = exp_negative(scale * (scores[i] - largest));
-    sum += scores[i];
+    const float e = exp_negative(scale * (scores[i] - largest));
+    sum += e;
+    scores[i] = round_lifted<kScheme>(kLift<kScheme> * e);
   }
-  const float inverse = 1 / sum;
+  const float inverse = 1 / (kLift<kScheme> * sum);
   for (int64_t i = begin; i < end; ++i) scores[i] *= inverse;
+}
+
+using Softmax = decltype(softmax<ProbabilityScheme::kNone>)*;
+
+Softmax softmax_of(ProbabilityScheme scheme) {
+  switch (scheme) {
+    case ProbabilityScheme::kFp8:
+      return softmax<ProbabilityScheme::kFp8>;
+    case ProbabilityScheme::kFp16:
+      return softmax<ProbabilityScheme::kFp16>;
+    default:
+      return softmax<ProbabilityScheme::kNone>;
+  }
 }
 
 struct Head {
   const float* key;
   const float* value;
+  const float* value_mean;  // [head_dim] or null
 };
 
 // Tokens [first, first + rows) of query head h.
@@ -75,10 +101,11 @@ void attend(const Attention& op, const float* query, const Head& kv, int64_t h, 
          .op_b = Op::kTranspose,
          .c = scores.data(),
          .c_stride = length});
+  const Softmax softmax_row = softmax_of(op.probability);
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t position = op.position + first + r;
-    softmax(scores.data() + r * length, length, begin_of(position) - begin, position + 1 - begin,
-            op.scale);
+    softmax_row(scores.data() + r * length, length, begin_of(position) - begin,
+                position + 1 - begin, op.scale);
   }
   sgemm({.m = rows,
          .n = head_dim,
@@ -89,6 +116,10 @@ void attend(const Attention& op, const float* query, const Head& kv, int64_t h, 
          .b_stride = head_dim,
          .c = op.out.f32().row(first) + h * head_dim,
          .c_stride = stride});
+  for (int64_t r = 0; kv.value_mean && r < rows; ++r) {
+    float* out = op.out.f32().row(first + r) + h * head_dim;
+    for (int64_t c = 0; c < head_dim; ++c) out[c] += kv.value_mean[c];
+  }
 }
 
 }  // namespace
@@ -103,10 +134,8 @@ void attention(const Attention& op) {
   if (op.query.quantized()) {
     decoded_query.resize(size_t(op.query.rows * op.query.dim));
     float* values = decoded_query.data();
-    parallel_for(0, op.query.rows, [&](int64_t r) {
-      for (int64_t c = 0; c < op.query.dim; ++c)
-        values[r * op.query.dim + c] = kFp8Values[op.query.codes().row(r)[c]] * op.query.scale[r];
-    });
+    parallel_for(0, op.query.rows,
+                 [&](int64_t r) { load_row(op.query, r, true, values + r * op.query.dim); });
     query = values;
   }
 
@@ -119,7 +148,8 @@ void attention(const Attention& op) {
       [&](int64_t h) {
         const auto i = size_t(h);
         kv[i] = {read_head(cache, cache.key, cache.key_scale, h, length, keys[i]),
-                 read_head(cache, cache.value, cache.value_scale, h, length, values[i])};
+                 read_head(cache, cache.value, cache.value_scale, h, length, values[i]),
+                 op.value_mean ? op.value_mean + h * cache.head_dim : nullptr};
       },
       grain);
 

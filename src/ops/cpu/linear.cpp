@@ -4,7 +4,7 @@
 #include "base/parallel.h"
 #include "ops/cpu/cpu_backend.h"
 #include "ops/cpu/cpu_weight.h"
-#include "ops/cpu/fp8_table.h"
+#include "ops/cpu/row_quantizer.h"
 #include "ops/cpu/sgemm.h"
 
 namespace emberq::cpu {
@@ -16,19 +16,21 @@ constexpr int64_t kFewRows = 4;
 // Floats of decoded weights and of products that are held at a time.
 constexpr int64_t kScratchFloats = int64_t(8) << 20;
 
-// x without its row scale: the floats themselves, or codes decoded into `scratch`.
-const float* unscaled(const Activations& x, std::vector<float>& scratch) {
+// A scale for each row of the product, or null. Scales of groups are in the operand already.
+const float* row_scales(const Activations& x) { return x.group ? nullptr : x.scale; }
+
+// x without its row_scales(): the floats themselves, or codes decoded into `scratch`.
+const float* without_row_scales(const Activations& x, std::vector<float>& scratch) {
   if (!x.quantized()) return x.f32().data;
   scratch.resize(size_t(x.rows * x.dim));
-  parallel_for(0, x.rows, [&](int64_t r) {
-    const uint8_t* codes = x.codes().row(r);
-    for (int64_t c = 0; c < x.dim; ++c) scratch[size_t(r * x.dim + c)] = kFp8Values[codes[c]];
-  });
+  parallel_for(0, x.rows,
+               [&](int64_t r) { load_row(x, r, x.group > 0, scratch.data() + r * x.dim); });
   return scratch.data();
 }
 
 void few_rows(const Linear& op, const CpuWeight& weight, const float* x) {
   const Matrix<float> out = op.out.f32();
+  const float* scales = row_scales(op.x);
   // Rows of a task: some 30 us of work, which is worth waking a thread for.
   const int64_t rows = std::max<int64_t>(16, (int64_t(1) << 18) / (weight.k * out.rows));
   parallel_for(0, (weight.n + rows - 1) / rows, [&](int64_t block) {
@@ -36,7 +38,7 @@ void few_rows(const Linear& op, const CpuWeight& weight, const float* x) {
     for (int64_t n = block * rows; n < end; ++n)
       for (int64_t m = 0; m < out.rows; ++m) {
         float sum = dot_row(weight, n, x + m * weight.k);
-        if (op.x.scale) sum *= op.x.scale[m];
+        if (scales) sum *= scales[m];
         if (op.bias) sum += op.bias[n];
         if (op.residual) sum += op.residual.f32().row(m)[n];
         out.row(m)[n] = sum;
@@ -47,8 +49,9 @@ void few_rows(const Linear& op, const CpuWeight& weight, const float* x) {
 // out[m, first + i] = sums[m, i] with the row scale, bias and residual that `op` has.
 void finish_rows(const Linear& op, const float* sums, int64_t first, int64_t count) {
   const Matrix<float> out = op.out.f32();
+  const float* scales = row_scales(op.x);
   parallel_for(0, out.rows, [&](int64_t m) {
-    const float scale = op.x.scale ? op.x.scale[m] : 1.0f;
+    const float scale = scales ? scales[m] : 1.0f;
     const float *from = sums + m * count, *bias = op.bias ? op.bias + first : nullptr,
                 *residual = op.residual ? op.residual.f32().row(m) + first : nullptr;
     float* to = out.row(m) + first;
@@ -63,7 +66,8 @@ void finish_rows(const Linear& op, const float* sums, int64_t first, int64_t cou
 
 void many_rows(const Linear& op, const CpuWeight& weight, const float* x) {
   const Matrix<float> out = op.out.f32();
-  const bool finished = op.x.scale || op.bias || op.residual;  // else the BLAS writes out itself
+  const bool finished =
+      row_scales(op.x) || op.bias || op.residual;  // else the BLAS writes out itself
   const int64_t chunk =
       std::clamp(kScratchFloats / std::max(weight.k, out.rows), int64_t(1), weight.n);
   thread_local std::vector<float> decoded, product;
@@ -91,7 +95,7 @@ void many_rows(const Linear& op, const CpuWeight& weight, const float* x) {
 void linear(const Linear& op) {
   const CpuWeight& weight = cpu_weight(*op.weight);
   thread_local std::vector<float> scratch;
-  const float* x = unscaled(op.x, scratch);
+  const float* x = without_row_scales(op.x, scratch);
   if (op.x.rows <= kFewRows)
     few_rows(op, weight, x);
   else

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "base/parallel.h"
+#include "format/hadamard.h"
 #include "ops/cpu/cpu_backend.h"
 #include "ops/cpu/exp.h"
 #include "ops/cpu/row_quantizer.h"
@@ -28,6 +29,8 @@ void silu_mul(const SiluMul& op) {
     thread_local std::vector<float> y;
     y.resize(size_t(gate.cols));
     silu_mul_row(gate.row(r), up.row(r), gate.cols, y.data());
+    if (op.hadamard)
+      for (int64_t c = 0; c < gate.cols; c += op.hadamard) hadamard(y.data() + c, op.hadamard);
     store_row(op.out, r, y.data());
   });
 }

@@ -70,7 +70,12 @@ class CudaBackend final : public Backend {
   Weight prepare(const Tensor&) override { refuse("dense weight"); }
   Weight prepare(const QuantizedWeight&) override { refuse("quantized weight"); }
 
-  void run(const RmsNorm& op) override { check(op), cuda::rms_norm(op, stream_); }
+  void run(const RmsNorm& op) override {
+    check(op);
+    if (op.out.dtype == DType::kI8) refuse("rms_norm to I8");
+    if (op.out.group > 0) refuse("rms_norm to groups");
+    cuda::rms_norm(op, stream_);
+  }
 
  private:
   cuda::Stream stream_;
