@@ -3,16 +3,24 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "base/check.h"
 #include "base/parallel.h"
 #include "format/fp8.h"
+#include "format/hadamard.h"
 #include "format/pack.h"
 
 namespace emberq {
 namespace {
 
 constexpr std::array kPlainTypes = {DType::kBF16, DType::kF16, DType::kF32};
+
+// Whether the side file's weight_product is of these codes: FireQ's are INT4 around zero. Other
+// groups of a mixed model are exact.
+bool has_product(const WeightScheme& scheme) {
+  return scheme.code == WeightCode::kInt && scheme.bits == 4 && !scheme.zero_point;
+}
 
 // Shards lie in the folder itself: a name that leads elsewhere is refused.
 bool is_file_name(const std::string& name) {
@@ -66,22 +74,52 @@ void Checkpoint::open_weights() {
 
 // What parse_side_file() could not know.
 void Checkpoint::check_side_file(const std::string& where) const {
-  EMBERQ_REQUIRE(side_file_.product == WeightProduct::kExact || is_quantized(),
-                 "{}: weight_product has no meaning where config.json has no quantization_config",
-                 where);
-  for (const auto& [module, p] : side_file_.per_tensor_scale)
-    EMBERQ_REQUIRE(linear_scheme(module) && has(module + ".weight_scale"),
-                   "{}: per_tensor_scale names {}, which is not a quantized linear", where, module);
-  const auto& layers = side_file_.attention.post_rope;
-  if (layers.empty()) return;
-  EMBERQ_REQUIRE(int64_t(layers.size()) == config_.num_layers,
-                 "{}: attention.post_rope_scale is for {} layers, the model has {}", where,
-                 layers.size(), config_.num_layers);
-  for (size_t layer = 0; layer < layers.size(); ++layer) {
-    EMBERQ_REQUIRE(int64_t(layers[layer].size()) == config_.num_kv_heads,
+  const auto with_product = [](const auto& group) { return has_product(group.scheme.weight); };
+  EMBERQ_REQUIRE(
+      side_file_.product == WeightProduct::kExact ||
+          (quantization_ && std::ranges::any_of(quantization_->groups(), with_product)),
+      "{}: weight_product has no meaning where config.json's quantization_config has no INT4",
+      where);
+  for (const auto& [module, p] : side_file_.per_tensor_scale) {
+    const auto scheme = linear_scheme(module);
+    EMBERQ_REQUIRE(scheme && has_product(scheme->weight) && has(module + ".weight_scale"),
+                   "{}: per_tensor_scale names {}, which is not a linear in INT4", where, module);
+  }
+  const int block = side_file_.down_hadamard;
+  EMBERQ_REQUIRE(block == 0 || config_.intermediate_size % block == 0,
+                 "{}: down_hadamard is {}, which does not divide the model's intermediate_size {}",
+                 where, block, config_.intermediate_size);
+  check_attention(where);
+}
+
+void Checkpoint::check_attention(const std::string& where) const {
+  const AttentionScheme& attention = side_file_.attention;
+  const auto check_layers = [&](std::string_view key, size_t layers) {
+    EMBERQ_REQUIRE(layers == 0 || int64_t(layers) == config_.num_layers,
+                   "{}: attention.{} is for {} layers, the model has {}", where, key, layers,
+                   config_.num_layers);
+  };
+  EMBERQ_REQUIRE(!attention.hadamard || is_power_of_two(config_.head_dim),
+                 "{}: attention.hadamard needs heads of a power of two, the model's have {}", where,
+                 config_.head_dim);
+  const auto check_mean = [&](std::string_view key, const auto& layers) {
+    check_layers(key, layers.size());
+    const int64_t size = config_.num_kv_heads * config_.head_dim;
+    for (size_t layer = 0; layer < layers.size(); ++layer)
+      EMBERQ_REQUIRE(int64_t(layers[layer].size()) == size,
+                     "{}: attention.{}[{}] is of {} numbers, the model's KV heads have {} channels",
+                     where, key, layer, layers[layer].size(), size);
+  };
+  check_mean("key_mean", attention.key_mean);
+  check_mean("value_mean", attention.value_mean);
+
+  check_layers("post_rope_scale", attention.post_rope.size());
+  for (size_t layer = 0; layer < attention.post_rope.size(); ++layer) {
+    const auto& heads = attention.post_rope[layer];
+    EMBERQ_REQUIRE(int64_t(heads.size()) == config_.num_kv_heads,
                    "{}: attention.post_rope_scale[{}] is for {} KV heads, the model has {}", where,
-                   layer, layers[layer].size(), config_.num_kv_heads);
-    for (const PostRopeScale& head : layers[layer])
+                   layer, heads.size(), config_.num_kv_heads);
+    for (const PostRopeScale& head : heads)
       for (const int channel : head.channels)
         EMBERQ_REQUIRE(channel < config_.head_dim,
                        "{}: attention.post_rope_scale[{}] names channel {} of a head that has {}",
@@ -130,7 +168,7 @@ std::optional<LinearScheme> Checkpoint::linear_scheme(const std::string& module)
   const auto* group = quantization_ ? quantization_->find(module) : nullptr;
   if (!group) return std::nullopt;
   LinearScheme scheme = group->scheme;
-  scheme.weight.product = side_file_.product;
+  if (has_product(scheme.weight)) scheme.weight.product = side_file_.product;
   return scheme;
 }
 
@@ -144,16 +182,27 @@ std::optional<QuantizedWeight> Checkpoint::quantized_weight(const std::string& m
                  "{}: {} has {} inputs, which is not a multiple of the group size {}",
                  folder_.string(), module, k, weight.scheme.group_size);
   for (const char* suffix : {".weight_zero_point", ".weight_g_idx"})
-    EMBERQ_REQUIRE(!has(module + suffix), "{}: {}{} contradicts config.json", folder_.string(),
-                   module, suffix);
-  weight.packed = quantization_->find(module)->storage == WeightStorage::kPackQuantized
-                      ? read_packed(module, weight)
-                      : pack_int8(module, weight);
+    EMBERQ_REQUIRE((weight.scheme.zero_point && suffix == std::string_view(".weight_zero_point")) ||
+                       !has(module + suffix),
+                   "{}: {}{} contradicts config.json", folder_.string(), module, suffix);
+  weight.packed = read_codes(module, weight);
+  if (weight.scheme.zero_point) weight.zero_point = read_zero_point(module, weight);
   if (const auto p = side_file_.per_tensor_scale.find(module);
       p != side_file_.per_tensor_scale.end())
     weight.per_tensor_scale = p->second;
   weight.scale = read_scale(module, weight);
   return weight;
+}
+
+Tensor Checkpoint::read_codes(const std::string& module, const QuantizedWeight& weight) const {
+  switch (quantization_->find(module)->storage) {
+    case WeightStorage::kIntQuantized:
+      return pack_int8(module, weight);
+    case WeightStorage::kFloatQuantized:
+      return pack_e4m3(module, weight);
+    default:
+      return read_packed(module, weight);
+  }
 }
 
 Tensor Checkpoint::read_packed(const std::string& module, const QuantizedWeight& weight) const {
@@ -181,15 +230,70 @@ Tensor Checkpoint::pack_int8(const std::string& module, const QuantizedWeight& w
   std::vector<uint32_t> packed(size_t(weight.n) * words);
   parallel_for(0, weight.n, [&](int64_t n) {
     const int8_t* row = codes.data<int8_t>() + n * weight.k;
+    uint32_t* to = packed.data() + size_t(n) * words;
+    if (bits == 8) {  // every byte is a code: nothing to check or to shift
+      std::transform(row, row + weight.k, reinterpret_cast<uint8_t*>(to),
+                     [](int8_t code) { return uint8_t(code ^ 0x80); });
+      return;
+    }
     for (int64_t k = 0; k < weight.k; ++k) {
       EMBERQ_REQUIRE(-max - 1 <= row[k] && row[k] <= max,
                      "{}: {}.weight holds {} at [{}, {}], which {} bits do not", folder_.string(),
                      module, int(row[k]), n, k, bits);
-      pack_code(packed.data() + size_t(n) * words, size_t(k), bits, row[k]);
+      pack_code(to, size_t(k), bits, row[k]);
     }
   });
   return Tensor::copy_of(DType::kI32, {weight.n, int64_t(words)},
                          std::span<const uint32_t>(packed));
+}
+
+Tensor Checkpoint::pack_e4m3(const std::string& module, const QuantizedWeight& weight) const {
+  const auto is_nan = [](uint8_t code) { return (code & 0x7f) == 0x7f; };
+  const Tensor codes = get_as(module + ".weight", std::array{DType::kF8E4M3}, {weight.n, weight.k});
+  const uint8_t* bytes = codes.data<uint8_t>();
+  parallel_for(0, weight.n, [&](int64_t n) {
+    const uint8_t* row = bytes + n * weight.k;
+    bool found = false;  // a loop without an exit is one the compiler vectorizes
+    for (int64_t k = 0; k < weight.k; ++k) found |= is_nan(row[k]);
+    EMBERQ_REQUIRE(!found, "{}: {}.weight is NaN at [{}, {}]", folder_.string(), module, n,
+                   std::find_if(row, row + weight.k, is_nan) - row);
+  });
+  const auto words = int64_t(packed_words(size_t(weight.k), 8));
+  if (weight.k % 4 == 0 && reinterpret_cast<uintptr_t>(bytes) % alignof(uint32_t) == 0) {
+    const auto owner = std::make_shared<const Tensor>(codes);  // the file's bytes are in order
+    return {DType::kI32, {weight.n, words}, {owner, codes.bytes().data()}, codes.bytes().data()};
+  }
+  std::vector<uint32_t> packed(size_t(weight.n * words));
+  for (int64_t n = 0; n < weight.n; ++n)
+    std::memcpy(packed.data() + n * words, bytes + n * weight.k, size_t(weight.k));
+  return Tensor::copy_of(DType::kI32, {weight.n, words}, std::span<const uint32_t>(packed));
+}
+
+Tensor Checkpoint::read_zero_point(const std::string& module, const QuantizedWeight& weight) const {
+  const std::string name = module + ".weight_zero_point";
+  const int bits = weight.scheme.bits, max = (1 << (bits - 1)) - 1;
+  const int64_t groups = weight.k / weight.scheme.group_size;
+  if (quantization_->find(module)->storage == WeightStorage::kIntQuantized) {
+    const Tensor codes = get_as(name, std::array{DType::kI8}, {weight.n, groups});
+    for (int64_t i = 0; i < codes.size(); ++i) {
+      const int code = codes.data<int8_t>()[i];
+      EMBERQ_REQUIRE(-max - 1 <= code && code <= max,
+                     "{}: {} holds {} at [{}, {}], which {} bits do not", folder_.string(), name,
+                     code, i / groups, i % groups, bits);
+    }
+    return codes;
+  }
+  const size_t words = packed_words(size_t(weight.n), bits);
+  const Tensor packed = get_as(name, std::array{DType::kI32}, {int64_t(words), groups});
+  std::vector<uint32_t> column(words);
+  std::vector<int8_t> codes(size_t(weight.n * groups));
+  for (int64_t g = 0; g < groups; ++g) {
+    for (size_t w = 0; w < words; ++w)
+      column[w] = packed.data<uint32_t>()[w * size_t(groups) + size_t(g)];
+    for (int64_t n = 0; n < weight.n; ++n)
+      codes[size_t(n * groups + g)] = int8_t(packed_code(column.data(), size_t(n), bits));
+  }
+  return Tensor::copy_of(DType::kI8, {weight.n, groups}, std::span<const int8_t>(codes));
 }
 
 Tensor Checkpoint::read_scale(const std::string& module, const QuantizedWeight& weight) const {

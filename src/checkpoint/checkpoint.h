@@ -48,11 +48,15 @@ class Checkpoint {
   Checkpoint() = default;
   void open_weights();
   void check_side_file(const std::string& where) const;
+  void check_attention(const std::string& where) const;
   // InputError names what it must be and what it is.
   Tensor get_as(const std::string& name, std::span<const DType> types,
                 const std::vector<int64_t>& shape) const;
   Tensor read_packed(const std::string& module, const QuantizedWeight& weight) const;
   Tensor pack_int8(const std::string& module, const QuantizedWeight& weight) const;
+  Tensor pack_e4m3(const std::string& module, const QuantizedWeight& weight) const;
+  Tensor read_codes(const std::string& module, const QuantizedWeight& weight) const;
+  Tensor read_zero_point(const std::string& module, const QuantizedWeight& weight) const;
   Tensor read_scale(const std::string& module, const QuantizedWeight& weight) const;
 
   fs::path folder_;

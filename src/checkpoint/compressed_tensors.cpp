@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "base/check.h"
 #include "format/pack.h"
@@ -13,11 +14,29 @@ namespace {
 // that do not divide 32 did not cross words.)
 constexpr std::string_view kVersion = "0.18.0";
 
-WeightStorage parse_storage(const JsonObject& object, std::string_view key) {
+constexpr std::string_view kMethod = "compressed-tensors";
+constexpr std::string_view kOwnMethod = "emberq";
+
+// Whether compressed-tensors can say what the codes are.
+bool is_common(const WeightScheme& scheme) {
+  return scheme.code == WeightCode::kInt || (scheme.code == WeightCode::kFloat && scheme.bits == 8);
+}
+
+// naive-quantized is what float-quantized and int-quantized are called where inputs are not
+// quantized.
+WeightStorage parse_storage(const JsonObject& object, std::string_view key,
+                            const WeightScheme& scheme) {
   const std::string format = object.get<std::string>(key);
+  if (scheme.code == WeightCode::kFloat && scheme.bits == 8) {
+    if (format == "float-quantized" || format == "naive-quantized")
+      return WeightStorage::kFloatQuantized;
+    object.reject(key, "must be float-quantized where weights are FP8");
+  }
   if (format == "pack-quantized") return WeightStorage::kPackQuantized;
-  if (format == "int-quantized") return WeightStorage::kIntQuantized;
-  object.reject(key, "must be pack-quantized or int-quantized");
+  if (scheme.code != WeightCode::kInt)
+    object.reject(key, fmt::format("must be pack-quantized where weights are {}", name(scheme)));
+  if (format == "int-quantized" || format == "naive-quantized") return WeightStorage::kIntQuantized;
+  object.reject(key, "must be pack-quantized or int-quantized where weights are integers");
 }
 
 // The value of a key that has only one value which emberq runs.
@@ -38,22 +57,40 @@ void demand_nothing(const JsonObject& object, std::string_view key) {
 void check_args(const JsonObject& args) {
   args.allow_only({"num_bits", "type", "symmetric", "strategy", "group_size", "dynamic", "actorder",
                    "block_structure", "scale_dtype", "zp_dtype", "observer", "observer_kwargs"});
-  demand(args, "symmetric", true, true);
   demand_nothing(args, "block_structure");
 }
 
-WeightScheme parse_weights(const JsonObject& args) {
+// The scheme's code and bits; `own` where emberq's types are known too.
+void parse_code(const JsonObject& args, bool own, WeightScheme& scheme) {
+  const std::string type = args.get_or<std::string>("type", "int");
+  const int bits = scheme.bits = args.get_or("num_bits", 8);
+  if (type == "int") {
+    scheme.code = WeightCode::kInt;
+    if (bits < 2 || bits > 8) args.reject("num_bits", "must be 2 to 8 for integers");
+  } else if (type == "float") {
+    scheme.code = WeightCode::kFloat;
+    if (bits != 8 && !(own && bits == 6))
+      args.reject("num_bits", own ? "must be 6 or 8 for floats" : "must be 8 for floats");
+  } else if (own && type == "lut") {
+    scheme.code = WeightCode::kLut;
+    if (bits != 4) args.reject("num_bits", "must be 4 for looked up codes");
+  } else {
+    args.reject("type", own ? "must be int, float or lut" : "must be int or float");
+  }
+}
+
+WeightScheme parse_weights(const JsonObject& args, bool own) {
   check_args(args);
-  demand<std::string>(args, "type", "int", "int");
+  WeightScheme scheme;
+  parse_code(args, own, scheme);
+  scheme.zero_point = !args.get_or("symmetric", true);
+  if (scheme.zero_point && (scheme.code != WeightCode::kInt || scheme.bits != 4))
+    args.reject("symmetric", "must be true for all but INT4");
   demand(args, "dynamic", false, false);
   // The order in which GPTQ went through the columns: with these the codes stay in theirs.
   const std::string order = args.get_or<std::string>("actorder", "weight");
   if (order != "weight" && order != "static")
     args.reject("actorder", "must be null, weight or static");
-  WeightScheme scheme;
-  scheme.bits = args.get_or("num_bits", 8);
-  if (scheme.bits != 4 && scheme.bits != 6 && scheme.bits != 8)
-    args.reject("num_bits", "must be 4, 6 or 8");
 
   const std::string strategy = args.get_or<std::string>("strategy", "group");
   if (strategy != "group" && strategy != "channel")
@@ -70,12 +107,22 @@ ActivationScheme parse_activations(const JsonObject& group) {
   if (!group.has("input_activations")) return ActivationScheme::kNone;
   const JsonObject args = group.object("input_activations");
   check_args(args);
-  demand(args, "num_bits", 8, 8);
-  demand<std::string>(args, "type", "float", "int");
-  demand<std::string>(args, "strategy", "token", "");
+  demand(args, "symmetric", true, true);
   demand(args, "dynamic", true, false);
+  const std::string type = args.get_or<std::string>("type", "int"),
+                    strategy = args.get<std::string>("strategy");
+  const int bits = args.get_or("num_bits", 8);
+  if (type != "int" && type != "float") args.reject("type", "must be int or float");
+  if (strategy == "group" && type == "int") {
+    demand(args, "group_size", kActivationGroup, 0);
+    if (bits != 8 && bits != 6) args.reject("num_bits", "must be 6 or 8");
+    return bits == 8 ? ActivationScheme::kInt8Group : ActivationScheme::kInt6Group;
+  }
+  if (strategy != "token")
+    args.reject("strategy", type == "int" ? "must be token or group" : "must be token");
   demand_nothing(args, "group_size");
-  return ActivationScheme::kFp8Token;
+  demand(args, "num_bits", 8, 8);
+  return type == "int" ? ActivationScheme::kInt8Token : ActivationScheme::kFp8Token;
 }
 
 }  // namespace
@@ -89,8 +136,10 @@ bool QuantizationConfig::Target::matches(std::string_view module) const {
 }
 
 QuantizationConfig QuantizationConfig::parse(const JsonObject& config) {
-  if (config.get<std::string>("quant_method") != "compressed-tensors")
-    config.reject("quant_method", "must be compressed-tensors");
+  const std::string method = config.get<std::string>("quant_method");
+  const bool own_types = method == kOwnMethod;
+  if (!own_types && method != kMethod)
+    config.reject("quant_method", fmt::format("must be {} or {}", kMethod, kOwnMethod));
   for (const std::string_view key : {"kv_cache_scheme", "transform_config", "sparsity_config"})
     demand_nothing(config, key);
   const bool mixed = config.get<std::string>("format") == "mixed-precision";
@@ -101,9 +150,11 @@ QuantizationConfig QuantizationConfig::parse(const JsonObject& config) {
     const JsonObject group = groups.object(name);
     group.allow_only({"targets", "weights", "input_activations", "output_activations", "format"});
     demand_nothing(group, "output_activations");
-    const LinearScheme scheme = {parse_weights(group.object("weights")), parse_activations(group)};
-    const bool own = mixed || group.has("format");
-    result.groups_.push_back({scheme, parse_storage(own ? group : config, "format")});
+    const LinearScheme scheme = {parse_weights(group.object("weights"), own_types),
+                                 parse_activations(group)};
+    const bool own_format = mixed || group.has("format");
+    result.groups_.push_back(
+        {scheme, parse_storage(own_format ? group : config, "format", scheme.weight)});
     for (const std::string& target : group.get<std::vector<std::string>>("targets"))
       result.targets_.emplace_back(Target(target), result.groups_.size() - 1);
   }
@@ -123,30 +174,58 @@ const QuantizationConfig::Group* QuantizationConfig::find(std::string_view modul
 
 namespace {
 
+WeightStorage storage_of(const WeightScheme& scheme) {
+  if (scheme.bits != 8) return WeightStorage::kPackQuantized;
+  if (scheme.code == WeightCode::kFloat) return WeightStorage::kFloatQuantized;
+  return scheme.group_size ? WeightStorage::kPackQuantized : WeightStorage::kIntQuantized;
+}
+
+std::string_view name(WeightStorage storage) {
+  constexpr std::array<std::string_view, 3> kNames = {"pack-quantized", "int-quantized",
+                                                      "float-quantized"};
+  return kNames[size_t(storage)];
+}
+
+std::string_view type_name(WeightCode code) {
+  return code == WeightCode::kInt ? "int" : code == WeightCode::kLut ? "lut" : "float";
+}
+
+OrderedJson or_null(int group_size) {
+  return group_size ? OrderedJson(group_size) : OrderedJson(nullptr);
+}
+
 // Keys in the order in which compressed-tensors writes them.
 OrderedJson weights_json(const WeightScheme& scheme) {
   return {{"num_bits", scheme.bits},
-          {"type", "int"},
-          {"symmetric", true},
-          {"strategy", "group"},
-          {"group_size", scheme.group_size},
+          {"type", type_name(scheme.code)},
+          {"symmetric", !scheme.zero_point},
+          {"strategy", scheme.group_size ? "group" : "channel"},
+          {"group_size", or_null(scheme.group_size)},
           {"dynamic", false},
           {"actorder", nullptr},
           {"block_structure", nullptr},
           {"scale_dtype", nullptr},
-          {"zp_dtype", nullptr},
+          {"zp_dtype", scheme.zero_point ? OrderedJson("torch.int8") : OrderedJson(nullptr)},
           {"observer", "memoryless_minmax"},
           {"observer_kwargs", OrderedJson::object()}};
 }
 
 OrderedJson activations_json(ActivationScheme scheme) {
   if (scheme == ActivationScheme::kNone) return nullptr;
-  return {{"num_bits", 8},          {"type", "float"},
-          {"symmetric", true},      {"strategy", "token"},
-          {"group_size", nullptr},  {"dynamic", true},
-          {"actorder", nullptr},    {"block_structure", nullptr},
-          {"scale_dtype", nullptr}, {"zp_dtype", nullptr},
-          {"observer", nullptr},    {"observer_kwargs", OrderedJson::object()}};
+  const bool grouped =
+      scheme == ActivationScheme::kInt8Group || scheme == ActivationScheme::kInt6Group;
+  return {{"num_bits", scheme == ActivationScheme::kInt6Group ? 6 : 8},
+          {"type", scheme == ActivationScheme::kFp8Token ? "float" : "int"},
+          {"symmetric", true},
+          {"strategy", grouped ? "group" : "token"},
+          {"group_size", or_null(grouped ? kActivationGroup : 0)},
+          {"dynamic", true},
+          {"actorder", nullptr},
+          {"block_structure", nullptr},
+          {"scale_dtype", nullptr},
+          {"zp_dtype", nullptr},
+          {"observer", nullptr},
+          {"observer_kwargs", OrderedJson::object()}};
 }
 
 }  // namespace
@@ -160,17 +239,22 @@ OrderedJson quantization_config(const std::vector<std::pair<std::string, LinearS
     group->second.push_back(module);
   }
   OrderedJson group_json;
+  std::set<std::string_view> formats;
+  bool common = true;
   for (size_t i = 0; i < groups.size(); ++i) {
     const auto& [scheme, modules] = groups[i];
+    const std::string_view format = name(storage_of(scheme.weight));
+    formats.insert(format);
+    common = common && is_common(scheme.weight);
     group_json[fmt::format("group_{}", i)] = {
         {"targets", groups.size() == 1 ? OrderedJson::array({"Linear"}) : OrderedJson(modules)},
-        {"format", "pack-quantized"},
+        {"format", format},
         {"weights", weights_json(scheme.weight)},
         {"input_activations", activations_json(scheme.activation)},
         {"output_activations", nullptr}};
   }
-  return {{"quant_method", "compressed-tensors"},
-          {"format", "pack-quantized"},
+  return {{"quant_method", common ? kMethod : kOwnMethod},
+          {"format", formats.size() == 1 ? *formats.begin() : "mixed-precision"},
           {"quantization_status", "compressed"},
           {"global_compression_ratio", nullptr},
           {"ignore", ignore},
@@ -179,11 +263,52 @@ OrderedJson quantization_config(const std::vector<std::pair<std::string, LinearS
           {"version", kVersion}};
 }
 
+namespace {
+
+// 8-bit codes as bytes of their own: two's complement (flip 0x80) or e4m3 (flip 0).
+Tensor unpacked_bytes(const QuantizedWeight& weight, DType dtype, uint8_t flip) {
+  const size_t stride = packed_words(size_t(weight.k), 8) * 4;
+  std::vector<uint8_t> bytes(size_t(weight.n * weight.k));
+  for (int64_t n = 0; n < weight.n; ++n) {
+    const uint8_t* row = weight.packed.data<uint8_t>() + size_t(n) * stride;
+    std::transform(row, row + weight.k, bytes.begin() + n * weight.k,
+                   [flip](uint8_t u) { return uint8_t(u ^ flip); });
+  }
+  return Tensor::copy_of(dtype, {weight.n, weight.k}, std::span<const uint8_t>(bytes));
+}
+
+// Each group's zero points of all rows, packed as a row of codes is; the words of a group are a
+// column.
+Tensor packed_zero_points(const QuantizedWeight& weight) {
+  const int64_t groups = weight.zero_point.shape()[1];
+  const size_t words = packed_words(size_t(weight.n), weight.scheme.bits);
+  const int8_t* zero_points = weight.zero_point.data<int8_t>();
+  std::vector<uint32_t> packed(words * size_t(groups)), column(words);
+  for (int64_t g = 0; g < groups; ++g) {
+    std::ranges::fill(column, 0);
+    for (int64_t n = 0; n < weight.n; ++n)
+      pack_code(column.data(), size_t(n), weight.scheme.bits, zero_points[n * groups + g]);
+    for (size_t w = 0; w < words; ++w) packed[w * size_t(groups) + size_t(g)] = column[w];
+  }
+  return Tensor::copy_of(DType::kI32, {int64_t(words), groups}, std::span<const uint32_t>(packed));
+}
+
+}  // namespace
+
 void add_quantized_weight(SafetensorsWriter& writer, const std::string& module,
                           const QuantizedWeight& weight) {
-  const std::array<int64_t, 2> shape = {weight.n, weight.k};
-  writer.add(module + ".weight_packed", weight.packed);
+  const WeightStorage storage = storage_of(weight.scheme);
+  if (storage == WeightStorage::kIntQuantized)
+    writer.add(module + ".weight", unpacked_bytes(weight, DType::kI8, 0x80));
+  if (storage == WeightStorage::kFloatQuantized)
+    writer.add(module + ".weight", unpacked_bytes(weight, DType::kF8E4M3, 0));
+  if (storage == WeightStorage::kPackQuantized)
+    writer.add(module + ".weight_packed", weight.packed);
   writer.add(module + ".weight_scale", weight.scale);
+  if (storage != WeightStorage::kPackQuantized) return;
+  if (weight.scheme.zero_point)
+    writer.add(module + ".weight_zero_point", packed_zero_points(weight));
+  const std::array<int64_t, 2> shape = {weight.n, weight.k};
   writer.add(module + ".weight_shape",
              Tensor::copy_of(DType::kI64, {2}, std::span<const int64_t>(shape)));
 }

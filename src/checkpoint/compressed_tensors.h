@@ -15,9 +15,16 @@
 // The compressed-tensors format (github.com/vllm-project/compressed-tensors): `quantization_config`
 // in config.json, and for each quantized linear of n outputs and k inputs
 //
-//   pack-quantized   weight_packed I32 [n, packed_words(k)] (format/pack.h), weight_shape I64 [2]
-//   int-quantized    weight I8 [n, k]
-//   both             weight_scale BF16, F16 or F32 [n, k / group_size]; [n, 1] is a scale per row
+//   pack-quantized    weight_packed I32 [n, packed_words(k)] (format/pack.h), weight_shape I64 [2];
+//                     weight_zero_point I32 [packed_words(n), k / group_size], each column packed
+//   int-quantized     weight I8 [n, k]; weight_zero_point I8 [n, k / group_size]
+//   float-quantized   weight F8_E4M3 [n, k]
+//   all               weight_scale BF16, F16 or F32 [n, k / group_size]; [n, 1] is a scale per row
+//
+// It has no word for codes that are looked up (WeightCode::kLut) nor for e2m3 with scales that are
+// no powers of two. A model with such linears has the same layout under the quant_method "emberq",
+// with the weights' type "lut", or "float" of 6 bits, so that no other reader takes their codes for
+// integers.
 namespace emberq {
 
 // What a quantized linear stores, and what it rounds its input to.
@@ -27,7 +34,7 @@ struct LinearScheme {
   bool operator==(const LinearScheme&) const = default;
 };
 
-enum class WeightStorage { kPackQuantized, kIntQuantized };
+enum class WeightStorage { kPackQuantized, kIntQuantized, kFloatQuantized };
 
 // Which linears of a model are quantized, and how.
 class QuantizationConfig {
@@ -44,6 +51,7 @@ class QuantizationConfig {
   // The group of the linear `module` ("model.layers.0.mlp.up_proj"); null where it is not
   // quantized.
   const Group* find(std::string_view module) const;
+  const std::vector<Group>& groups() const { return groups_; }
 
  private:
   // A module's name, the class "Linear", or "re:" and a pattern that matches from a name's start.
@@ -63,11 +71,14 @@ class QuantizationConfig {
 };
 
 // The quantization_config of a model whose linears are stored by add_quantized_weight(): one group
-// for each scheme. `ignore` names the linears that are not quantized.
+// for each scheme, with a group_size of 0 for one scale per row. `ignore` names the linears that
+// are not quantized.
 OrderedJson quantization_config(const std::vector<std::pair<std::string, LinearScheme>>& linears,
                                 const std::vector<std::string>& ignore);
 
-// The tensors of one linear, in the pack-quantized form.
+// The tensors of one linear whose weight.scheme is the one that quantization_config() is told:
+// float-quantized for e4m3 codes, int-quantized for INT8 with a group_size of 0, else
+// pack-quantized.
 void add_quantized_weight(SafetensorsWriter& writer, const std::string& module,
                           const QuantizedWeight& weight);
 

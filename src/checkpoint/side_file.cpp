@@ -1,10 +1,12 @@
 #include "checkpoint/side_file.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <set>
 
 #include "base/check.h"
+#include "format/hadamard.h"
 
 namespace emberq {
 namespace {
@@ -42,22 +44,46 @@ PostRopeScale parse_head(const JsonObject& head) {
   return result;
 }
 
-AttentionScheme parse_attention(const JsonObject& attention) {
-  attention.allow_only({"kv", "query", "post_rope_scale"});
-  AttentionScheme scheme;
-  scheme.kv = parse_scheme(attention, "kv", kv_scheme_from_name);
-  scheme.query = parse_scheme(attention, "query", query_scheme_from_name);
-  if (!attention.has("post_rope_scale")) return scheme;
+std::vector<std::vector<PostRopeScale>> parse_post_rope(const JsonObject& attention) {
+  std::vector<std::vector<PostRopeScale>> result;
   const Json& layers = attention.array("post_rope_scale");
   for (size_t layer = 0; layer < layers.size(); ++layer) {
-    scheme.post_rope.emplace_back();
+    result.emplace_back();
     if (!layers[layer].is_array())
       attention.reject("post_rope_scale", "must hold a list of heads for each layer");
     for (const Json& head : layers[layer])
-      scheme.post_rope.back().push_back(
+      result.back().push_back(
           parse_head({head, fmt::format("{}: attention.post_rope_scale[{}][{}]", attention.where(),
-                                        layer, scheme.post_rope.back().size())}));
+                                        layer, result.back().size())}));
   }
+  return result;
+}
+
+std::vector<std::vector<float>> parse_mean(const JsonObject& attention, std::string_view key) {
+  std::vector<std::vector<float>> result;
+  for (const Json& layer : attention.array(key)) {
+    const std::string at = fmt::format("attention.{}[{}]", key, result.size());
+    const Json named = {{at, layer}};
+    const JsonObject object(named, attention.where());
+    result.push_back(object.get<std::vector<float>>(at));
+    if (!std::ranges::all_of(result.back(), [](float x) { return std::isfinite(x); }))
+      object.reject(at, "must be finite");
+  }
+  return result;
+}
+
+AttentionScheme parse_attention(const JsonObject& attention) {
+  attention.allow_only(
+      {"kv", "query", "probability", "post_rope_scale", "hadamard", "key_mean", "value_mean"});
+  AttentionScheme scheme;
+  scheme.kv = parse_scheme(attention, "kv", kv_scheme_from_name);
+  scheme.query = parse_scheme(attention, "query", query_scheme_from_name);
+  if (attention.has("probability"))
+    scheme.probability = parse_scheme(attention, "probability", probability_scheme_from_name);
+  if (attention.has("post_rope_scale")) scheme.post_rope = parse_post_rope(attention);
+  scheme.hadamard = attention.get_or("hadamard", false);
+  if (attention.has("key_mean")) scheme.key_mean = parse_mean(attention, "key_mean");
+  if (attention.has("value_mean")) scheme.value_mean = parse_mean(attention, "value_mean");
   return scheme;
 }
 
@@ -80,7 +106,8 @@ SideFile parse_side_file(const OrderedJson& ordered, const std::string& where) {
   const JsonObject file(json, where);
   if (file.get<int>("format_version") != kFormatVersion)
     file.reject("format_version", fmt::format("must be {}", kFormatVersion));
-  file.allow_only({"format_version", "recipe", "weight_product", "per_tensor_scale", "attention"});
+  file.allow_only({"format_version", "recipe", "weight_product", "per_tensor_scale", "attention",
+                   "down_hadamard"});
   SideFile result;
   if (file.has("recipe")) result.recipe = ordered.at("recipe");
   if (file.has("weight_product")) {
@@ -94,8 +121,39 @@ SideFile parse_side_file(const OrderedJson& ordered, const std::string& where) {
     result.per_tensor_scale = parse_per_tensor_scale(file.object("per_tensor_scale"));
   }
   if (file.has("attention")) result.attention = parse_attention(file.object("attention"));
+  if (file.has("down_hadamard")) {
+    result.down_hadamard = file.get<int>("down_hadamard");
+    if (result.down_hadamard < 2 || !is_power_of_two(result.down_hadamard))
+      file.reject("down_hadamard", "must be a power of two above 1");
+  }
   return result;
 }
+
+namespace {
+
+OrderedJson to_json(const std::vector<float>& values) {
+  OrderedJson json = OrderedJson::array();
+  for (const float x : values) json.push_back(shortest(x));
+  return json;
+}
+
+OrderedJson to_json(const AttentionScheme& attention) {
+  OrderedJson json = {{"kv", name(attention.kv)}, {"query", name(attention.query)}};
+  if (attention.probability != ProbabilityScheme::kNone)
+    json["probability"] = name(attention.probability);
+  for (const auto& layer : attention.post_rope) {
+    OrderedJson heads = OrderedJson::array();
+    for (const PostRopeScale& head : layer)
+      heads.push_back({{"channels", head.channels}, {"scale", to_json(head.scale)}});
+    json["post_rope_scale"].push_back(heads);
+  }
+  if (attention.hadamard) json["hadamard"] = true;
+  for (const auto& layer : attention.key_mean) json["key_mean"].push_back(to_json(layer));
+  for (const auto& layer : attention.value_mean) json["value_mean"].push_back(to_json(layer));
+  return json;
+}
+
+}  // namespace
 
 OrderedJson to_json(const SideFile& side_file) {
   OrderedJson json = {{"format_version", kFormatVersion}, {"recipe", side_file.recipe}};
@@ -104,18 +162,8 @@ OrderedJson to_json(const SideFile& side_file) {
     for (const auto& [module, p] : side_file.per_tensor_scale)
       json["per_tensor_scale"][module] = shortest(p);
   }
-  OrderedJson attention = {{"kv", name(side_file.attention.kv)},
-                           {"query", name(side_file.attention.query)}};
-  for (const auto& layer : side_file.attention.post_rope) {
-    OrderedJson heads = OrderedJson::array();
-    for (const PostRopeScale& head : layer) {
-      OrderedJson scale = OrderedJson::array();
-      for (const float s : head.scale) scale.push_back(shortest(s));
-      heads.push_back({{"channels", head.channels}, {"scale", scale}});
-    }
-    attention["post_rope_scale"].push_back(heads);
-  }
-  json["attention"] = attention;
+  json["attention"] = to_json(side_file.attention);
+  if (side_file.down_hadamard) json["down_hadamard"] = side_file.down_hadamard;
   return json;
 }
 

@@ -13,7 +13,7 @@ Json weights(const Json& more = {}) {
   if (more.is_object()) args.update(more);
   return args;
 }
-Json fp8(const Json& more = {}) {
+Json inputs(const Json& more = {}) {
   Json args = {{"num_bits", 8},
                {"type", "float"},
                {"symmetric", true},
@@ -42,7 +42,7 @@ QuantizationConfig parse(const Json& config) {
 }
 
 TEST(QuantizationConfig, ReadsW4A8) {
-  const auto config = parse(config_of({linear_group(weights(), fp8())}));
+  const auto config = parse(config_of({linear_group(weights(), inputs())}));
   const auto* found = config.find(kModule);
   ASSERT_NE(found, nullptr);
   EXPECT_EQ(found->scheme.weight, (WeightScheme{.bits = 4, .group_size = 128}));
@@ -67,6 +67,68 @@ TEST(QuantizationConfig, ReadsTheFormatOfAGroup) {
   EXPECT_EQ(parse(config_of({own}, {{"format", "mixed-precision"}})).find(kModule)->storage,
             WeightStorage::kIntQuantized);
   EXPECT_EQ(parse(config_of({own})).find(kModule)->storage, WeightStorage::kIntQuantized);
+}
+
+TEST(QuantizationConfig, ReadsEveryWidthOfIntegers) {
+  for (int bits = 2; bits <= 8; ++bits)
+    EXPECT_EQ(parse(config_of({linear_group(weights({{"num_bits", bits}}))}))
+                  .find(kModule)
+                  ->scheme.weight,
+              (WeightScheme{.bits = bits, .group_size = 128}));
+}
+
+TEST(QuantizationConfig, ReadsFp8WeightsByEitherNameOfTheirFormat) {
+  const Json args = {{"num_bits", 8}, {"type", "float"}, {"strategy", "channel"}};
+  for (const char* format : {"float-quantized", "naive-quantized"}) {
+    const auto config = parse(config_of({linear_group(args)}, {{"format", format}}));
+    EXPECT_EQ(config.find(kModule)->scheme.weight,
+              (WeightScheme{.bits = 8, .group_size = 0, .code = WeightCode::kFloat}));
+    EXPECT_EQ(config.find(kModule)->storage, WeightStorage::kFloatQuantized);
+  }
+}
+
+TEST(QuantizationConfig, ReadsInt4WithZeroPoints) {
+  const auto config = parse(config_of({linear_group(weights({{"symmetric", false}}))}));
+  EXPECT_EQ(config.find(kModule)->scheme.weight,
+            (WeightScheme{.bits = 4, .group_size = 128, .zero_point = true}));
+}
+
+TEST(QuantizationConfig, ReadsIntegerActivations) {
+  const auto read = [](const Json& more) {
+    return parse(config_of({linear_group(weights(), inputs(more))}))
+        .find(kModule)
+        ->scheme.activation;
+  };
+  EXPECT_EQ(read({{"type", "int"}}), ActivationScheme::kInt8Token);
+  const Json groups = {{"type", "int"}, {"strategy", "group"}, {"group_size", 128}};
+  EXPECT_EQ(read(groups), ActivationScheme::kInt8Group);
+  Json six = groups;
+  six["num_bits"] = 6;
+  EXPECT_EQ(read(six), ActivationScheme::kInt6Group);
+}
+
+TEST(QuantizationConfig, ReadsEmberqsTypesUnderItsOwnMethodOnly) {
+  const Json lut = weights({{"type", "lut"}}), fp6 = weights({{"type", "float"}, {"num_bits", 6}});
+  const auto config =
+      parse(config_of({group({"a"}, lut), group({"b"}, fp6), linear_group(weights())},
+                      {{"quant_method", "emberq"}}));
+  EXPECT_EQ(config.find("a")->scheme.weight, (WeightScheme{.code = WeightCode::kLut}));
+  EXPECT_EQ(config.find("b")->scheme.weight, (WeightScheme{.bits = 6, .code = WeightCode::kFloat}));
+  EXPECT_EQ(config.find(kModule)->scheme.weight, WeightScheme());
+  EXPECT_REFUSED(parse(config_of({linear_group(lut)})), "group_0.weights.type", "lut");
+  EXPECT_REFUSED(parse(config_of({linear_group(fp6)})), "group_0.weights.num_bits", "6");
+}
+
+TEST(QuantizationConfig, RefusesAFormatThatDoesNotHoldTheCodes) {
+  const Json e4m3 = {{"num_bits", 8}, {"type", "float"}, {"strategy", "channel"}};
+  for (const char* format : {"pack-quantized", "int-quantized"})
+    EXPECT_REFUSED(parse(config_of({linear_group(e4m3)}, {{"format", format}})),
+                   "config.json: quantization_config.format must be float-quantized", format);
+  EXPECT_REFUSED(parse(config_of({linear_group(weights())}, {{"format", "float-quantized"}})),
+                 "quantization_config.format must be pack-quantized or int-quantized");
+  EXPECT_REFUSED(parse(config_of({linear_group(weights({{"type", "lut"}}))},
+                                 {{"quant_method", "emberq"}, {"format", "int-quantized"}})),
+                 "quantization_config.format must be pack-quantized where weights are lut4-g128");
 }
 
 TEST(QuantizationConfig, LeavesIgnoredLinears) {
@@ -121,27 +183,45 @@ TEST(QuantizationConfig, RefusesWhatEmberqDoesNotRun) {
     EXPECT_REFUSED(parse(config_of({linear_group(weights())}, {{key, {{"num_bits", 8}}}})),
                    "config.json: quantization_config.", key);
   Json outputs = linear_group(weights());
-  outputs["output_activations"] = fp8();
+  outputs["output_activations"] = inputs();
   EXPECT_REFUSED(parse(config_of({outputs})), "group_0.output_activations");
 }
 
 TEST(QuantizationConfig, RefusesWeightsItDoesNotRunByKey) {
   const std::vector<std::pair<const char*, Json>> changes = {
-      {"symmetric", false},   {"type", "float"},      {"num_bits", 3},
+      {"type", "double"},     {"num_bits", 1},        {"num_bits", 9},
       {"strategy", "tensor"}, {"group_size", 0},      {"dynamic", true},
       {"actorder", "group"},  {"observer_typo", "x"}, {"block_structure", {128, 128}}};
   for (const auto& [key, value] : changes)
     EXPECT_REFUSED(parse(config_of({linear_group(weights({{key, value}}))})),
                    "config.json: quantization_config.config_groups.group_0.weights.", key);
+  for (const Json& args : {weights({{"symmetric", false}, {"num_bits", 8}}),
+                           weights({{"symmetric", false}, {"num_bits", 8}, {"type", "float"}})})
+    EXPECT_REFUSED(parse(config_of({linear_group(args)}, {{"format", "naive-quantized"}})),
+                   "group_0.weights.symmetric must be true for all but INT4");
+  EXPECT_REFUSED(parse(config_of({linear_group(weights({{"type", "float"}}))})),
+                 "group_0.weights.num_bits must be 8 for floats");
 }
 
 TEST(QuantizationConfig, RefusesActivationsItDoesNotRunByKey) {
   const std::vector<std::pair<const char*, Json>> changes = {
-      {"dynamic", false}, {"strategy", "tensor"}, {"type", "int"}, {"num_bits", 4}};
+      {"dynamic", false}, {"strategy", "tensor"}, {"strategy", "group"}, {"type", "double"},
+      {"num_bits", 4},    {"num_bits", 6},        {"symmetric", false},  {"group_size", 128}};
   for (const auto& [key, value] : changes)
-    EXPECT_REFUSED(parse(config_of({linear_group(weights(), fp8({{key, value}}))})),
+    EXPECT_REFUSED(parse(config_of({linear_group(weights(), inputs({{key, value}}))})),
                    "config.json: quantization_config.config_groups.group_0.input_activations.",
                    key);
+}
+
+TEST(QuantizationConfig, RefusesActivationGroupsItDoesNotRun) {
+  const Json groups = {{"type", "int"}, {"strategy", "group"}, {"group_size", 128}};
+  for (const auto& [key, value] :
+       std::vector<std::pair<const char*, Json>>{{"group_size", 64}, {"num_bits", 4}}) {
+    Json args = inputs(groups);
+    args[key] = value;
+    EXPECT_REFUSED(parse(config_of({linear_group(weights(), args)})), "group_0.input_activations.",
+                   key);
+  }
 }
 
 TEST(QuantizationConfig, TakesActivationOrdersThatKeepTheColumns) {
@@ -166,6 +246,44 @@ TEST(QuantizationConfig, ReadsWhatItWrites) {
   EXPECT_EQ(config.find("c")->scheme, w4);
   EXPECT_EQ(config.find("lm_head"), nullptr);
   EXPECT_EQ(written["config_groups"].size(), 2u);
+}
+
+TEST(QuantizationConfig, ReadsEverySchemeThatItWrites) {
+  for (const char* weight : {"int4-g128", "int4-g32", "int3-g64", "int6-g128", "int8-g128",
+                             "int4-channel", "int6-channel", "int8-channel", "int4-g64-zero",
+                             "fp8-channel", "fp8-g128", "lut4-g64", "fp6-g128", "fp6-channel"})
+    for (const char* activation : {"none", "fp8-token", "int8-token", "int8-g128", "int6-g128"}) {
+      const LinearScheme scheme = {*weight_scheme_from_name(weight),
+                                   *activation_scheme_from_name(activation)};
+      const auto config = parse(Json(quantization_config({{"a", scheme}}, {})));
+      EXPECT_EQ(config.find("a")->scheme, scheme) << weight << ", " << activation;
+    }
+}
+
+TEST(QuantizationConfig, NamesItsOwnMethodForEveryGroupWhereOneHasItsTypes) {
+  const auto method = [](const std::vector<const char*>& names) {
+    std::vector<std::pair<std::string, LinearScheme>> linears;
+    for (const char* scheme : names)
+      linears.emplace_back(scheme, LinearScheme{.weight = *weight_scheme_from_name(scheme)});
+    return quantization_config(linears, {})["quant_method"].get<std::string>();
+  };
+  EXPECT_EQ(method({"int4-g128", "fp8-channel", "int8-channel", "int4-g128-zero"}),
+            "compressed-tensors");
+  EXPECT_EQ(method({"int4-g128", "lut4-g128"}), "emberq");
+  EXPECT_EQ(method({"fp6-g128"}), "emberq");
+}
+
+TEST(QuantizationConfig, WritesMixedPrecisionWhereFormatsDiffer) {
+  const auto w4 = LinearScheme{.weight = *weight_scheme_from_name("int4-g128")},
+             w6 = LinearScheme{.weight = *weight_scheme_from_name("int6-g128")},
+             w8 = LinearScheme{.weight = *weight_scheme_from_name("fp8-channel")};
+  EXPECT_EQ(quantization_config({{"a", w4}, {"b", w6}}, {})["format"], "pack-quantized");
+  EXPECT_EQ(quantization_config({{"a", w8}}, {})["format"], "float-quantized");
+  const auto mixed = quantization_config({{"a", w4}, {"b", w8}}, {});
+  EXPECT_EQ(mixed["format"], "mixed-precision");
+  EXPECT_EQ(mixed["config_groups"]["group_0"]["format"], "pack-quantized");
+  EXPECT_EQ(mixed["config_groups"]["group_1"]["format"], "float-quantized");
+  EXPECT_EQ(mixed["config_groups"]["group_1"]["targets"], OrderedJson::array({"b"}));
 }
 
 TEST(QuantizationConfig, TargetsTheClassWhereThereIsOneScheme) {

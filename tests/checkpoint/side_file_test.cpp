@@ -23,18 +23,27 @@ TEST(SideFile, ReadsWhatItWrites) {
   written.per_tensor_scale = {{"model.layers.0.mlp.up_proj", 16.0f}, {"b", 0.25f}};
   written.attention = {.kv = KvScheme::kInt4Head,
                        .query = QueryScheme::kFp8Head,
-                       .post_rope = {{{{3, 67}, {0.25f, 0.1f}}, {}}, {{}, {{0}, {3.0f}}}}};
+                       .probability = ProbabilityScheme::kFp8,
+                       .post_rope = {{{{3, 67}, {0.25f, 0.1f}}, {}}, {{}, {{0}, {3.0f}}}},
+                       .hadamard = true,
+                       .key_mean = {{0.1f, -0.25f}, {0, 3e-41f}},
+                       .value_mean = {{1, 2}, {-3, 1e30f}}};
+  written.down_hadamard = 512;
   const SideFile read = round_trip(written);
   EXPECT_EQ(read.recipe.dump(), written.recipe.dump());
   EXPECT_EQ(read.product, written.product);
   EXPECT_EQ(read.per_tensor_scale, written.per_tensor_scale);
   EXPECT_EQ(read.attention, written.attention);
+  EXPECT_EQ(read.down_hadamard, 512);
 }
 
 TEST(SideFile, SaysNothingWhereThereIsNothing) {
   const SideFile read = round_trip({});
   EXPECT_EQ(read.product, WeightProduct::kExact);
   EXPECT_EQ(read.attention, AttentionScheme());
+  EXPECT_EQ(read.down_hadamard, 0);
+  EXPECT_EQ(to_json(SideFile{}).dump(),
+            R"({"format_version":1,"recipe":null,"attention":{"kv":"fp","query":"none"}})");
 }
 
 TEST(SideFile, KeepsEveryBitOfAScale) {
@@ -48,6 +57,18 @@ TEST(SideFile, KeepsEveryBitOfAScale) {
   }
   const SideFile written{.attention = {.post_rope = {{head}}}};
   EXPECT_EQ(round_trip(written).attention.post_rope[0][0].scale, head.scale);
+}
+
+TEST(SideFile, KeepsEveryBitOfAMean) {
+  std::mt19937 random(2);
+  std::vector<float> mean;
+  for (int i = 0; i < 20000; ++i)
+    if (const float value = std::bit_cast<float>(uint32_t(random())); std::isfinite(value))
+      mean.push_back(value);
+  const SideFile written{.attention = {.key_mean = {mean}, .value_mean = {{-0.0f}}}};
+  const AttentionScheme read = round_trip(written).attention;
+  EXPECT_EQ(read.key_mean[0], mean);
+  EXPECT_TRUE(std::signbit(read.value_mean[0][0]));
 }
 
 TEST(SideFile, WritesTheShortestDecimal) {
@@ -72,6 +93,33 @@ TEST(SideFile, RefusesUnknownSchemes) {
                  "emberq.json: weight_product", "e5m2");
   EXPECT_REFUSED(parse(R"({"format_version":1,"attention":{"kv":"kv3","query":"none"}})"),
                  "emberq.json: attention.kv", "kv3");
+}
+
+SideFile parse_attention(const std::string& more) {
+  return parse(R"({"format_version":1,"attention":{"kv":"fp","query":"none",)" + more + "}}");
+}
+
+TEST(SideFile, RefusesAnUnknownProbability) {
+  EXPECT_REFUSED(parse_attention(R"("probability":"bf16")"), "emberq.json: attention.probability",
+                 "bf16");
+}
+
+TEST(SideFile, RefusesAHadamardThatIsNeitherTrueNorFalse) {
+  EXPECT_REFUSED(parse_attention(R"("hadamard":1)"), "emberq.json: attention.hadamard");
+}
+
+TEST(SideFile, RefusesMeansThatAreNoFiniteNumbers) {
+  for (const char* key : {"key_mean", "value_mean"})
+    for (const char* layer : {"1", "[\"a\"]", "[1e300]", "[null]"})
+      EXPECT_REFUSED(parse_attention(std::string("\"") + key + "\":[[0]," + layer + "]"),
+                     std::string("emberq.json: attention.") + key + "[1] must be");
+  EXPECT_REFUSED(parse_attention(R"("key_mean":{})"), "emberq.json: attention.key_mean");
+}
+
+TEST(SideFile, RefusesABlockOfTheHadamardThatIsNoPowerOfTwo) {
+  for (const char* block : {"0", "1", "-2", "384", "\"512\"", "1.5"})
+    EXPECT_REFUSED(parse(std::string(R"({"format_version":1,"down_hadamard":)") + block + "}"),
+                   "emberq.json: down_hadamard");
 }
 
 TEST(SideFile, RefusesAPerTensorScaleThatIsNoPowerOfTwo) {
