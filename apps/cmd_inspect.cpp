@@ -73,7 +73,8 @@ OrderedJson describe(const Checkpoint& checkpoint) {
     for (const Module module : kModules) {
       linears[linear_name(layer, module)] = scheme_of(checkpoint, linear_name(layer, module));
       parameters += outputs(config, module) * inputs(config, module);
-      for (const char* tensor : {".weight", ".weight_packed", ".weight_scale"})
+      for (const char* tensor :
+           {".weight", ".weight_packed", ".weight_scale", ".weight_zero_point"})
         if (checkpoint.has(linear_name(layer, module) + tensor))
           linear_bytes += checkpoint.get(linear_name(layer, module) + tensor).bytes().size();
     }
@@ -86,7 +87,12 @@ OrderedJson describe(const Checkpoint& checkpoint) {
           {"recipe", checkpoint.side_file().recipe},
           {"kv", emberq::name(attention.kv)},
           {"query", emberq::name(attention.query)},
+          {"probability", emberq::name(attention.probability)},
           {"post_rope_scale", !attention.post_rope.empty()},
+          {"hadamard", attention.hadamard},
+          {"key_mean", !attention.key_mean.empty()},
+          {"value_mean", !attention.value_mean.empty()},
+          {"down_hadamard", checkpoint.side_file().down_hadamard},
           {"kv_bytes_per_token", cache.bytes_per_token(DType::kF32)},
           {"linears", linears},
           {"tensors", tensors}};
@@ -120,8 +126,8 @@ void run(const Options& options) {
     return value.is_string() ? value.get<std::string>() : value.dump();
   };
   for (const auto& [key, value] : json["config"].items()) rows.push_back({key, text(value)});
-  for (const char* key :
-       {"linear_parameters", "bits_per_weight", "file_bytes", "kv", "query", "kv_bytes_per_token"})
+  for (const char* key : {"linear_parameters", "bits_per_weight", "file_bytes", "kv", "query",
+                          "probability", "kv_bytes_per_token"})
     rows.push_back({key, text(json[key])});
   if (json["recipe"].contains("name")) rows.push_back({"recipe", text(json["recipe"]["name"])});
   fmt::print("{}", format_table(rows));

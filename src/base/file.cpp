@@ -118,24 +118,28 @@ void rename_file(const fs::path& from, const fs::path& to) {
                  reason());
 }
 
-OutputDirectory::OutputDirectory(const fs::path& path)
+OutputDirectory::OutputDirectory(const fs::path& path, Partial partial)
     : path_(path.has_filename() ? path : path.parent_path()) {
   partial_ = path_.string() + ".partial";
   EMBERQ_REQUIRE(!fs::exists(fs::symlink_status(path_)), "output {} exists already",
                  path_.string());
+  if (partial == Partial::kContinue && fs::is_directory(partial_)) {
+    kept_ = true;
+    return;
+  }
   EMBERQ_REQUIRE(::mkdir(partial_.c_str(), 0755) == 0, "cannot create {}: {}", partial_.string(),
                  reason());
 }
 
 OutputDirectory::~OutputDirectory() {
   std::error_code ignored;
-  if (!committed_) fs::remove_all(partial_, ignored);
+  if (!kept_) fs::remove_all(partial_, ignored);
 }
 
 void OutputDirectory::commit() {
   sync_directory(partial_);
   rename_file(partial_, path_);
-  committed_ = true;
+  kept_ = true;
   sync_directory(path_.parent_path());
 }
 

@@ -62,21 +62,23 @@ void write_file_atomically(const fs::path& path, std::string_view text);
 void rename_file(const fs::path& from, const fs::path& to);
 
 // A directory that appears whole or not at all: files go to PATH.partial, commit() renames it to
-// PATH, and without commit() the destructor removes it. InputError where PATH exists, or where
-// PATH.partial does.
+// PATH, and without commit() the destructor removes it, unless keep() was called. InputError where
+// PATH exists, or where PATH.partial does and is not to be continued.
 class OutputDirectory {
  public:
-  explicit OutputDirectory(const fs::path& path);
+  enum class Partial { kRefuse, kContinue };
+  explicit OutputDirectory(const fs::path& path, Partial partial = Partial::kRefuse);
   ~OutputDirectory();
   OutputDirectory(const OutputDirectory&) = delete;
   OutputDirectory& operator=(const OutputDirectory&) = delete;
 
   const fs::path& partial() const { return partial_; }
+  void keep() { kept_ = true; }  // there is something in it that can be continued
   void commit();
 
  private:
   fs::path path_, partial_;
-  bool committed_ = false;
+  bool kept_ = false;
 };
 
 }  // namespace emberq

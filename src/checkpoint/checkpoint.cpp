@@ -274,12 +274,12 @@ Tensor Checkpoint::read_zero_point(const std::string& module, const QuantizedWei
   const int bits = weight.scheme.bits, max = (1 << (bits - 1)) - 1;
   const int64_t groups = weight.k / weight.scheme.group_size;
   if (quantization_->find(module)->storage == WeightStorage::kIntQuantized) {
-    const Tensor codes = get_as(name, std::array{DType::kI8}, {weight.n, groups});
+    Tensor codes = get_as(name, std::array{DType::kI8}, {weight.n, groups});
     for (int64_t i = 0; i < codes.size(); ++i) {
-      const int code = codes.data<int8_t>()[i];
+      const int8_t code = codes.data<int8_t>()[i];
       EMBERQ_REQUIRE(-max - 1 <= code && code <= max,
                      "{}: {} holds {} at [{}, {}], which {} bits do not", folder_.string(), name,
-                     code, i / groups, i % groups, bits);
+                     int(code), i / groups, i % groups, bits);
     }
     return codes;
   }

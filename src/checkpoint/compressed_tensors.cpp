@@ -231,7 +231,7 @@ OrderedJson activations_json(ActivationScheme scheme) {
 }  // namespace
 
 OrderedJson quantization_config(const std::vector<std::pair<std::string, LinearScheme>>& linears,
-                                const std::vector<std::string>& ignore) {
+                                const std::vector<std::string>& ignore, bool emberq_only) {
   std::vector<std::pair<LinearScheme, std::vector<std::string>>> groups;
   for (const auto& [module, scheme] : linears) {
     auto group = std::ranges::find(groups, scheme, [](const auto& g) { return g.first; });
@@ -240,7 +240,7 @@ OrderedJson quantization_config(const std::vector<std::pair<std::string, LinearS
   }
   OrderedJson group_json;
   std::set<std::string_view> formats;
-  bool common = true;
+  bool common = !emberq_only;
   for (size_t i = 0; i < groups.size(); ++i) {
     const auto& [scheme, modules] = groups[i];
     const std::string_view format = name(storage_of(scheme.weight));

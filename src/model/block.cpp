@@ -36,6 +36,31 @@ int64_t outputs(const ModelConfig& config, Module module) { return row(module).o
 int64_t inputs(const ModelConfig& config, Module module) { return row(module).inputs(config); }
 bool has_bias(const ModelConfig& config, Module module) { return config.*row(module).bias; }
 
+Site site_of(Module module) {
+  switch (module) {
+    case Module::kO:
+      return Site::kO;
+    case Module::kGate:
+    case Module::kUp:
+      return Site::kGateUp;
+    case Module::kDown:
+      return Site::kDown;
+    default:
+      return Site::kQkv;
+  }
+}
+
+std::vector<Module> readers(Site site) {
+  std::vector<Module> result;
+  for (const Module module : kModules)
+    if (site_of(module) == site) result.push_back(module);
+  return result;
+}
+
+int64_t inputs(const ModelConfig& config, Site site) {
+  return inputs(config, readers(site).front());
+}
+
 std::string layer_tensor(int64_t layer, std::string_view tensor) {
   return fmt::format("model.layers.{}.{}", layer, tensor);
 }

@@ -3,6 +3,7 @@
 #include <array>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "checkpoint/model_config.h"
 
@@ -14,6 +15,15 @@ enum class Module { kQ, kK, kV, kO, kGate, kUp, kDown };
 
 inline constexpr std::array kModules = {Module::kQ,    Module::kK,  Module::kV,   Module::kO,
                                         Module::kGate, Module::kUp, Module::kDown};
+
+// The places where a block's linears read their input; what shares one is rounded in one way.
+enum class Site { kQkv, kO, kGateUp, kDown };
+
+inline constexpr std::array kSites = {Site::kQkv, Site::kO, Site::kGateUp, Site::kDown};
+
+Site site_of(Module module);
+std::vector<Module> readers(Site site);
+int64_t inputs(const ModelConfig& config, Site site);
 
 std::string_view name(Module module);  // "self_attn.q_proj", ...
 

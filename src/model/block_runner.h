@@ -52,6 +52,9 @@ class BlockRunner {
 
   Activations qkv_input(const Layer& layer);
   Activations o_input(const Layer& layer, const Activations& x, const KvLayer& cache);
+  // The queries that attention has just read, where they are not quantized: [tokens, heads *
+  // head_dim].
+  Activations queries() const { return workspace_.q(); }
   void add_o(const Layer& layer, const Activations& x) { add(layer[Module::kO], x); }
   Activations gate_up_input(const Layer& layer);
   Activations down_input(const Layer& layer, const Activations& x);

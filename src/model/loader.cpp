@@ -1,8 +1,30 @@
 #include "base/check.h"
+#include "model/load_layer.h"
 #include "model/model.h"
 
 namespace emberq {
 namespace {
+
+Buffer upload(Backend& backend, const std::vector<float>& values) {
+  Buffer buffer(backend, values.size() * sizeof(float));
+  backend.upload(buffer.as<void>(), values.data(), values.size() * sizeof(float));
+  backend.synchronize();  // the values go when this returns
+  return buffer;
+}
+
+// S, a dense vector per KV head, and its inverse.
+void set_post_rope_scale(Layer& layer, Backend& backend, const ModelConfig& config,
+                         const std::vector<PostRopeScale>& heads) {
+  std::vector<float> key(size_t(config.num_kv_heads * config.head_dim), 1.0f), query = key;
+  for (size_t h = 0; h < heads.size(); ++h)
+    for (size_t i = 0; i < heads[h].channels.size(); ++i) {
+      const size_t c = h * size_t(config.head_dim) + size_t(heads[h].channels[i]);
+      key[c] = heads[h].scale[i];
+      query[c] = 1 / heads[h].scale[i];
+    }
+  layer.key_scale = upload(backend, key);
+  layer.query_scale = upload(backend, query);
+}
 
 // Reads a checkpoint's tensors onto a backend.
 class Loader {
@@ -11,14 +33,7 @@ class Loader {
       : checkpoint_(checkpoint), config_(checkpoint.config()), backend_(backend) {}
 
   Buffer vector(const std::string& name, int64_t size) const {
-    return upload(checkpoint_.get(name, {size}).to_float());
-  }
-
-  Buffer upload(const std::vector<float>& values) const {
-    Buffer buffer(backend_, values.size() * sizeof(float));
-    backend_.upload(buffer.as<void>(), values.data(), values.size() * sizeof(float));
-    backend_.synchronize();  // the values go when this returns
-    return buffer;
+    return upload(backend_, checkpoint_.get(name, {size}).to_float());
   }
 
   Weight matrix(const std::string& name, int64_t rows, int64_t cols) const {
@@ -57,31 +72,7 @@ class Loader {
     return layer;
   }
 
-  // What surrounds the cache in layer `index`.
-  void load_attention(const AttentionScheme& attention, int64_t index, Layer& layer) const {
-    const auto i = size_t(index);
-    layer.query = attention.query;
-    layer.probability = attention.probability;
-    layer.hadamard = attention.hadamard;
-    if (!attention.post_rope.empty()) load_post_rope_scale(attention.post_rope[i], layer);
-    if (!attention.key_mean.empty()) layer.key_mean = upload(attention.key_mean[i]);
-    if (!attention.value_mean.empty()) layer.value_mean = upload(attention.value_mean[i]);
-  }
-
  private:
-  // S, a dense vector per KV head, and its inverse.
-  void load_post_rope_scale(const std::vector<PostRopeScale>& heads, Layer& layer) const {
-    std::vector<float> key(size_t(config_.num_kv_heads * config_.head_dim), 1.0f), query = key;
-    for (size_t h = 0; h < heads.size(); ++h)
-      for (size_t i = 0; i < heads[h].channels.size(); ++i) {
-        const size_t c = h * size_t(config_.head_dim) + size_t(heads[h].channels[i]);
-        key[c] = heads[h].scale[i];
-        query[c] = 1 / heads[h].scale[i];
-      }
-    layer.key_scale = upload(key);
-    layer.query_scale = upload(query);
-  }
-
   // Linears that read one input must have it rounded in one way.
   void require_one_input(const Layer& layer, int64_t index,
                          std::initializer_list<Module> modules) const {
@@ -99,6 +90,25 @@ class Loader {
 };
 
 }  // namespace
+
+void set_attention(Layer& layer, Backend& backend, const ModelConfig& config,
+                   const AttentionScheme& attention, int64_t index) {
+  const auto i = size_t(index);
+  layer.query = attention.query;
+  layer.probability = attention.probability;
+  layer.hadamard = attention.hadamard;
+  if (!attention.post_rope.empty())
+    set_post_rope_scale(layer, backend, config, attention.post_rope[i]);
+  if (!attention.key_mean.empty()) layer.key_mean = upload(backend, attention.key_mean[i]);
+  if (!attention.value_mean.empty()) layer.value_mean = upload(backend, attention.value_mean[i]);
+}
+
+Layer load_layer(const Checkpoint& checkpoint, Backend& backend, int64_t index) {
+  Layer layer = Loader(checkpoint, backend).layer(index);
+  layer.down_hadamard = checkpoint.side_file().down_hadamard;
+  set_attention(layer, backend, checkpoint.config(), checkpoint.attention(), index);
+  return layer;
+}
 
 Model::Model(const ModelConfig& config, Backend& backend)
     : config_(std::make_unique<const ModelConfig>(config)),
@@ -122,7 +132,7 @@ Model Model::load(const Checkpoint& checkpoint, Backend& backend, std::optional<
   for (int64_t i = 0; i < config.num_layers; ++i) {
     model.layers_.push_back(loader.layer(i));
     model.layers_.back().down_hadamard = checkpoint.side_file().down_hadamard;
-    loader.load_attention(attention, i, model.layers_.back());
+    set_attention(model.layers_.back(), backend, config, attention, i);
   }
   return model;
 }

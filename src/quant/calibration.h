@@ -1,24 +1,83 @@
 #pragma once
 
+#include <array>
 #include <span>
 #include <vector>
 
-#include "model/model.h"
+#include "model/block_runner.h"
+#include "quant/gptq.h"
 
 namespace emberq {
 
-// What one layer's keys reached over the calibration text, after RoPE and before any scale.
+// What the original model's activations in one block reached and held over calibration tokens.
 struct KeyStatistics {
   int64_t kv_heads = 0, head_dim = 0;
+  // After RoPE and before any scale:
   std::vector<float> channel_absmax;  // [kv_heads, head_dim]: max_t |k[c]|
-  std::vector<float> pair_radius;  // [kv_heads, head_dim / 2]: max_t sqrt(k[j]^2 + k[j + d/2]^2),
-                                   // which the rotation leaves as it was before
+  std::vector<float> pair_radius;   // [kv_heads, head_dim / 2]: max_t sqrt(k[j]^2 + k[j + d/2]^2),
+                                    // which the rotation leaves as it was before
+  std::vector<double> key_power;    // [kv_heads, head_dim / 2]: sum_t of that squared
+  std::vector<double> query_power;  // likewise of queries, over the heads that read a KV head
+  std::vector<double> key_sum, value_sum;  // [kv_heads, head_dim]: sum_t k[c], v[c]
+  int64_t tokens = 0;
 };
 
-// Runs `windows` consecutive windows of `length` tokens, each alone and with no BOS, through a
-// model whose cache keeps keys as computed (KvScheme::kFp) and reads them there. InputError where
-// there are fewer tokens.
-std::vector<KeyStatistics> collect_key_statistics(Model& model, std::span<const int> ids,
-                                                  int64_t windows, int64_t length);
+struct SiteStatistics {
+  std::vector<double> gram;   // [k, k]: sum_t x x^T
+  std::vector<float> absmax;  // [k]: max_t |x[j]|
+};
+
+struct BlockStatistics {
+  KeyStatistics keys;
+  std::array<SiteStatistics, kSites.size()> sites;  // by Site
+};
+
+// The calibration text in windows, each run alone and with no BOS.
+struct CalibrationWindows {
+  int64_t length = 0;
+  std::vector<std::vector<int>> ids;
+  int64_t tokens() const { return length * int64_t(ids.size()); }
+};
+
+// The windows' residual streams through a model, one block at a time. Floats of F32 backends.
+class CalibrationStream {
+ public:
+  // `embedding` [vocab, hidden]; `kv` is what the blocks' caches store.
+  CalibrationStream(Backend& backend, const ModelConfig& config, const CalibrationWindows& windows,
+                    const Weight& embedding, KvScheme kv);
+
+  int64_t windows() const { return int64_t(hidden_.size()); }
+  int64_t length() const { return length_; }
+  // The residual stream in one window where it is now, [length, hidden].
+  const std::vector<float>& hidden(int64_t window) const { return hidden_[size_t(window)]; }
+  void set_hidden(std::vector<std::vector<float>> hidden) { hidden_ = std::move(hidden); }
+
+  // A site's input in one window: [length, k], codes times scales. The stream must be where the
+  // block begins for kQkv and kO, past its attention for kGateUp and kDown.
+  std::vector<float> input(const Layer& layer, int64_t window, Site site);
+  void advance_attention(const Layer& layer);  // from the block's beginning past its attention
+  void advance_mlp(const Layer& layer);        // and from there past the block
+
+  // What the block gives in all windows, and its statistics over every `stride`th; the stream stays
+  // at the block's beginning.
+  std::vector<std::vector<float>> outputs(const Layer& layer, int64_t stride,
+                                          BlockStatistics& statistics);
+  // The keys, queries and values of every `stride`th window.
+  KeyStatistics keys(const Layer& layer, int64_t stride);
+
+ private:
+  void load(int64_t window);
+  std::vector<float> download(const void* from, size_t count);
+  std::vector<float> to_float(const Activations& x);
+  void add_site(const Activations& x, Site site, BlockStatistics& statistics);
+  void add_keys(KeyStatistics& statistics);  // of the attention that has just run
+
+  Backend* backend_;
+  const ModelConfig* config_;
+  int64_t length_;
+  BlockRunner runner_;
+  KvCache cache_;
+  std::vector<std::vector<float>> hidden_;  // [windows][length * hidden]
+};
 
 }  // namespace emberq

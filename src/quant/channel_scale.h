@@ -1,21 +1,23 @@
 #pragma once
 
+#include <array>
+#include <optional>
+
+#include "quant/calibration.h"
 #include "quant/dense_block.h"
 #include "quant/recipe.h"
 
 namespace emberq {
 
-// Λ (fireq.md 2): a diagonal between two linears. Input channel j of the consumers is multiplied by
-// λ_j = c / mean_i |W_ij|, so that all channels weigh about c and none sets its group's INT4 step
-// alone; what produces channel j is divided by λ_j. The means run over the rows of all consumers; a
-// channel of zeros keeps λ = 1. The function that the block computes stays the same.
-void scale_qkv_inputs(DenseBlock& block, const ChannelScale& scale);      // into input_layernorm
-void scale_up_gate_inputs(DenseBlock& block, const ChannelScale& scale);  // Λ2: into the other norm
-void scale_down_inputs(DenseBlock& block, const ChannelScale& scale);  // Λ3: into up_proj's rows
-
-// Λ1: into v_proj's rows. The query heads that share a KV head share its channels' λ, whose means
-// run over all of them.
-void scale_o_inputs(DenseBlock& block, const ModelConfig& config, const ChannelScale& scale);
+// λ of a site: input channel j of the linears that read it is multiplied by λ_j and what produces
+// channel j is divided by it, so the block computes the same. Producers: the norms of q|k|v and of
+// gate|up, v_proj's rows for o_proj, up_proj's rows for down_proj. The query heads that share a KV
+// head share the λ of its channels: at Site::kO there is one per channel of v_proj.
+std::vector<double> channel_scales(const DenseBlock& block, const ModelConfig& config, Site site,
+                                   const ChannelScale& scale, const SiteStatistics& inputs,
+                                   const ModuleSchemes& schemes);
+void fold_channel_scales(DenseBlock& block, const ModelConfig& config, Site site,
+                         const std::vector<double>& lambda);
 
 // V times `factor` (its bias too), O divided by it.
 void scale_values(DenseBlock& block, double factor);

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "ops/backend.h"
+#include "quant/block_report.h"
 #include "quant/recipe.h"
 
 namespace emberq {
@@ -14,9 +15,10 @@ struct QuantizeOptions {
   fs::path model;   // a Hugging Face folder, not quantized
   fs::path output;  // appears whole or not at all
   Recipe recipe;
-  std::optional<fs::path> calibration;  // a text file, where the recipe needs one
-  int64_t calibration_windows = 10;
-  int64_t calibration_length = 2048;  // tokens of a window
+  std::vector<fs::path> calibration = {};           // text files, where the recipe needs one
+  std::optional<int64_t> calibration_windows = {};  // instead of the recipe's
+  int64_t calibration_length = 2048;                // tokens of a window
+  bool resume = false;  // go on with the finished blocks in OUTPUT.partial
 };
 
 struct QuantizeReport {
@@ -24,11 +26,17 @@ struct QuantizeReport {
   uint64_t file_bytes = 0;      // of the weights' files
   int64_t calibration_tokens = 0;
   std::vector<std::string> per_tensor_scaled;  // linears whose p is not 1
+  std::vector<BlockReport> blocks;             // by layer; empty for those that were resumed
+  int64_t resumed = 0;                         // blocks that were there
   double seconds = 0;
+  uint64_t peak_memory = 0;  // bytes resident, of the process so far
 };
 
-// Load, calibrate, and then block by block: smooth, round, save (docs/quantization.md). InputError
-// for what cannot be quantized, before anything is written.
+// Block by block: calibrate, transform, round, save (docs/quantization.md). InputError for what
+// cannot be quantized, before anything is written. What is held at a time: the calibration's
+// residual streams, two blocks in double, and statistics of one linear's input.
+//
+// Where it ends early with blocks finished, OUTPUT.partial stays.
 QuantizeReport quantize(const QuantizeOptions& options, Backend& backend);
 
 }  // namespace emberq

@@ -1,6 +1,8 @@
 #include "quant/rope_scale.h"
 
 #include <algorithm>
+#include <cmath>
+#include <functional>
 #include <numeric>
 
 namespace emberq {
@@ -31,29 +33,59 @@ std::vector<PostRopeScale> post_rope_scale(const KeyStatistics& keys,
   return heads;
 }
 
+namespace {
+
+// Every head gets what `combine` makes of all heads' values at a pair.
+template <class T, class Combine>
+void share(std::vector<T>& values, size_t heads, const Combine& combine) {
+  const size_t half = values.size() / heads;
+  for (size_t j = 0; j < half; ++j) {
+    T all = values[j];
+    for (size_t h = 1; h < heads; ++h) all = combine(all, values[h * half + j]);
+    for (size_t h = 0; h < heads; ++h) values[h * half + j] = all;
+  }
+}
+
+// With a geometric mean of 1 over each head, so that K and Q keep their size.
+void normalize(std::vector<double>& scale, size_t heads) {
+  const size_t half = scale.size() / heads;
+  for (size_t h = 0; h < heads; ++h) {
+    double logs = 0;
+    for (size_t j = 0; j < half; ++j) logs += std::log(scale[h * half + j]);
+    for (size_t j = 0; j < half; ++j) scale[h * half + j] /= std::exp(logs / double(half));
+  }
+}
+
+}  // namespace
+
 std::vector<double> pre_rope_scale(const KeyStatistics& keys,
                                    const std::vector<PostRopeScale>& post_rope,
                                    const Recipe::PreRope& options, bool shared) {
+  using Rule = Recipe::PreRope::Rule;
   const size_t half = size_t(keys.head_dim / 2), heads = size_t(keys.kv_heads);
   std::vector<double> radius(keys.pair_radius.begin(), keys.pair_radius.end());
-  std::vector<bool> handled(heads * half);
+  std::vector<double> key = keys.key_power, query = keys.query_power;
+  std::vector<char> handled(heads * half);
   for (size_t h = 0; h < post_rope.size(); ++h)
-    for (const int c : post_rope[h].channels) handled[h * half + size_t(c) % half] = true;
-  if (shared)
-    for (size_t j = 0; j < half; ++j) {
-      for (size_t h = 1; h < heads; ++h) {
-        radius[j] = std::max(radius[j], radius[h * half + j]);
-        handled[j] = handled[j] || handled[h * half + j];
-      }
-      for (size_t h = 1; h < heads; ++h) {
-        radius[h * half + j] = radius[j];
-        handled[h * half + j] = handled[j];
-      }
-    }
+    for (const int c : post_rope[h].channels) handled[h * half + size_t(c) % half] = 1;
+  if (shared) {
+    share(radius, heads, [](double a, double b) { return std::max(a, b); });
+    share(handled, heads, [](char a, char b) { return char(a | b); });
+    share(key, heads, std::plus<double>());
+    share(query, heads, std::plus<double>());
+  }
 
-  std::vector<double> scale;
-  for (size_t i = 0; i < radius.size(); ++i)
-    scale.push_back(handled[i] || radius[i] == 0 ? 1.0 : options.alpha / radius[i]);
+  std::vector<double> scale(radius.size(), 1.0);
+  for (size_t i = 0; i < scale.size(); ++i) {
+    if (handled[i] || radius[i] == 0) continue;
+    if (options.rule == Rule::kRadius)
+      scale[i] = options.alpha / radius[i];
+    else if (options.rule == Rule::kMaximum)
+      scale[i] = std::pow(radius[i], -options.power);
+    else if (query[i] > 0)
+      scale[i] = std::pow(query[i] / key[i], options.power / 2);
+  }
+  if (options.rule == Rule::kBalance) normalize(scale, heads);
   return scale;
 }
 

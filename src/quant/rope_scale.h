@@ -14,9 +14,16 @@ namespace emberq {
 std::vector<PostRopeScale> post_rope_scale(const KeyStatistics& keys,
                                            const Recipe::PostRope& options);
 
-// N, before RoPE, [kv_heads, head_dim / 2]: brings each pair's largest radius to alpha; 1 for pairs
-// that S handles in `post_rope` and for those that never left zero. With `shared`, all heads get
-// one N, from the maximum over heads, and 1 where any head's S handles the pair.
+// N, before RoPE, [kv_heads, head_dim / 2], 1 for pairs that S handles in `post_rope` and for those
+// that never left zero:
+//   kRadius   brings each pair's largest radius to alpha
+//   kMaximum  divides it by its largest radius^power
+//   kBalance  (rms of the queries' pair / rms of the keys')^power over the geometric mean of the
+//             head. Noise of one size on all of a head's key channels, which is what a Hadamard
+//             transform makes of rounding, moves the scores least with power 1/2; and keys and
+//             queries that trade a factor give the same product N K, whatever the factor was.
+// With `shared`, all heads get one N, from the maximum or the sum over heads, and 1 where any
+// head's S handles the pair.
 std::vector<double> pre_rope_scale(const KeyStatistics& keys,
                                    const std::vector<PostRopeScale>& post_rope,
                                    const Recipe::PreRope& options, bool shared);

@@ -11,9 +11,7 @@ namespace {
 constexpr int kCandidates = 36;
 constexpr double kLeastFactor = 0.45, kLargestFactor = 1.15;
 
-float stored_scale(double scale) {
-  return bf16::from_float(round_to_odd(scale)).to_float();
-}
+float stored_scale(double scale) { return bf16::from_float(round_to_odd(scale)).to_float(); }
 
 // At least 1e-5, which gives a group of zeros a scale.
 double group_absmax(const double* w, int64_t count) {

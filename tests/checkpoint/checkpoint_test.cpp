@@ -15,31 +15,47 @@ const std::string kQ = "model.layers.0.self_attn.q_proj";
 const std::string kO = "model.layers.0.self_attn.o_proj";
 const std::string kDown = "model.layers.0.mlp.down_proj";
 
-// The codes and scales of the goldens: tools/interop.py has the same formulas.
-int golden_code(int64_t n, int64_t k, int bits) {
-  return int((37 * n + 11 * k + n * k) % (1 << bits)) - (1 << (bits - 1));
+const std::string kUp = "model.layers.0.mlp.up_proj";
+
+// The codes, as stored, and scales of the goldens: tools/interop.py has the same formulas.
+int golden_code(int64_t n, int64_t k, const WeightScheme& scheme) {
+  const int u = int((37 * n + 11 * k + n * k) % (1 << scheme.bits));
+  return scheme.code == WeightCode::kFloat && u % 128 == 127 ? u - 1 : u;
 }
 float golden_scale(int64_t n, int64_t group) { return float(8 + (3 * n + group) % 8) / 512; }
+int8_t golden_zero_point(int64_t n, int64_t group) { return int8_t((5 * n + 3 * group) % 16 - 8); }
 
 QuantizedWeight golden_weight(int64_t n, int64_t k, const WeightScheme& scheme) {
   const size_t words = packed_words(size_t(k), scheme.bits);
-  const int64_t groups = k / scheme.group_size;
+  const int64_t groups = scheme.group_size ? k / scheme.group_size : 1;
   std::vector<uint32_t> packed(size_t(n) * words);
   std::vector<bf16> scale;
+  std::vector<int8_t> zero_point;
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t j = 0; j < k; ++j)
-      pack_code(&packed[size_t(i) * words], size_t(j), scheme.bits, golden_code(i, j, scheme.bits));
-    for (int64_t g = 0; g < groups; ++g) scale.push_back(bf16::from_float(golden_scale(i, g)));
+      pack_code(&packed[size_t(i) * words], size_t(j), scheme.bits,
+                golden_code(i, j, scheme) - (1 << (scheme.bits - 1)));
+    for (int64_t g = 0; g < groups; ++g) {
+      scale.push_back(bf16::from_float(golden_scale(i, g)));
+      zero_point.push_back(golden_zero_point(i, g));
+    }
   }
-  return {.scheme = scheme,
-          .n = n,
-          .k = k,
-          .packed =
-              Tensor::copy_of(DType::kI32, {n, int64_t(words)}, std::span<const uint32_t>(packed)),
-          .scale = Tensor::copy_of(DType::kBF16, {n, groups}, std::span<const bf16>(scale))};
+  QuantizedWeight weight{
+      .scheme = scheme,
+      .n = n,
+      .k = k,
+      .packed =
+          Tensor::copy_of(DType::kI32, {n, int64_t(words)}, std::span<const uint32_t>(packed)),
+      .scale = Tensor::copy_of(DType::kBF16, {n, groups}, std::span<const bf16>(scale))};
+  if (scheme.zero_point)
+    weight.zero_point =
+        Tensor::copy_of(DType::kI8, {n, groups}, std::span<const int8_t>(zero_point));
+  return weight;
 }
 
 void expect_same(const Tensor& a, const Tensor& b) {
+  ASSERT_EQ(bool(a), bool(b));
+  if (!a) return;
   EXPECT_EQ(a.dtype(), b.dtype());
   EXPECT_EQ(a.shape(), b.shape());
   EXPECT_TRUE(std::ranges::equal(a.bytes(), b.bytes()));
@@ -56,6 +72,7 @@ void expect_golden(const Checkpoint& checkpoint, const std::string& module, int6
   EXPECT_EQ(read->per_tensor_scale, 1);
   expect_same(read->packed, expected.packed);
   expect_same(read->scale, expected.scale);
+  expect_same(read->zero_point, expected.zero_point);
 }
 
 fs::path golden_folder(const char* name) {
@@ -130,18 +147,43 @@ TEST(Checkpoint, ReadsWhatCompressedTensorsWroteInMixedPrecision) {
   EXPECT_EQ(checkpoint.linear_scheme("lm_head"), std::nullopt);
 }
 
-TEST(AddQuantizedWeight, WritesTheBytesOfCompressedTensors) {
+TEST(Checkpoint, ReadsEveryFormThatCompressedTensorsWrites) {
+  const Checkpoint checkpoint = Checkpoint::open(golden_folder("ct_schemes"));
+  expect_golden(checkpoint, kQ, 5, 130, {.bits = 8, .group_size = 130});
+  expect_golden(checkpoint, kO, 3, 257, {.bits = 8, .group_size = 257, .code = WeightCode::kFloat});
+  expect_golden(checkpoint, kDown, 11, 384, {.bits = 4, .group_size = 128, .zero_point = true});
+  expect_golden(checkpoint, kUp, 5, 128, {.bits = 6, .group_size = 128});
+  EXPECT_EQ(checkpoint.linear_scheme(kQ)->activation, ActivationScheme::kInt8Token);
+  EXPECT_EQ(checkpoint.linear_scheme(kO)->activation, ActivationScheme::kFp8Token);
+  EXPECT_EQ(checkpoint.linear_scheme(kDown)->activation, ActivationScheme::kNone);
+  EXPECT_EQ(checkpoint.linear_scheme(kUp)->activation, ActivationScheme::kInt6Group);
+}
+
+// Holds what add_quantized_weight() writes to a golden's bytes.
+void expect_written(const char* golden,
+                    const std::vector<std::pair<std::string, QuantizedWeight>>& weights) {
   const TestFolder folder;
   SafetensorsWriter writer(folder.path());
-  const WeightScheme scheme = {.bits = 4, .group_size = 128};
-  add_quantized_weight(writer, kQ, golden_weight(5, 128, scheme));
-  add_quantized_weight(writer, kO, golden_weight(3, 256, scheme));
-  add_quantized_weight(writer, kDown, golden_weight(7, 384, scheme));
+  for (const auto& [module, weight] : weights) add_quantized_weight(writer, module, weight);
   writer.finish();
   const SafetensorsFile ours(folder.path() / "model.safetensors");
-  const SafetensorsFile theirs(golden_folder("ct_w4afp8") / "model.safetensors");
+  const SafetensorsFile theirs(golden_folder(golden) / "model.safetensors");
+  EXPECT_EQ(ours.names().size() + 1, theirs.names().size());
   for (const std::string& name : theirs.names())
     if (name != "lm_head.weight") expect_same(ours.get(name), theirs.get(name));
+}
+
+TEST(AddQuantizedWeight, WritesTheBytesOfCompressedTensors) {
+  const WeightScheme scheme = {.bits = 4, .group_size = 128};
+  expect_written("ct_w4afp8", {{kQ, golden_weight(5, 128, scheme)},
+                               {kO, golden_weight(3, 256, scheme)},
+                               {kDown, golden_weight(7, 384, scheme)}});
+  expect_written(
+      "ct_schemes",
+      {{kQ, golden_weight(5, 130, {.bits = 8, .group_size = 0})},
+       {kO, golden_weight(3, 257, {.bits = 8, .group_size = 0, .code = WeightCode::kFloat})},
+       {kDown, golden_weight(11, 384, {.bits = 4, .group_size = 128, .zero_point = true})},
+       {kUp, golden_weight(5, 128, {.bits = 6, .group_size = 128})}});
 }
 
 TEST(Checkpoint, ReadsPlainWeights) {

@@ -271,6 +271,9 @@ TEST(QuantizationConfig, NamesItsOwnMethodForEveryGroupWhereOneHasItsTypes) {
             "compressed-tensors");
   EXPECT_EQ(method({"int4-g128", "lut4-g128"}), "emberq");
   EXPECT_EQ(method({"fp6-g128"}), "emberq");
+  const LinearScheme int4;
+  EXPECT_EQ(quantization_config({{"a", int4}}, {}, true)["quant_method"], "emberq");
+  EXPECT_EQ(parse(Json(quantization_config({{"a", int4}}, {}, true))).find("a")->scheme, int4);
 }
 
 TEST(QuantizationConfig, WritesMixedPrecisionWhereFormatsDiffer) {

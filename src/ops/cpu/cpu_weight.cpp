@@ -1,10 +1,14 @@
 #include "ops/cpu/cpu_weight.h"
 
+#include <algorithm>
+#include <cstring>
+
 #include "base/check.h"
 #include "base/parallel.h"
 #include "format/bf16.h"
 #include "format/fp16.h"
 #include "format/scale.h"
+#include "format/weight_code.h"
 #include "ops/cpu/fp8_table.h"
 
 namespace emberq::cpu {
@@ -19,6 +23,21 @@ constexpr auto kProductTables = [] {
   return tables;
 }();
 constexpr const Int4Weight::Table& kPlainTable = kProductTables[fp8_encode(1.0f)];
+
+// Tables of q - z for every zero point z.
+constexpr auto kZeroPointTables = [] {
+  std::array<Int4Weight::Table, 16> tables{};
+  for (int z = Int4::kMin; z <= Int4::kMax; ++z)
+    for (int q = Int4::kMin; q <= Int4::kMax; ++q)
+      tables[size_t(z - Int4::kMin)][size_t(q - Int4::kMin)] = fp8_encode(float(q - z));
+  return tables;
+}();
+
+constexpr auto kLut4Table = [] {
+  Int4Weight::Table table{};
+  for (uint8_t u = 0; u < 16; ++u) table[u] = fp8_encode(lut4_decode(u));
+  return table;
+}();
 
 Weight wrap(CpuWeight weight, size_t bytes) {
   const int64_t n = weight.n, k = weight.k;
@@ -40,11 +59,163 @@ auto dispatch(const Tensor& values, const Visit& visit) {
   }
 }
 
-}  // namespace
-
-const Int4Weight::Table& Int4Weight::table(int64_t group) const {
-  return product == WeightProduct::kE4m3 ? kProductTables[scale_codes[size_t(group)]] : kPlainTable;
+Int4Weight make_int4(const QuantizedWeight& q, int64_t group_size) {
+  Int4Weight weight{.packed = q.packed, .group_size = group_size, .tables = &kPlainTable};
+  const std::vector<float> scales = q.scale.to_float();
+  if (q.scheme.product == WeightProduct::kE4m3) {
+    weight.tables = kProductTables.data();
+    for (const float scale : scales)
+      weight.table_index.push_back(fp8_encode(scale * q.per_tensor_scale));
+    weight.common_factor = 1 / q.per_tensor_scale;
+    return weight;
+  }
+  weight.scales = scales;
+  if (q.scheme.code == WeightCode::kLut) weight.tables = &kLut4Table;
+  if (q.scheme.zero_point) {
+    weight.tables = kZeroPointTables.data();
+    for (int64_t i = 0; i < q.zero_point.size(); ++i)
+      weight.table_index.push_back(uint8_t(q.zero_point.data<int8_t>()[i] - Int4::kMin));
+  }
+  return weight;
 }
+
+CodedWeight make_coded(const QuantizedWeight& q, int64_t group_size) {
+  CodedWeight weight{.packed = q.packed, .scheme = q.scheme, .scales = q.scale.to_float()};
+  weight.scheme.group_size = int(group_size);
+  for (int u = 0; u < 1 << q.scheme.bits; ++u)
+    weight.values.push_back(weight_code_value(q.scheme, u));
+  return weight;
+}
+
+// Eight codes of `bits` bits, the first in the lowest, as a byte each: halves are moved apart until
+// none is wider than a code.
+uint64_t spread_codes(uint64_t codes, int bits) {
+  const auto low = [bits](int count) { return (uint64_t(1) << count * bits) - 1; };
+  const uint64_t four = low(4), two = low(2) * 0x00000001'00000001,
+                 one = low(1) * 0x0001'0001'0001'0001;
+  codes = (codes & four) | (codes >> 4 * bits & four) << 32;
+  codes = (codes & two) | (codes >> 2 * bits & two) << 16;
+  return (codes & one) | (codes >> bits & one) << 8;
+}
+
+// `count` codes as bytes, in blocks of eight; there are `bytes` to read.
+void unpack_codes(const uint8_t* packed, int64_t bytes, int bits, int64_t count, uint8_t* codes) {
+  for (int64_t i = 0; i < count; i += 8, packed += bits, bytes -= bits) {
+    uint64_t eight = 0;
+    if (bytes >= 8)
+      std::memcpy(&eight, packed, 8);
+    else
+      std::memcpy(&eight, packed, size_t(bytes));  // the last of a row
+    eight = spread_codes(eight, bits);
+    std::memcpy(codes + i, &eight, 8);
+  }
+}
+
+// visit(first, codes as bytes, count, scale) for the runs of a row's codes that share a scale.
+template <class Visit>
+void for_each_run(const CodedWeight& weight, int64_t k, int64_t row, const Visit& visit) {
+  constexpr int64_t kBlock = 512;  // a multiple of eight, so that each starts at a byte
+  const int bits = weight.scheme.bits;
+  const int64_t stride = weight.packed.shape()[1] * 4, group_size = weight.scheme.group_size;
+  const uint8_t* packed = weight.packed.data<uint8_t>() + row * stride;
+  const float* scales = weight.scales.data() + row * (k / group_size);
+  const int64_t block = bits == 8 ? k : kBlock;  // bytes are read where they lie
+  std::array<uint8_t, kBlock> unpacked;
+  for (int64_t begin = 0; begin < k; begin += block) {
+    const int64_t end = std::min(k, begin + block), byte = begin * bits / 8;
+    if (bits != 8) unpack_codes(packed + byte, stride - byte, bits, end - begin, unpacked.data());
+    const uint8_t* codes = bits == 8 ? packed : unpacked.data();
+    for (int64_t i = begin, stop; i < end; i = stop) {
+      const int64_t group = i / group_size;
+      stop = std::min(end, (group + 1) * group_size);
+      visit(i, codes + (i - begin), stop - i, scales[group]);
+    }
+  }
+}
+
+// visit(code as float): integers by arithmetic, which vector instructions have; the rest by table.
+template <class Visit>
+auto with_values(const CodedWeight& weight, const Visit& visit) {
+  if (weight.scheme.code == WeightCode::kInt) {
+    const int zero = 1 << (weight.scheme.bits - 1);
+    return visit([zero](uint8_t u) { return float(int(u) - zero); });
+  }
+  const float* values = weight.values.data();
+  return visit([values](uint8_t u) { return values[u]; });
+}
+
+void decode_row(const Int4Weight& weight, int64_t k, int64_t row, float* out) {
+  const int64_t groups = k / weight.group_size;
+  const uint8_t* packed = weight.packed.data<uint8_t>() + row * weight.packed.shape()[1] * 4;
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t group = row * groups + g;
+    const float factor = weight.factor(group);
+    std::array<float, 16> values;
+    for (size_t u = 0; u < 16; ++u) values[u] = kFp8Values[weight.table(group)[u]] * factor;
+    for (int64_t i = 0; i < weight.group_size / 2; ++i, ++packed) {
+      *out++ = values[*packed & 15];
+      *out++ = values[*packed >> 4];
+    }
+  }
+}
+
+void decode_row(const CodedWeight& weight, int64_t k, int64_t row, float* out) {
+  with_values(weight, [&](const auto& value) {
+    for_each_run(weight, k, row,
+                 [&](int64_t first, const uint8_t* codes, int64_t count, float scale) {
+                   float* to = out + first;
+#pragma omp simd
+                   for (int64_t i = 0; i < count; ++i) to[i] = value(codes[i]) * scale;
+                 });
+  });
+}
+
+void decode_row(const DenseWeight& weight, int64_t k, int64_t row, float* out) {
+  dispatch(weight.values, [&](const auto* values, const auto& widen) {
+    const auto* from = values + row * k;
+    for (int64_t i = 0; i < k; ++i) out[i] = widen(from[i]);
+  });
+}
+
+float dot(const DenseWeight& weight, int64_t k, int64_t row, const float* x) {
+  return dispatch(weight.values, [&](const auto* values, const auto& widen) {
+    const auto* w = values + row * k;
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < k; ++i) sum += x[i] * widen(w[i]);
+    return sum;
+  });
+}
+
+float dot(const Int4Weight& weight, int64_t k, int64_t row, const float* x) {
+  const int64_t groups = k / weight.group_size;
+  const uint8_t* packed = weight.packed.data<uint8_t>() + row * weight.packed.shape()[1] * 4;
+  float sum = 0;
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t group = row * groups + g;
+    sum +=
+        weight.factor(group) * dot_int4_group(packed + g * weight.group_size / 2, weight.group_size,
+                                              weight.table(group), x + g * weight.group_size);
+  }
+  return sum;
+}
+
+float dot(const CodedWeight& weight, int64_t k, int64_t row, const float* x) {
+  float sum = 0;
+  with_values(weight, [&](const auto& value) {
+    for_each_run(weight, k, row,
+                 [&](int64_t first, const uint8_t* codes, int64_t count, float scale) {
+                   const float* from = x + first;
+                   float run = 0;
+#pragma omp simd reduction(+ : run)
+                   for (int64_t i = 0; i < count; ++i) run += from[i] * value(codes[i]);
+                   sum += scale * run;
+                 });
+  });
+  return sum;
+}
+
+}  // namespace
 
 Weight prepare(const Tensor& dense) {
   EMBERQ_CHECK(dense.shape().size() == 2, "a weight must have two dimensions, got {}",
@@ -53,22 +224,18 @@ Weight prepare(const Tensor& dense) {
 }
 
 Weight prepare(const QuantizedWeight& q) {
-  EMBERQ_REQUIRE(q.scheme.bits == 4, "the cpu backend runs INT4 weights, not {}", name(q.scheme));
-  EMBERQ_CHECK(q.k % q.scheme.group_size == 0 && q.scheme.group_size % 8 == 0,
-               "cpu: {} inputs in groups of {}", q.k, q.scheme.group_size);
-  Int4Weight weight{.packed = q.packed,
-                    .group_size = q.scheme.group_size,
-                    .product = q.scheme.product,
-                    .inverse_tensor_scale = 1 / q.per_tensor_scale};
-  weight.scales = q.scale.to_float();
-  if (weight.product == WeightProduct::kE4m3) {
-    for (const float scale : weight.scales)
-      weight.scale_codes.push_back(fp8_encode(scale * q.per_tensor_scale));
-    weight.scales.clear();
+  const int64_t group_size = q.scheme.group_size ? q.scheme.group_size : q.k;
+  EMBERQ_CHECK(q.k % group_size == 0, "cpu: {} inputs in groups of {}", q.k, group_size);
+  const size_t scales = size_t(q.scale.size());
+  if (q.scheme.bits == 4 && group_size % 2 == 0) {
+    Int4Weight weight = make_int4(q, group_size);
+    const size_t bytes =
+        q.packed.bytes().size() + weight.table_index.size() + 4 * weight.scales.size();
+    return wrap({q.n, q.k, std::move(weight)}, bytes);
   }
-  const size_t bytes =
-      q.packed.bytes().size() + weight.scale_codes.size() + 4 * weight.scales.size();
-  return wrap({q.n, q.k, std::move(weight)}, bytes);
+  EMBERQ_REQUIRE(q.scheme.product == WeightProduct::kExact && !q.scheme.zero_point,
+                 "the cpu backend runs {} in groups of an even size only", name(q.scheme));
+  return wrap({q.n, q.k, make_coded(q, group_size)}, q.packed.bytes().size() + 4 * scales);
 }
 
 const CpuWeight& cpu_weight(const Weight& weight) {
@@ -77,54 +244,15 @@ const CpuWeight& cpu_weight(const Weight& weight) {
 
 void decode_rows(const CpuWeight& weight, int64_t first, int64_t rows, float* out) {
   const int64_t k = weight.k;
-  if (const auto* dense = std::get_if<DenseWeight>(&weight.form)) {
-    dispatch(dense->values, [&](const auto* values, const auto& widen) {
-      parallel_for(0, rows, [&](int64_t r) {
-        const auto* from = values + (first + r) * k;
-        float* to = out + r * k;
-        for (int64_t i = 0; i < k; ++i) to[i] = widen(from[i]);
-      });
-    });
-    return;
-  }
-  const auto& int4 = std::get<Int4Weight>(weight.form);
-  const int64_t groups = k / int4.group_size;
-  parallel_for(0, rows, [&](int64_t r) {
-    const uint8_t* packed = int4.packed.data<uint8_t>() + (first + r) * k / 2;
-    float* to = out + r * k;
-    for (int64_t g = 0; g < groups; ++g) {
-      const int64_t group = (first + r) * groups + g;
-      const float factor = int4.factor(group);
-      std::array<float, 16> values;
-      for (size_t q = 0; q < 16; ++q) values[q] = kFp8Values[int4.table(group)[q]] * factor;
-      for (int64_t i = 0; i < int4.group_size / 2; ++i, ++packed) {
-        *to++ = values[*packed & 15];
-        *to++ = values[*packed >> 4];
-      }
-    }
-  });
+  std::visit(
+      [&](const auto& form) {
+        parallel_for(0, rows, [&](int64_t r) { decode_row(form, k, first + r, out + r * k); });
+      },
+      weight.form);
 }
 
 float dot_row(const CpuWeight& weight, int64_t row, const float* x) {
-  const int64_t k = weight.k;
-  if (const auto* dense = std::get_if<DenseWeight>(&weight.form))
-    return dispatch(dense->values, [&](const auto* values, const auto& widen) {
-      const auto* w = values + row * k;
-      float sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (int64_t i = 0; i < k; ++i) sum += x[i] * widen(w[i]);
-      return sum;
-    });
-  const auto& int4 = std::get<Int4Weight>(weight.form);
-  const int64_t groups = k / int4.group_size;
-  const uint8_t* packed = int4.packed.data<uint8_t>() + row * k / 2;
-  float sum = 0;
-  for (int64_t g = 0; g < groups; ++g) {
-    const int64_t group = row * groups + g;
-    sum += int4.factor(group) * dot_int4_group(packed + g * int4.group_size / 2, int4.group_size,
-                                               int4.table(group), x + g * int4.group_size);
-  }
-  return sum;
+  return std::visit([&](const auto& form) { return dot(form, weight.k, row, x); }, weight.form);
 }
 
 float dot_int4_group_plain(const uint8_t* packed, int64_t codes, const Int4Weight::Table& table,

@@ -14,43 +14,58 @@ struct DenseWeight {
   Tensor values;  // [n, k]
 };
 
-// INT4 codes as stored. Each group's 16 code values are looked up in a table of e4m3 numbers:
+// Four-bit codes as stored, in groups of an even size. Each group's 16 code values are looked up in
+// a table of e4m3 numbers:
 //
-//   value(q) = e4m3 value of table[q + 8] * factor
+//   value(u) = e4m3 value of table[u] * factor
 //
-// With WeightProduct::kE4m3 the table holds e4m3(q * s) and factor is 1 / p; with kExact it holds q
-// itself, which e4m3 has exactly, and factor is the scale.
+// With WeightProduct::kE4m3 the table holds e4m3(q * s) and factor is 1 / p; with kExact it holds
+// q, q - zero point or LUT4's magnitudes, all of which e4m3 has exactly, and factor is the scale.
 struct Int4Weight {
-  Tensor packed;  // [n, k / 8] I32
-  int64_t group_size = 0;
-  WeightProduct product = WeightProduct::kExact;
-  std::vector<uint8_t> scale_codes;  // [n, k / group_size] kE4m3: s
-  std::vector<float> scales;         // [n, k / group_size] kExact
-  float inverse_tensor_scale = 1;    // kE4m3: 1 / p
-
   using Table = std::array<uint8_t, 16>;
-  const Table& table(int64_t group) const;  // group: row * groups of a row + group in the row
-  float factor(int64_t group) const {
-    return product == WeightProduct::kE4m3 ? inverse_tensor_scale : scales[size_t(group)];
+
+  Tensor packed;  // [n, packed_words(k, 4)] I32
+  int64_t group_size = 0;
+  const Table* tables = nullptr;
+  std::vector<uint8_t> table_index;  // [n, k / group_size], into tables; empty: the first
+  std::vector<float> scales;         // [n, k / group_size]; empty: common_factor
+  float common_factor = 1;
+
+  // group: row * groups of a row + group in the row
+  const Table& table(int64_t group) const {
+    return tables[table_index.empty() ? 0 : table_index[size_t(group)]];
   }
+  float factor(int64_t group) const {
+    return scales.empty() ? common_factor : scales[size_t(group)];
+  }
+};
+
+// All other codes as stored, 2 to 8 bits wide: value(u) = values[u] * scale.
+struct CodedWeight {
+  Tensor packed;              // [n, packed_words(k, bits)] I32
+  WeightScheme scheme;        // kExact, without zero points; group_size resolved
+  std::vector<float> values;  // [2^bits]
+  std::vector<float> scales;  // [n, k / group_size]
 };
 
 struct CpuWeight {
   int64_t n = 0, k = 0;
-  std::variant<DenseWeight, Int4Weight> form;
+  std::variant<DenseWeight, Int4Weight, CodedWeight> form;
 };
 
 Weight prepare(const Tensor& dense);
+// A group_size of 0 is the row. InputError for e4m3 products and zero points in groups of an odd
+// size.
 Weight prepare(const QuantizedWeight& quantized);
 const CpuWeight& cpu_weight(const Weight& weight);
 
 // Values of rows [first, first + rows) as floats, [rows, k].
 void decode_rows(const CpuWeight& weight, int64_t first, int64_t rows, float* out);
 
-// sum_k x[k] * w[row, k], read as stored: four bits a code, two bytes a BF16.
+// sum_k x[k] * w[row, k], read as stored: four bits an INT4 code, two bytes a BF16.
 float dot_row(const CpuWeight& weight, int64_t row, const float* x);
 
-// The inner loop of dot_row for one group of INT4 codes, sum_i x[i] * value(table[code_i]), in
+// The inner loop of dot_row for one group of four-bit codes, sum_i x[i] * value(table[code_i]), in
 // vector instructions where the machine has them, and as plain as it can be said.
 float dot_int4_group(const uint8_t* packed, int64_t codes, const Int4Weight::Table& table,
                      const float* x);

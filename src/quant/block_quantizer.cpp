@@ -1,0 +1,255 @@
+#include "quant/block_quantizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "format/bf16.h"
+#include "format/fp16.h"
+#include "format/hadamard.h"
+#include "model/load_layer.h"
+#include "quant/channel_scale.h"
+#include "quant/dense_layer.h"
+#include "quant/linear_algebra.h"
+#include "quant/rope_scale.h"
+#include "quant/rotation.h"
+
+namespace emberq {
+namespace {
+
+// Statistics of inputs need fewer tokens than the error feedback does.
+constexpr int64_t kStatisticsWindows = 16;
+
+constexpr std::string_view kEmbedding = "model.embed_tokens.weight";
+
+void check_rotations(const Checkpoint& checkpoint, const Recipe& recipe) {
+  const ModelConfig& config = checkpoint.config();
+  EMBERQ_REQUIRE(
+      !(recipe.rotation.values || recipe.rotation.keys) || is_power_of_two(config.head_dim),
+      "{}: heads of {} channels have no Hadamard transform, which the recipe {} asks for",
+      checkpoint.folder().string(), config.head_dim, recipe.name);
+}
+
+Tensor as_type(DType type, const std::vector<int64_t>& shape, const std::vector<double>& values) {
+  const std::vector<float> floats(values.begin(), values.end());
+  if (type == DType::kF32) return Tensor::of(shape, floats);
+  const auto narrow = [&]<class T>(T) {
+    std::vector<T> narrowed;
+    narrowed.reserve(floats.size());
+    for (const float x : floats) narrowed.push_back(T::from_float(x));
+    return Tensor::copy_of(type, shape, std::span<const T>(narrowed));
+  };
+  return type == DType::kBF16 ? narrow(bf16()) : narrow(fp16());
+}
+
+}  // namespace
+
+BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, Backend& backend, const Recipe& recipe,
+                               const Plan& plan, const CalibrationWindows& windows)
+    : checkpoint_(checkpoint),
+      config_(checkpoint.config()),
+      backend_(backend),
+      recipe_(recipe),
+      plan_(plan) {
+  check_rotations(checkpoint, recipe);
+  if (recipe.rotation.residual) rotation_ = rotation_matrix(config_.hidden_size);
+  if (recipe.rotation.down > 0)
+    down_hadamard_ = hadamard_block(config_.intermediate_size, recipe.rotation.down);
+  const bool gptq = recipe.rounding.gptq && recipe.quantizes_weights();
+  if (!recipe.needs_statistics() && !gptq) return;
+
+  stride_ = std::max<int64_t>(1, int64_t(windows.ids.size()) / kStatisticsWindows);
+  const Weight table = backend.prepare(embedding());
+  original_.emplace(backend, config_, windows, table, KvScheme::kFp);
+  if (gptq) quantized_.emplace(backend, config_, windows, table, recipe.kv);
+}
+
+Tensor BlockQuantizer::rotated(const std::string& name, const std::vector<double>& norm) const {
+  const Tensor original = checkpoint_.get(name, {config_.vocab_size, config_.hidden_size});
+  if (rotation_.empty()) return original;
+  std::vector<double> values = original.to_double();
+  rotate_columns(values, config_.vocab_size, rotation_, norm);
+  return as_type(original.dtype(), original.shape(), values);
+}
+
+Tensor BlockQuantizer::embedding() const { return rotated(std::string(kEmbedding), {}); }
+
+Tensor BlockQuantizer::head() const {
+  return rotated(config_.tie_word_embeddings ? std::string(kEmbedding) : "lm_head.weight",
+                 checkpoint_.get("model.norm.weight", {config_.hidden_size}).to_double());
+}
+
+DenseBlock BlockQuantizer::original_block(int64_t layer) const {
+  DenseBlock block = read_block(checkpoint_, layer);
+  if (!rotation_.empty()) rotate_residual(block, rotation_);
+  return block;
+}
+
+// A λ that follows from weights alone is taken in FireQ's order. The others go from the inside out:
+// what a producer's rows are scaled by is settled before its own inputs are looked at, so that
+// outliers put into the weights in pairs (one channel times c here, divided by c there) are taken
+// out again whole.
+void BlockQuantizer::transform(int64_t layer, DenseBlock& block, const BlockStatistics& statistics,
+                               std::vector<PostRopeScale>& post_rope) const {
+  if (recipe_.post_rope) post_rope = post_rope_scale(statistics.keys, *recipe_.post_rope);
+  if (recipe_.pre_rope)
+    fold_pre_rope_scale(
+        block, config_,
+        pre_rope_scale(statistics.keys, post_rope, *recipe_.pre_rope, config_.qk_norm));
+  if (recipe_.v_mul != 1) scale_values(block, recipe_.v_mul);
+
+  const auto fold = [&](Site site) {
+    fold_channel_scales(
+        block, config_, site,
+        channel_scales(block, config_, site, *recipe_.channel_scale(site),
+                       statistics.sites[size_t(site)], plan_.weights[size_t(layer)]));
+  };
+  const auto by_weights = [&](Site site) {
+    return recipe_.channel_scale(site)->rule == ChannelScale::Rule::kMean;
+  };
+  for (const Site site : kSites)
+    if (recipe_.channel_scale(site) && by_weights(site)) fold(site);
+  for (const Site site : {Site::kDown, Site::kGateUp, Site::kO, Site::kQkv})
+    if (recipe_.channel_scale(site) && !by_weights(site)) fold(site);
+
+  if (recipe_.rotation.values) rotate_values(block, config_);
+  if (down_hadamard_ > 0) rotate_down_inputs(block, down_hadamard_);
+}
+
+QuantizedBlock BlockQuantizer::quantize(int64_t layer, BlockReport& report) {
+  QuantizedBlock result{.dense = original_block(layer)};
+  for (const Module module : kModules)
+    if (plan_.weights[size_t(layer)][size_t(module)])
+      result.activations[size_t(module)] =
+          plan_.activations[size_t(layer)][size_t(site_of(module))];
+
+  BlockStatistics statistics;
+  if (original_)
+    next_ = original_->outputs(dense_layer(backend_, config_, result.dense, layer, 0), stride_,
+                               statistics);
+  transform(layer, result.dense, statistics, result.post_rope);
+  if (recipe_.center_cache) {
+    const KeyStatistics keys = original_->keys(
+        dense_layer(backend_, config_, result.dense, layer, down_hadamard_), stride_);
+    for (const double sum : keys.key_sum)
+      result.key_mean.push_back(float(sum / double(keys.tokens)));
+    for (const double sum : keys.value_sum)
+      result.value_mean.push_back(float(sum / double(keys.tokens)));
+    report.smoothed_keys = keys;
+  }
+  if (quantized_)
+    round_by_gptq(layer, result, report);
+  else
+    round(layer, result, report);
+  report.keys = statistics.keys;
+  for (const Site site : kSites)
+    for (const float x : statistics.sites[size_t(site)].absmax)
+      report.input_absmax[size_t(site)] = std::max(report.input_absmax[size_t(site)], x);
+  return result;
+}
+
+void BlockQuantizer::skip(int64_t layer, const Layer& quantized) {
+  if (original_) {
+    const Layer dense = dense_layer(backend_, config_, original_block(layer), layer, 0);
+    original_->advance_attention(dense);
+    original_->advance_mlp(dense);
+  }
+  if (quantized_) {
+    quantized_->advance_attention(quantized);
+    quantized_->advance_mlp(quantized);
+  }
+}
+
+void BlockQuantizer::round(int64_t layer, QuantizedBlock& block, BlockReport& report) {
+  for (const Module module : kModules) {
+    const auto& scheme = plan_.weights[size_t(layer)][size_t(module)];
+    if (!scheme) continue;
+    auto& weight = block.weights[size_t(module)];
+    weight = round_to_nearest(block.dense[module], *scheme, recipe_.rounding.scale);
+    report.linears.push_back(report_linear(module, block.dense[module], *weight,
+                                           block.activations[size_t(module)], {}, 0));
+  }
+  if (original_) original_->set_hidden(std::move(next_));
+}
+
+InputStatistics BlockQuantizer::input_statistics(const Layer& original, const Layer& quantized,
+                                                 Site site, int64_t k) {
+  const int64_t hidden = config_.hidden_size, length = original_->length();
+  const bool residual = site == Site::kO || site == Site::kDown;
+  InputStatistics result{.k = k};
+  for (int64_t w = 0; w < original_->windows(); ++w) {
+    const std::vector<float> x = original_->input(original, w, site);
+    const std::vector<float> seen = quantized_->input(quantized, w, site);
+    add_gram(seen.data(), length, k, result.gram);
+    add_cross(x.data(), k, seen.data(), k, length, result.cross);
+    if (!residual) continue;
+    std::vector<float> missing = original_->hidden(w);
+    const std::vector<float>& reached = quantized_->hidden(w);
+    for (size_t i = 0; i < missing.size(); ++i) missing[i] -= reached[i];
+    add_cross(missing.data(), hidden, seen.data(), k, length, result.residual);
+  }
+  return result;
+}
+
+AttentionScheme attention_scheme(const Recipe& recipe) {
+  return {.kv = recipe.kv,
+          .query = recipe.query,
+          .probability = recipe.probability,
+          .hadamard = recipe.rotation.keys};
+}
+
+void append_attention(const QuantizedBlock& block, AttentionScheme& attention) {
+  if (!block.post_rope.empty()) attention.post_rope.push_back(block.post_rope);
+  if (!block.key_mean.empty()) attention.key_mean.push_back(block.key_mean);
+  if (!block.value_mean.empty()) attention.value_mean.push_back(block.value_mean);
+}
+
+void BlockQuantizer::round_by_gptq(int64_t layer, QuantizedBlock& block, BlockReport& report) {
+  const Layer original = dense_layer(backend_, config_, block.dense, layer, down_hadamard_);
+  Layer quantized = layer_without_weights(backend_, config_, block.dense, layer, down_hadamard_);
+  AttentionScheme attention = attention_scheme(recipe_);
+  append_attention(block, attention);
+  set_attention(quantized, backend_, config_, attention, 0);
+  for (const Module module : kModules) quantized[module].input = block.activations[size_t(module)];
+
+  report.error_before = stream_error();
+  for (const Site site : kSites) {
+    const InputStatistics statistics =
+        input_statistics(original, quantized, site, inputs(config_, site));
+    for (const Module module : readers(site)) {
+      const auto& scheme = plan_.weights[size_t(layer)][size_t(module)];
+      DenseLinear& dense = block.dense[module];
+      if (!scheme) {
+        quantized[module].weight = dense_weight(backend_, dense);
+        continue;
+      }
+      auto& weight = block.weights[size_t(module)];
+      weight = gptq(dense, *scheme, statistics, recipe_.rounding.options);
+      quantized[module].weight = backend_.prepare(*weight);
+      report.linears.push_back(report_linear(module, dense, *weight,
+                                             block.activations[size_t(module)], statistics.gram,
+                                             original_->windows() * original_->length()));
+    }
+    if (site != Site::kO) continue;
+    original_->advance_attention(original);
+    quantized_->advance_attention(quantized);
+    report.error_attention = stream_error();
+  }
+  quantized_->advance_mlp(quantized);
+  original_->set_hidden(std::move(next_));
+  report.error_after = stream_error();
+}
+
+double BlockQuantizer::stream_error() const {
+  double error = 0, power = 0;
+  for (int64_t w = 0; w < original_->windows(); ++w)
+    for (size_t i = 0; i < original_->hidden(w).size(); ++i) {
+      const double x = double(original_->hidden(w)[i]);
+      const double d = x - double(quantized_->hidden(w)[i]);
+      error += d * d;
+      power += x * x;
+    }
+  return std::sqrt(error / power);
+}
+
+}  // namespace emberq

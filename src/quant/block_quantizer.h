@@ -1,0 +1,75 @@
+#pragma once
+
+#include <array>
+#include <optional>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "quant/block_report.h"
+#include "quant/calibration.h"
+#include "quant/recipe.h"
+
+namespace emberq {
+
+// What each block's linears become, by layer.
+struct Plan {
+  std::vector<ModuleSchemes> weights;
+  std::vector<std::array<ActivationScheme, kSites.size()>> activations;
+};
+
+// A block after everything a recipe does to it.
+struct QuantizedBlock {
+  DenseBlock dense;  // transformed; its weights are what `weights` rounds
+  std::array<std::optional<QuantizedWeight>, kModules.size()> weights;
+  std::array<ActivationScheme, kModules.size()> activations = {};
+  std::vector<PostRopeScale> post_rope;     // S, per KV head; or empty
+  std::vector<float> key_mean, value_mean;  // [kv_heads * head_dim], or empty
+};
+
+// What attention does in a recipe's models, but for what is each block's own; and one more block's.
+AttentionScheme attention_scheme(const Recipe& recipe);
+void append_attention(const QuantizedBlock& block, AttentionScheme& attention);
+
+// Takes a model's blocks in order from the original to the quantized ones. Where a recipe asks for
+// calibration, two residual streams go along: the original model's, and that of the model quantized
+// so far, as its kernels compute it.
+class BlockQuantizer {
+ public:
+  BlockQuantizer(const Checkpoint& checkpoint, Backend& backend, const Recipe& recipe,
+                 const Plan& plan, const CalibrationWindows& windows);
+
+  // The next block, `layer`.
+  QuantizedBlock quantize(int64_t layer, BlockReport& report);
+  // Goes past a block that was quantized before and is `quantized` now.
+  void skip(int64_t layer, const Layer& quantized);
+
+  // The embedding table and the head in the basis of the quantized model, in their stored types;
+  // as they are where the recipe does not rotate the residual stream.
+  Tensor embedding() const;
+  Tensor head() const;
+  int64_t down_hadamard() const { return down_hadamard_; }
+
+ private:
+  DenseBlock original_block(int64_t layer) const;
+  void transform(int64_t layer, DenseBlock& block, const BlockStatistics& statistics,
+                 std::vector<PostRopeScale>& post_rope) const;
+  void round(int64_t layer, QuantizedBlock& block, BlockReport& report);
+  void round_by_gptq(int64_t layer, QuantizedBlock& block, BlockReport& report);
+  InputStatistics input_statistics(const Layer& original, const Layer& quantized, Site site,
+                                   int64_t k);
+  double stream_error() const;
+  Tensor rotated(const std::string& name, const std::vector<double>& norm) const;
+
+  const Checkpoint& checkpoint_;
+  const ModelConfig& config_;
+  Backend& backend_;
+  const Recipe& recipe_;
+  const Plan& plan_;
+  int64_t stride_ = 1;  // of the windows that statistics look at
+  int64_t down_hadamard_ = 0;
+  std::vector<double> rotation_;  // of the residual stream, or empty
+  std::optional<CalibrationStream> original_, quantized_;
+  std::vector<std::vector<float>> next_;  // the original stream past the block
+};
+
+}  // namespace emberq

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "quant/calibration.h"
+#include "quant/dense_block.h"
+#include "tensor/quantized_weight.h"
+
+namespace emberq {
+
+// What calibration saw on the way, for reports. 0 where it was not measured.
+struct LinearReport {
+  Module module;
+  std::string scheme, activation;
+  double bits = 0;            // scales included
+  double sqnr_db = 0;         // of the weight, against the transformed one
+  double output_sqnr_db = 0;  // of its output over the calibration inputs
+  double input_rms = 0;
+};
+struct BlockReport {
+  std::vector<LinearReport> linears;
+  std::array<float, kSites.size()> input_absmax = {};  // of the original, by Site
+  KeyStatistics keys, smoothed_keys;  // of the original, and after N; empty where not looked at
+  // |x - x̂| / |x| of the residual stream before the block, after its attention and after it, over
+  // the calibration tokens.
+  double error_before = 0, error_attention = 0, error_after = 0;
+};
+
+// `gram` (SiteStatistics) is of the linear's inputs; without it the output and the inputs are not
+// measured.
+LinearReport report_linear(Module module, const DenseLinear& dense, const QuantizedWeight& weight,
+                           ActivationScheme activation, const std::vector<double>& gram,
+                           int64_t tokens);
+
+}  // namespace emberq

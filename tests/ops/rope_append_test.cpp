@@ -1,0 +1,198 @@
+#include "ops/rope_append.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+#include <numeric>
+
+#include "format/kv_code.h"
+#include "support/attention_case.h"
+#include "support/tolerance.h"
+
+namespace emberq::test {
+namespace {
+
+// Largest |a - b| of two runs' outputs.
+double distance(const Chunks& a, const Chunks& b) {
+  double largest = 0;
+  for (size_t i = 0; i < a.out.size(); ++i)
+    largest = std::max(largest, std::abs(double(a.out[i]) - double(b.out[i])));
+  return largest;
+}
+
+double largest_norm(const std::vector<double>& heads) {
+  double largest = 0;
+  for (size_t i = 0; i < heads.size(); i += kHeadDim)
+    largest =
+        std::max(largest, std::sqrt(std::inner_product(heads.begin() + std::ptrdiff_t(i),
+                                                       heads.begin() + std::ptrdiff_t(i + kHeadDim),
+                                                       heads.begin() + std::ptrdiff_t(i), 0.0)));
+  return largest;
+}
+
+// How far apart the outputs of two runs may be that differ by float rounding alone, where `steps`
+// roundings and the product and the sum over a head befall each score.
+double float_bound(const Chunks& run, int steps, double largest_key, double largest_value) {
+  const double magnitude = largest_norm(run.q) * largest_key / std::sqrt(double(kHeadDim));
+  const double score = float_sum(magnitude, steps + kHeadDim + 2);
+  // A weight and the sum of weights, each with its exp of two units; then 150 terms are summed.
+  const double relative = 2 * (score + 2 * 0x1p-23) + float_sum(1, 150 + 3);
+  return 2 * relative * largest_value;
+}
+
+double largest_key_norm(const Chunks& run, int64_t tokens) {
+  const KvLayer& cache = run.cache.layer(0);
+  double largest = 0;
+  for (const auto& head : stored_heads(cache, cache.key, cache.key_scale, tokens))
+    for (const auto& key : head) largest = std::max(largest, largest_norm(key));
+  return largest;
+}
+
+TEST(RopeAppend, TakesMeansOffThatAttentionDoesNotSee) {
+  const auto backend = make_cpu_backend();
+  const Inputs in = make_inputs(150, 0);
+  const Chunks without = run_chunks(*backend, in, {}),
+               with = run_chunks(*backend, in, {.means = true});
+  const double key =
+      std::max(largest_key_norm(without, in.tokens), largest_key_norm(with, in.tokens));
+  EXPECT_LE(distance(with, without), float_bound(without, 2, key, 15));
+  EXPECT_LT(float_bound(without, 2, key, 15), 0.01);  // a bound that says something
+  EXPECT_NE(with.out, without.out);
+}
+
+TEST(RopeAppend, TurnsQueriesAndKeysByHadamardsMatrixWhichTheirProductsDoNotSee) {
+  const auto backend = make_cpu_backend();
+  const Inputs in = make_inputs(150, 0);
+  const Chunks without = run_chunks(*backend, in, {}),
+               with = run_chunks(*backend, in, {.hadamard = true});
+  // Three additions and a product by a rounded root, for a query and for a key.
+  const double bound = float_bound(without, 2 * 5, largest_key_norm(without, in.tokens), 5);
+  EXPECT_LE(distance(with, without), bound);
+  EXPECT_LT(bound, 0.01);
+  EXPECT_NE(with.q, without.q);
+}
+
+TEST(RopeAppend, TurnsNormalizesShiftsScalesAndTransformsEachHead) {
+  const auto backend = make_cpu_backend();
+  const Inputs in = make_inputs(5, 0);
+  for (const bool means : {false, true})
+    for (const bool transformed : {false, true}) {
+      const Chunks run =
+          run_chunks(*backend, in, {.chunk = 5, .means = means, .hadamard = transformed});
+      const KvLayer& cache = run.cache.layer(0);
+      for (int64_t t = 0; t < in.tokens; ++t) {
+        const float *cos = in.cos.data() + t * kHalf, *sin = in.sin.data() + t * kHalf;
+        for (int64_t h = 0; h < kHeads; ++h) {
+          const auto expected =
+              turned(in.q.data() + (t * kHeads + h) * kHeadDim, in.q_norm, cos, sin, nullptr,
+                     in.query_scale.data() + h / kGroup * kHeadDim, transformed);
+          for (size_t c = 0; c < expected.size(); ++c)
+            ASSERT_NEAR(run.q[size_t((t * kHeads + h) * kHeadDim) + c], expected[c], 1e-5);
+        }
+        for (int64_t h = 0; h < kKvHeads; ++h) {
+          const int64_t row = (t * kKvHeads + h) * kHeadDim;
+          const auto expected = turned(in.k.data() + row, in.k_norm, cos, sin,
+                                       means ? in.key_mean.data() + h * kHeadDim : nullptr,
+                                       in.key_scale.data() + h * kHeadDim, transformed);
+          const auto key = stored(cache, cache.key, nullptr, h, t),
+                     value = stored(cache, cache.value, nullptr, h, t);
+          for (int64_t c = 0; c < kHeadDim; ++c) {
+            const float mean = means ? in.value_mean[size_t(h * kHeadDim + c)] : 0.0f;
+            ASSERT_NEAR(key[size_t(c)], expected[size_t(c)], 1e-5);
+            ASSERT_EQ(value[size_t(c)], double(in.v[size_t(row + c)] - mean));
+          }
+        }
+      }
+    }
+}
+
+TEST(RopeAppend, StoresTheCodesOfWhatItWouldStoreAsComputed) {
+  const auto backend = make_cpu_backend();
+  const Inputs in = make_inputs(9, 0);
+  for (const KvScheme kv :
+       {KvScheme::kInt4Head, KvScheme::kInt4Zero, KvScheme::kLut4Head, KvScheme::kInt8Head}) {
+    const Chunks plain = run_chunks(*backend, in, {.chunk = 4, .means = true, .hadamard = true});
+    const Chunks coded =
+        run_chunks(*backend, in, {.kv = kv, .chunk = 4, .means = true, .hadamard = true});
+    const KvLayer &from = plain.cache.layer(0), &to = coded.cache.layer(0);
+    const auto expect_codes = [&](const void* values, const void* codes, const void* scales) {
+      with_kv_code(kv, [&]<class Code>(Code) {
+        using Scale = typename Code::Scale;
+        constexpr int64_t kBytes = kHeadDim * Code::kBits / 8;
+        for (int64_t h = 0; h < kKvHeads; ++h)
+          for (int64_t i = h * to.capacity; i < h * to.capacity + in.tokens; ++i) {
+            std::array<uint8_t, kBytes> expected;
+            const Scale scale = kv_encode<Code>(
+                {static_cast<const float*>(values) + i * kHeadDim, size_t(kHeadDim)},
+                expected.data());
+            EXPECT_EQ(std::memcmp(static_cast<const uint8_t*>(codes) + i * kBytes, expected.data(),
+                                  kBytes),
+                      0);
+            EXPECT_EQ(std::memcmp(static_cast<const Scale*>(scales) + i, &scale, sizeof(Scale)), 0);
+          }
+      });
+    };
+    expect_codes(from.key, to.key, to.key_scale);
+    expect_codes(from.value, to.value, to.value_scale);
+  }
+}
+
+TEST(RopeAppend, RoundsEachHeadOfAQueryByItsLargestMagnitude) {
+  const auto backend = make_cpu_backend();
+  const Inputs in = make_inputs(9, 0);
+  const Chunks plain = run_chunks(*backend, in, {.chunk = 9});
+  for (const QueryScheme scheme : {QueryScheme::kFp8Head, QueryScheme::kInt8Head}) {
+    const Chunks coded = run_chunks(*backend, in, {.query = scheme, .chunk = 9});
+    for (size_t head = 0; head < plain.q.size(); head += kHeadDim) {
+      float absmax = 0;
+      for (size_t i = head; i < head + kHeadDim; ++i)
+        absmax = std::max(absmax, std::abs(float(plain.q[i])));
+      for (size_t i = head; i < head + kHeadDim; ++i) {
+        const float x = float(plain.q[i]);
+        EXPECT_EQ(coded.codes[i], scheme == QueryScheme::kFp8Head
+                                      ? fp8_encode(x / (absmax / 448))
+                                      : uint8_t(int8_t(std::nearbyint(x / (absmax / 127)))));
+      }
+    }
+  }
+}
+
+TEST(RopeAppend, StoresCodesByTheLargestMagnitudeOfTheHeadAndDividesByTheStoredScale) {
+  const auto backend = make_cpu_backend();
+  Inputs in = make_inputs(3, 0);
+  // Values with known answers: absmax / 7 is no e4m3 number, a tiny head, and a head of zeros.
+  const std::vector<float> heads[3] = {
+      {3.3f, -3.3f, 1, 0.24f, -0.23f, 2, -2, 0}, {1e-4f, -1e-5f}, {}};
+  for (size_t t = 0; t < 3; ++t)
+    for (size_t c = 0; c < size_t(kHeadDim); ++c)
+      in.v[t * size_t(kKvHeads * kHeadDim) + c] = c < heads[t].size() ? heads[t][c] : 0.0f;
+  const Chunks run = run_chunks(*backend, in, {.kv = KvScheme::kInt4Head, .chunk = 3});
+  const KvLayer& cache = run.cache.layer(0);
+  // 3.3 / 7 = 0.4714 rounds to 0.46875, through which 3.3 is 7.04.
+  const auto scales = static_cast<const uint8_t*>(cache.value_scale);
+  EXPECT_EQ(fp8_decode(scales[0]), 0.46875f);
+  const std::vector<double> expected = {7, -7, 2, 1, 0, 4, -4, 0};
+  const auto first = stored(cache, cache.value, cache.value_scale, 0, 0);
+  for (size_t c = 0; c < expected.size(); ++c) EXPECT_EQ(first[c], expected[c] * 0.46875) << c;
+  for (const int64_t t : {1, 2}) {
+    EXPECT_EQ(fp8_decode(scales[t]), 0x1p-9f);
+    for (const double x : stored(cache, cache.value, cache.value_scale, 0, t)) EXPECT_EQ(x, 0);
+  }
+}
+
+TEST(RopeAppend, RefusesAHadamardTransformOfHeadsThatAreNoPowerOfTwo) {
+  const Activations q{DType::kF32, nullptr, nullptr, 1, 24},
+      query{DType::kF32, nullptr, nullptr, 1, 24};
+  const KvLayer cache{.kv_heads = 1, .capacity = 1, .head_dim = 24};
+  try {
+    check(RopeAppend{.q = q, .k = q, .v = q, .hadamard = true, .query = query, .cache = cache});
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("a Hadamard transform of heads of 24"), std::string::npos)
+        << e.what();
+  }
+}
+
+}  // namespace
+}  // namespace emberq::test
