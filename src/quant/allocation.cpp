@@ -14,11 +14,14 @@ namespace {
 constexpr double kSlack = 1e-9;
 bool fits(double x, double limit) { return x <= limit + kSlack * std::abs(limit); }
 
-std::vector<size_t> ranked(std::span<const Sensitivity> sensitivities) {
+std::vector<size_t> ranked(std::span<const Sensitivity> sensitivities, RankBy rank_by) {
+  const auto badness = [&](size_t i) {
+    return rank_by == RankBy::kKl ? sensitivities[i].kl : sensitivities[i].ppl;
+  };
   std::vector<size_t> order(sensitivities.size());
   std::iota(order.begin(), order.end(), size_t(0));
   std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return sensitivities[a].kl > sensitivities[b].kl; });
+                   [&](size_t a, size_t b) { return badness(a) > badness(b); });
   return order;
 }
 
@@ -168,10 +171,10 @@ class Search {
 
 }  // namespace
 
-std::string sensitivity_table(std::span<const Sensitivity> sensitivities) {
+std::string sensitivity_table(std::span<const Sensitivity> sensitivities, RankBy rank_by) {
   std::vector<std::vector<std::string>> rows = {
       {"unit", "scheme", "KL", "PPL", "share of MACs", "bits"}};
-  for (const size_t i : ranked(sensitivities)) {
+  for (const size_t i : ranked(sensitivities, rank_by)) {
     const Sensitivity& s = sensitivities[i];
     rows.push_back({s.unit.name, scheme_name(s.unit), fmt::format("{:.6f}", s.kl),
                     fmt::format("{:.3f}", s.ppl), fmt::format("{:.1f} %", 100 * s.mac_share),
@@ -181,11 +184,11 @@ std::string sensitivity_table(std::span<const Sensitivity> sensitivities) {
 }
 
 std::vector<SensitiveChoice> choose_sensitive(std::span<const Sensitivity> sensitivities,
-                                              double share) {
+                                              double share, RankBy rank_by) {
   EMBERQ_REQUIRE(share >= 0 && share <= 1, "a share of the MACs is from 0 to 1, got {}", share);
   std::vector<SensitiveChoice> choices;
   double spent = 0;
-  for (const size_t i : ranked(sensitivities)) {
+  for (const size_t i : ranked(sensitivities, rank_by)) {
     const Sensitivity& s = sensitivities[i];
     EMBERQ_CHECK(s.mac_share > 0, "sensitivity: {} has no share of the MACs", s.unit.name);
     const bool chosen = fits(spent + s.mac_share, share);

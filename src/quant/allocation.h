@@ -10,9 +10,14 @@
 // at a model.
 namespace emberq {
 
-// Columns unit, scheme, KL, PPL, share of MACs and bits; the largest KL first, of equal ones in the
+// What makes a unit worse than another. KL sums up every position's whole distribution, perplexity
+// only the token that follows, with more noise.
+enum class RankBy { kKl, kPerplexity };
+
+// Columns unit, scheme, KL, PPL, share of MACs and bits; the worst first, of equal ones in the
 // given order.
-std::string sensitivity_table(std::span<const Sensitivity> sensitivities);
+std::string sensitivity_table(std::span<const Sensitivity> sensitivities,
+                              RankBy rank_by = RankBy::kKl);
 
 struct SensitiveChoice {
   size_t unit = 0;  // index into the sensitivities
@@ -23,7 +28,7 @@ struct SensitiveChoice {
 // what the ones before have left of `share`; one that does not fit is passed over. Units must not
 // overlap. InputError for a share outside [0, 1].
 std::vector<SensitiveChoice> choose_sensitive(std::span<const Sensitivity> sensitivities,
-                                              double share);
+                                              double share, RankBy rank_by = RankBy::kKl);
 
 // One way to store a part of a model, and what it costs.
 struct BitOption {
@@ -38,8 +43,8 @@ struct AllocationUnit {
   std::vector<BitOption> options;  // at least one
 };
 // Sensitivities of the same linears (or caches) in different schemes are the options of one unit,
-// in the order in which they come first. A cache holds the keys and values of `cache_tokens` tokens
-// and is in the average only where `average_cache` says so. Units must not overlap.
+// in the order in which they come first. A cache holds the keys and values of `cache_tokens` > 0
+// tokens and is in the average only where `average_cache` says so. Units must not overlap.
 std::vector<AllocationUnit> allocation_units(const ModelConfig& config,
                                              std::span<const Sensitivity> sensitivities,
                                              int64_t cache_tokens, bool average_cache = false);

@@ -57,6 +57,13 @@ TEST(ChooseSensitive, PassesOverOneThatDoesNotFitAndSaysSo) {
   EXPECT_EQ(choices[1].why, "KL 0.3; its 50.0 % of the MACs do not fit into the 30.0 % left");
 }
 
+TEST(ChooseSensitive, RanksByPerplexityWhereAsked) {
+  std::vector<Sensitivity> s = {measured("a", 0.2, 0.3), measured("b", 0.1, 0.3)};
+  s[1].ppl = 11;
+  EXPECT_EQ(choose_sensitive(s, 0.3)[0].unit, 0u);
+  EXPECT_EQ(choose_sensitive(s, 0.3, RankBy::kPerplexity)[0].unit, 1u);
+}
+
 TEST(ChooseSensitive, RefusesAShareThatIsNone) {
   const std::vector<Sensitivity> s = {measured("a", 0.1, 0.2)};
   EXPECT_REFUSED(choose_sensitive(s, 1.5), "a share of the MACs is from 0 to 1, got 1.5");
