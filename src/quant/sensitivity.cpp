@@ -180,6 +180,7 @@ std::string scheme_name(const SensitivityUnit& unit) {
 
 std::vector<std::vector<Module>> single_modules() {
   std::vector<std::vector<Module>> groups;
+  groups.reserve(kModules.size());
   for (const Module module : kModules) groups.push_back({module});
   return groups;
 }
@@ -194,6 +195,7 @@ std::vector<std::vector<Module>> modules_by_input() {
 std::vector<SensitivityUnit> units_by_module(const std::vector<std::vector<Module>>& groups,
                                              const PartScheme& scheme) {
   std::vector<SensitivityUnit> units;
+  units.reserve(groups.size());
   for (const auto& modules : groups)
     units.push_back({.name = short_name(modules), .modules = modules, .linear = scheme});
   return units;
