@@ -116,12 +116,12 @@ class Summary {
 };
 
 Divergence compare_windows(const ReferenceRows& reference, Model& model, std::span<const int> ids,
-                           int64_t window, int64_t windows) {
+                           int64_t window, int64_t windows, std::string_view label) {
   const auto start = std::chrono::steady_clock::now();
   const int64_t predicted = window - 1;
   WindowLogits logits(model, window);
   Summary summary;
-  Progress progress("compare", windows);
+  Progress progress(label, windows);
   for (int64_t w = 0; w < windows; ++w) {
     const auto tokens = ids.subspan(size_t(w * window), size_t(window));
     logits.run(tokens);
@@ -162,7 +162,7 @@ Divergence divergence(Model& reference, Model& model, std::span<const int> ids,
     if (first == 0) logits.run(ids.subspan(size_t(w * window), size_t(window)));
     return logits.rows(first, count);
   };
-  return compare_windows(rows, model, ids, window, windows);
+  return compare_windows(rows, model, ids, window, windows, "compare");
 }
 
 ReferenceLogits reference_logits(Model& reference, std::span<const int> ids,
@@ -185,7 +185,7 @@ ReferenceLogits reference_logits(Model& reference, std::span<const int> ids,
   return result;
 }
 
-Divergence divergence(const ReferenceLogits& reference, Model& model) {
+Divergence divergence(const ReferenceLogits& reference, Model& model, std::string_view label) {
   require_same_vocabulary(reference.vocab, model.config().vocab_size);
   const int64_t window = reference.window, predicted = window - 1;
   const int64_t windows = count_windows(model.config(), reference.ids, {.window = window});
@@ -193,7 +193,7 @@ Divergence divergence(const ReferenceLogits& reference, Model& model) {
   const auto rows = [&](int64_t w, int64_t first, int64_t count) {
     return Matrix<const float>{all.row(w * predicted + first), count, reference.vocab};
   };
-  return compare_windows(rows, model, reference.ids, window, windows);
+  return compare_windows(rows, model, reference.ids, window, windows, label);
 }
 
 }  // namespace emberq

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "eval/perplexity.h"
@@ -40,7 +41,8 @@ struct ReferenceLogits {
 };
 ReferenceLogits reference_logits(Model& reference, std::span<const int> ids,
                                  const PerplexityOptions& options);
-// The same as with the reference itself.
-Divergence divergence(const ReferenceLogits& reference, Model& model);
+// The same as with the reference itself. `label` is what the line of progress says.
+Divergence divergence(const ReferenceLogits& reference, Model& model,
+                      std::string_view label = "compare");
 
 }  // namespace emberq
