@@ -38,7 +38,14 @@ void factor(std::vector<double>& h, int64_t n) {
 }  // namespace
 
 void add_gram(const float* x, int64_t rows, int64_t k, std::vector<double>& gram) {
-  add_cross(x, k, x, k, rows, gram);
+  thread_local std::vector<float> sum;
+  sum.resize(size_t(k * k));
+  choose_openblas_kernels();
+  cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, int(k), int(rows), 1, x, int(k), 0,
+              sum.data(), int(k));
+  for (int64_t i = 0; i < k; ++i)
+    for (int64_t j = 0; j < i; ++j) sum[size_t(i * k + j)] = sum[size_t(j * k + i)];
+  add(sum, gram);
 }
 
 void add_cross(const float* a, int64_t n, const float* b, int64_t k, int64_t rows,
