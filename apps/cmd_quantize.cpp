@@ -1,32 +1,90 @@
 #include <fmt/format.h>
 
 #include "apps/app.h"
+#include "apps/quantize_report.h"
+#include "base/check.h"
+#include "base/file.h"
 #include "quant/pipeline.h"
+#include "report/report.h"
 
 namespace emberq {
 namespace {
 
 struct Options {
   ModelOptions model;
-  std::string recipe = "emberq4", weights, output;
+  std::string recipe, weights, output;
   std::vector<std::string> calibration;
   std::optional<int64_t> windows;
   int64_t length = 2048;
+  std::optional<double> a8_share, target_bits;
+  std::string max_ppl_increase;
+  std::string report;
+  std::vector<std::string> against = {"fireq", "flexq"};
   bool resume = false, json = false;
 };
+
+OrderedJson sensitivities_json(const std::vector<Sensitivity>& sensitivities) {
+  OrderedJson json = OrderedJson::array();
+  for (const Sensitivity& s : sensitivities)
+    json.push_back({{"unit", s.unit.name},
+                    {"scheme", scheme_name(s.unit)},
+                    {"kl", s.kl},
+                    {"ppl", s.ppl},
+                    {"mac_share", s.mac_share},
+                    {"bits", s.bits}});
+  return json;
+}
+
+// "1%" or "0.01"
+double parse_share(const std::string& text) {
+  size_t used = 0;
+  double value = -1;
+  try {
+    value = std::stod(text, &used);
+  } catch (const std::exception&) {
+  }
+  const bool percent = text.substr(used) == "%";
+  EMBERQ_REQUIRE(value > 0 && (percent || used == text.size()),
+                 "--max-ppl-increase must be a positive number such as 1% or 0.01, got {}", text);
+  return percent ? value / 100 : value;
+}
+
+Recipe recipe_of(const Options& options) {
+  const bool search = options.target_bits || !options.max_ppl_increase.empty();
+  Recipe recipe =
+      find_recipe(options.recipe.empty() ? (search ? "mixed" : "emberq4") : options.recipe);
+  if (options.weights == "int4") recipe = with_integer_weights(recipe, 4);
+  if (options.a8_share) {
+    EMBERQ_REQUIRE(recipe.sensitive_activations,
+                   "--a8-share is for recipes that choose inputs by sensitivity, which {} does not",
+                   recipe.name);
+    recipe.sensitive_activations->share = *options.a8_share;
+  }
+  if (search) {
+    EMBERQ_REQUIRE(recipe.bit_search,
+                   "--target-bits and --max-ppl-increase are for recipes that search for bits, "
+                   "which {} does not",
+                   recipe.name);
+    if (options.target_bits) recipe.bit_search->target_bits = *options.target_bits;
+    if (!options.max_ppl_increase.empty())
+      recipe.bit_search->max_ppl_increase = parse_share(options.max_ppl_increase);
+  }
+  return recipe;
+}
 
 void run(const Options& options) {
   QuantizeOptions quantize_options{.model = options.model.model,
                                    .output = options.output,
-                                   .recipe = find_recipe(options.recipe),
+                                   .recipe = recipe_of(options),
                                    .calibration_windows = options.windows,
                                    .calibration_length = options.length,
                                    .resume = options.resume};
-  if (options.weights == "int4")
-    quantize_options.recipe = with_integer_weights(quantize_options.recipe, 4);
   quantize_options.calibration.assign(options.calibration.begin(), options.calibration.end());
   const auto backend = backend_of(options.model);
   const QuantizeReport report = quantize(quantize_options, *backend);
+  if (!options.report.empty())
+    write_file_atomically(options.report, report_page(quantize_report(quantize_options, report,
+                                                                      options.against, *backend)));
   if (options.json)
     return print_json({{"recipe", quantize_options.recipe.name},
                        {"output", options.output},
@@ -34,16 +92,19 @@ void run(const Options& options) {
                        {"file_bytes", report.file_bytes},
                        {"calibration_tokens", report.calibration_tokens},
                        {"per_tensor_scaled", report.per_tensor_scaled},
+                       {"sensitivities", sensitivities_json(report.sensitivities)},
                        {"resumed_layers", report.resumed},
                        {"peak_memory_bytes", report.peak_memory},
                        {"seconds", report.seconds}});
+  fmt::print("{}", report.analysis);
   fmt::print(
       "{}: {:.3f} bits per weight in the blocks' linears, weights of {:.1f} MB, in {:.1f} s\n",
       options.output, report.bits_per_weight, double(report.file_bytes) / 1e6, report.seconds);
 }
 
 std::string recipe_help() {
-  std::string text = "A .json file (docs/quantization.md) or one of";
+  std::string text =
+      "A .json file (docs/quantization.md) or one of these; emberq4 where it is absent";
   for (const BuiltinRecipe& recipe : builtin_recipes())
     text += fmt::format("\n  {:<18}{}", recipe.name, recipe.about);
   return text;
@@ -55,7 +116,7 @@ void add_quantize(CLI::App& app) {
   CLI::App* command = app.add_subcommand("quantize", "Quantize a model into a new folder");
   const auto options = std::make_shared<Options>();
   add_model(*command, options->model);
-  command->add_option("--recipe", options->recipe, recipe_help())->capture_default_str();
+  command->add_option("--recipe", options->recipe, recipe_help());
   command
       ->add_option("--weights", options->weights,
                    "int4: all weights in the integers that vLLM loads, instead of the recipe's")
@@ -73,12 +134,30 @@ void add_quantize(CLI::App& app) {
       ->add_option("-o,--output", options->output,
                    "The new folder; it appears whole or not at all, and must not exist")
       ->required();
+  command
+      ->add_option("--a8-share", options->a8_share,
+                   "flexq: the share of multiply-adds whose inputs get 8 bits (0.25)")
+      ->check(CLI::Range(0.0, 1.0));
+  auto* target = command->add_option("--target-bits", options->target_bits,
+                                     "mixed: bits per weight on average, scales included (4.5)");
+  command
+      ->add_option("--max-ppl-increase", options->max_ppl_increase,
+                   "mixed: instead, the fewest bits whose predicted loss stays under this, as 1%")
+      ->excludes(target);
+  command->add_option("--report", options->report,
+                      "Write a page that shows what was done and what it cost: an .html file");
+  command
+      ->add_option("--report-against", options->against,
+                   "Recipes that the page compares with, quantized for it and removed")
+      ->delimiter(',')
+      ->capture_default_str();
   command->add_flag("--resume", options->resume,
                     "Go on with the layers that an interrupted run has left in OUTPUT.partial");
-  command->add_flag("--json", options->json,
-                    "Print one JSON object: recipe, output, bits_per_weight, file_bytes, "
-                    "calibration_tokens, per_tensor_scaled, resumed_layers, peak_memory_bytes, "
-                    "seconds");
+  command->add_flag(
+      "--json", options->json,
+      "Print one JSON object: recipe, output, bits_per_weight, file_bytes, "
+      "calibration_tokens, per_tensor_scaled, sensitivities, resumed_layers, peak_memory_bytes, "
+      "seconds");
   command->callback([options] { run(*options); });
 }
 

@@ -32,9 +32,16 @@ void BlockRunner::begin(int64_t tokens, int64_t position) {
   backend_->synchronize();  // the angles go when this returns
 }
 
+// Linears that share an input but not its scheme, which only studies of single linears have, get it
+// as computed and round it here.
 void BlockRunner::run(const LinearLayer& linear, const Activations& x, const Activations& out,
                       const Activations& residual) {
-  backend_->run(Linear{.x = x,
+  Activations input = x;
+  if (!x.quantized() && linear.input != ActivationScheme::kNone) {
+    input = workspace_.input(x.dim, linear.input);
+    backend_->run(QuantizeRows{.x = x, .out = input});
+  }
+  backend_->run(Linear{.x = input,
                        .weight = &linear.weight,
                        .bias = linear.bias.as<float>(),
                        .residual = residual,
@@ -53,8 +60,20 @@ Activations BlockRunner::normalized(const Activations& x, const Buffer& weight,
   return out;
 }
 
+namespace {
+
+// What a site's input is rounded to: what all its readers ask for, or else nothing.
+ActivationScheme shared_scheme(const Layer& layer, Site site) {
+  const ActivationScheme first = layer[readers(site).front()].input;
+  for (const Module module : readers(site))
+    if (layer[module].input != first) return ActivationScheme::kNone;
+  return first;
+}
+
+}  // namespace
+
 Activations BlockRunner::qkv_input(const Layer& layer) {
-  return normalized(hidden(), layer.input_layernorm, layer[Module::kQ].input);
+  return normalized(hidden(), layer.input_layernorm, shared_scheme(layer, Site::kQkv));
 }
 
 Activations BlockRunner::o_input(const Layer& layer, const Activations& x, const KvLayer& cache) {
@@ -96,7 +115,7 @@ Activations BlockRunner::o_input(const Layer& layer, const Activations& x, const
 }
 
 Activations BlockRunner::gate_up_input(const Layer& layer) {
-  return normalized(hidden(), layer.post_attention_layernorm, layer[Module::kGate].input);
+  return normalized(hidden(), layer.post_attention_layernorm, shared_scheme(layer, Site::kGateUp));
 }
 
 Activations BlockRunner::down_input(const Layer& layer, const Activations& x) {

@@ -19,6 +19,11 @@ enum class RankBy { kKl, kPerplexity };
 std::string sensitivity_table(std::span<const Sensitivity> sensitivities,
                               RankBy rank_by = RankBy::kKl);
 
+// A choice for people to read.
+struct PlanChoice {
+  std::string what, chosen, why;  // "layer 3 v_proj", "fp6-g128", "KL 0.0031 as ..."
+};
+
 struct SensitiveChoice {
   size_t unit = 0;  // index into the sensitivities
   bool chosen = false;

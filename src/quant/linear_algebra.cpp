@@ -41,8 +41,8 @@ void add_gram(const float* x, int64_t rows, int64_t k, std::vector<double>& gram
   thread_local std::vector<float> sum;
   sum.resize(size_t(k * k));
   choose_openblas_kernels();
-  cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, int(k), int(rows), 1, x, int(k), 0,
-              sum.data(), int(k));
+  cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, int(k), int(rows), 1, x, int(k), 0, sum.data(),
+              int(k));
   for (int64_t i = 0; i < k; ++i)
     for (int64_t j = 0; j < i; ++j) sum[size_t(i * k + j)] = sum[size_t(j * k + i)];
   add(sum, gram);

@@ -163,7 +163,8 @@ void ModelFiles::write_around(bool untied) const {
     }
   OrderedJson changes = OrderedJson::object();
   if (untied) changes["tie_word_embeddings"] = false;
-  if (!linears.empty()) changes["quantization_config"] = quantization_config(linears, ignored, down_hadamard_ > 0);
+  if (!linears.empty())
+    changes["quantization_config"] = quantization_config(linears, ignored, down_hadamard_ > 0);
   write_config(original_.folder(), folder_, changes);
   write_text(folder_ / kSideFileName, to_json(side_file()).dump() + "\n");
 }

@@ -9,6 +9,7 @@
 #include "model/load_layer.h"
 #include "quant/block_quantizer.h"
 #include "quant/model_files.h"
+#include "quant/plan.h"
 #include "text/tokenizer.h"
 
 namespace emberq {
@@ -72,12 +73,6 @@ CalibrationWindows read_windows(const QuantizeOptions& options, const Checkpoint
   return result;
 }
 
-Plan plan_of(const Recipe& recipe, const ModelConfig& config) {
-  const auto layers = size_t(config.num_layers);
-  return {std::vector<ModuleSchemes>(layers, recipe.weights),
-          std::vector(layers, recipe.activations)};
-}
-
 // What a resumed run must have in common with the one that it continues.
 OrderedJson about(const QuantizeOptions& options, const CalibrationWindows& windows) {
   OrderedJson texts = OrderedJson::array();
@@ -87,6 +82,13 @@ OrderedJson about(const QuantizeOptions& options, const CalibrationWindows& wind
           {"calibration", texts},
           {"windows", windows.ids.size()},
           {"length", windows.length}};
+}
+
+std::vector<int> joined(const CalibrationWindows& windows) {
+  std::vector<int> ids;
+  for (const std::vector<int>& window : windows.ids)
+    ids.insert(ids.end(), window.begin(), window.end());
+  return ids;
 }
 
 uint64_t weight_file_bytes(const fs::path& folder) {
@@ -106,7 +108,7 @@ uint64_t peak_memory() {
 
 QuantizeReport quantize(const QuantizeOptions& options, Backend& backend) {
   const auto start = std::chrono::steady_clock::now();
-  const Recipe& recipe = options.recipe;
+  Recipe recipe = options.recipe;
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   const ModelConfig& config = checkpoint.config();
   EMBERQ_REQUIRE(!checkpoint.is_quantized() && !fs::exists(options.model / kSideFileName),
@@ -117,11 +119,16 @@ QuantizeReport quantize(const QuantizeOptions& options, Backend& backend) {
   OutputDirectory output(options.output, options.resume ? OutputDirectory::Partial::kContinue
                                                         : OutputDirectory::Partial::kRefuse);
   const CalibrationWindows windows = read_windows(options, checkpoint);
-  const Plan plan = plan_of(recipe, config);
+  PlanReport planned = make_plan(recipe, checkpoint, backend, joined(windows));
+  const Plan& plan = planned.plan;
+  recipe.kv = planned.kv;
   BlockQuantizer quantizer(checkpoint, backend, recipe, plan, windows);
   ModelFiles files(checkpoint, output.partial(), recipe, plan, quantizer.down_hadamard());
 
   QuantizeReport report{.calibration_tokens = windows.tokens()};
+  report.sensitivities = planned.sensitivities;
+  report.choices = planned.choices;
+  report.analysis = planned.text;
   report.blocks.resize(size_t(config.num_layers));
   report.resumed = files.resume(about(options, windows));
   Progress progress("quantize", config.num_layers);
@@ -135,6 +142,7 @@ QuantizeReport quantize(const QuantizeOptions& options, Backend& backend) {
   for (int64_t layer = report.resumed; layer < config.num_layers; ++layer) {
     files.write_block(layer, quantizer.quantize(layer, report.blocks[size_t(layer)]));
     output.keep();
+    if (options.on_block) options.on_block(layer);
     progress.step();
   }
   files.finish(quantizer);

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
 #include "ops/backend.h"
+#include "quant/allocation.h"
 #include "quant/block_report.h"
 #include "quant/recipe.h"
 
@@ -19,6 +21,7 @@ struct QuantizeOptions {
   std::optional<int64_t> calibration_windows = {};  // instead of the recipe's
   int64_t calibration_length = 2048;                // tokens of a window
   bool resume = false;  // go on with the finished blocks in OUTPUT.partial
+  std::function<void(int64_t layer)> on_block = {};  // called when a block is on the disk
 };
 
 struct QuantizeReport {
@@ -26,6 +29,9 @@ struct QuantizeReport {
   uint64_t file_bytes = 0;      // of the weights' files
   int64_t calibration_tokens = 0;
   std::vector<std::string> per_tensor_scaled;  // linears whose p is not 1
+  std::vector<Sensitivity> sensitivities;      // where the recipe asks for an analysis
+  std::vector<PlanChoice> choices;             // what was chosen by it
+  std::string analysis;                        // that as a table, and what was chosen why
   std::vector<BlockReport> blocks;             // by layer; empty for those that were resumed
   int64_t resumed = 0;                         // blocks that were there
   double seconds = 0;

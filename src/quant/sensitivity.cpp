@@ -9,13 +9,6 @@
 namespace emberq {
 namespace {
 
-bool reads_same_input(Module a, Module b) {
-  for (const auto& readers : modules_by_input())
-    if (std::find(readers.begin(), readers.end(), a) != readers.end())
-      return std::find(readers.begin(), readers.end(), b) != readers.end();
-  return false;
-}
-
 // "gate+up_proj" of gate_proj and up_proj.
 std::string short_name(const std::vector<Module>& modules) {
   std::string text;
@@ -56,13 +49,6 @@ void check(const ModelConfig& config, const SensitivityUnit& unit) {
                      unit.attention->value_mean.empty(),
                  "sensitivity: {} has what only calibration finds", unit.name);
   }
-  for (const Module module : unit.modules)
-    for (const Module other : kModules)
-      EMBERQ_CHECK(
-          unit.linear.input == ActivationScheme::kNone || !reads_same_input(module, other) ||
-              std::find(unit.modules.begin(), unit.modules.end(), other) != unit.modules.end(),
-          "sensitivity: {} rounds the input of {}, which {} reads too", unit.name, name(module),
-          name(other));
   check_groups(config, unit);
 }
 

@@ -17,8 +17,10 @@ TEST(Recipe, OfFireqSaysWhatThePaperShips) {
   EXPECT_EQ(r.pre_rope->alpha, 8);
   EXPECT_EQ(r.post_rope->beta, 8);
   EXPECT_EQ(r.post_rope->top_k, 8);
-  EXPECT_EQ(*r.weights, (WeightScheme{4, 128, WeightProduct::kE4m3}));
-  EXPECT_EQ(r.activations, ActivationScheme::kFp8Token);
+  for (const auto& weight : r.weights)
+    EXPECT_EQ(*weight, (WeightScheme{4, 128, WeightProduct::kE4m3}));
+  for (const ActivationScheme scheme : r.activations)
+    EXPECT_EQ(scheme, ActivationScheme::kFp8Token);
   EXPECT_EQ(r.kv, KvScheme::kInt4Head);
   EXPECT_EQ(r.query, QueryScheme::kFp8Head);
 }
@@ -38,7 +40,7 @@ TEST(Recipe, OfAFileMayNameAConstantAndSwitchStepsOff) {
   const Recipe r = find_recipe((folder.path() / "mine.json").string());
   EXPECT_EQ(r.down->constant, 0.015);
   EXPECT_FALSE(r.up_gate || r.pre_rope || r.post_rope || r.needs_calibration());
-  EXPECT_EQ(*r.weights, (WeightScheme{4, 64, WeightProduct::kExact}));
+  EXPECT_EQ(*r.weights[0], (WeightScheme{4, 64, WeightProduct::kExact}));
 }
 
 TEST(Recipe, RefusesByKeyWhatItDoesNotKnow) {
@@ -56,8 +58,27 @@ TEST(Recipe, RefusesByKeyWhatItDoesNotKnow) {
                  "smoothing.post_rope.top_k");
 }
 
+TEST(Recipe, MayNameSchemesByModuleAndBySite) {
+  const Recipe r = parse(R"({"name": "x",
+    "weights": {"default": "lut4-g128", "v_proj": "fp6-g128"},
+    "activations": {"default": "int6-g128", "down_proj": "int8-g128"}})");
+  EXPECT_EQ(name(*r.weights[size_t(Module::kV)]), "fp6-g128");
+  EXPECT_EQ(name(*r.weights[size_t(Module::kK)]), "lut4-g128");
+  EXPECT_EQ(r.activations[size_t(Site::kDown)], ActivationScheme::kInt8Group);
+  EXPECT_EQ(r.activations[size_t(Site::kQkv)], ActivationScheme::kInt6Group);
+  EXPECT_REFUSED(parse(R"({"name": "x", "weights": {"z_proj": "int4-g128"}})"),
+                 "weights.z_proj is no linear of a block");
+}
+
+TEST(Recipe, WithIntegerWeightsHasOneSchemeAndRefusesARotationThatRuns) {
+  const Recipe r = with_integer_weights(find_recipe("emberq4"), 4);
+  for (const auto& weight : r.weights) EXPECT_EQ(name(*weight), "int4-g128");
+  EXPECT_EQ(r.name, "emberq4-int4");
+  EXPECT_REFUSED(with_integer_weights(find_recipe("emberq6"), 4), "rotates down_proj's input");
+}
+
 TEST(Recipe, UnknownByNameListsTheKnown) {
-  EXPECT_REFUSED(find_recipe("firq"), "there is no recipe firq: name one of fireq, ");
+  EXPECT_REFUSED(find_recipe("firq"), "there is no recipe firq: name one of emberq4, ");
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ DenseBlock random_block() {
 ModelConfig block_config() {
   ModelConfig config;
   config.num_heads = 4, config.num_kv_heads = 2, config.head_dim = 4;
+  config.hidden_size = 6, config.intermediate_size = 10;
   return config;
 }
 
@@ -67,12 +68,17 @@ std::vector<double> mean_magnitudes(std::initializer_list<const DenseLinear*> li
   return means;
 }
 
+void scale_site(DenseBlock& block, Site site, const ChannelScale& scale) {
+  const ModelConfig config = block_config();
+  fold_channel_scales(block, config, site, channel_scales(block, config, site, scale, {}, {}));
+}
+
 const std::vector<double> kX = {0.3, -1, 2, 0.5, -0.25, 1};
 
 TEST(ChannelScale, OfUpAndGateBringsEveryChannelToTheMeanAndKeepsWhatTheyCompute) {
   const DenseBlock before = random_block();
   DenseBlock after = before;
-  scale_up_gate_inputs(after, {});
+  scale_site(after, Site::kGateUp, {});
   const auto old_means = mean_magnitudes({&before[Module::kUp], &before[Module::kGate]});
   double constant = 0;
   for (const double mean : old_means) constant += mean / double(old_means.size());
@@ -87,7 +93,7 @@ TEST(ChannelScale, OfUpAndGateBringsEveryChannelToTheMeanAndKeepsWhatTheyCompute
 TEST(ChannelScale, OfDownTakesANamedConstantAndKeepsWhatTheBlockComputes) {
   const DenseBlock before = random_block();
   DenseBlock after = before;
-  scale_down_inputs(after, {.constant = 0.015});
+  scale_site(after, Site::kDown, {.constant = 0.015});
   expect_near(mean_magnitudes({&after[Module::kDown]}), std::vector<double>(10, 0.015));
   const auto gate = product(before[Module::kGate], kX);
   expect_near(product(after[Module::kDown], times(gate, product(after[Module::kUp], kX))),
@@ -97,7 +103,7 @@ TEST(ChannelScale, OfDownTakesANamedConstantAndKeepsWhatTheBlockComputes) {
 TEST(ChannelScale, OfQkvGoesIntoTheInputNorm) {
   const DenseBlock before = random_block();
   DenseBlock after = before;
-  scale_qkv_inputs(after, {});
+  scale_site(after, Site::kQkv, {});
   for (const Module module : {Module::kQ, Module::kK, Module::kV})
     expect_near(product(after[module], times(kX, after.input_layernorm)),
                 product(before[module], times(kX, before.input_layernorm)));
@@ -116,7 +122,7 @@ std::vector<double> values_by_query_head(const DenseBlock& block) {
 TEST(ChannelScale, OfOIsSharedByTheQueryHeadsOfAKvHead) {
   const DenseBlock before = random_block();
   DenseBlock after = before;
-  scale_o_inputs(after, block_config(), {});
+  scale_site(after, Site::kO, {});
   expect_near(product(after[Module::kO], values_by_query_head(after)),
               product(before[Module::kO], values_by_query_head(before)));
   EXPECT_NE(after[Module::kO].weight, before[Module::kO].weight);
@@ -135,7 +141,7 @@ TEST(ChannelScale, LeavesAChannelOfZerosAlone) {
   DenseBlock block = random_block();
   for (int64_t i = 0; i < 6; ++i) block[Module::kDown].row(i)[4] = 0;
   const std::vector<double> up(block[Module::kUp].row(4), block[Module::kUp].row(4) + 6);
-  scale_down_inputs(block, {});
+  scale_site(block, Site::kDown, {});
   expect_near(std::vector<double>(block[Module::kUp].row(4), block[Module::kUp].row(4) + 6), up);
 }
 
@@ -144,7 +150,9 @@ KeyStatistics statistics() {
   return {.kv_heads = 2,
           .head_dim = 8,
           .channel_absmax = {1, 9, 2, 0, 3, 8, 1, 0, /**/ 1, 1, 1, 1, 1, 1, 1, 20},
-          .pair_radius = {3.1f, 10, 2.1f, 0, /**/ 1.2f, 1.2f, 1.2f, 20}};
+          .pair_radius = {3.1f, 10, 2.1f, 0, /**/ 1.2f, 1.2f, 1.2f, 20},
+          .key_power = {1, 100, 4, 0, /**/ 1, 1, 1, 400},
+          .query_power = {16, 1, 4, 9, /**/ 1, 1, 1, 1}};
 }
 
 TEST(PostRopeScale, TakesTheLargestChannelsAndTheirPartnersEachWithItsOwnFactor) {
@@ -182,6 +190,26 @@ TEST(PreRopeScale, SharedByAllHeadsTakesTheLargestRadiusAndAnyHeadsReset) {
   const std::vector<double> head = {8 / double(3.1f), 1, 8 / double(2.1f), 1};
   EXPECT_EQ(std::vector<double>(scale.begin(), scale.begin() + 4), head);
   EXPECT_EQ(std::vector<double>(scale.begin() + 4, scale.end()), head);
+}
+
+TEST(PreRopeScale, BalancedIsTheRootOfTheQueriesOverTheKeysWithAGeometricMeanOfOne) {
+  const auto scale = pre_rope_scale(statistics(), {},
+                                    {.rule = Recipe::PreRope::Rule::kBalance, .power = 0.5}, false);
+  // The fourth roots of 16, 1/100, 1 and, for the pair that never left zero, 1.
+  const double mean = std::pow(16.0 / 100, 1.0 / 16);
+  const std::vector<double> expected = {2 / mean, std::pow(0.01, 0.25) / mean, 1 / mean, 1 / mean};
+  for (size_t j = 0; j < 4; ++j) EXPECT_NEAR(scale[j], expected[j], 1e-12) << j;
+}
+
+TEST(PreRopeScale, BalancedUndoesAFactorThatKeysAndQueriesTrade) {
+  KeyStatistics traded = statistics();
+  traded.key_power[2] *= 24 * 24;
+  traded.query_power[2] /= 24 * 24;
+  const Recipe::PreRope balance{.rule = Recipe::PreRope::Rule::kBalance, .power = 0.5};
+  const auto before = pre_rope_scale(statistics(), {}, balance, false);
+  const auto after = pre_rope_scale(traded, {}, balance, false);
+  for (size_t j = 0; j < 3; ++j)
+    EXPECT_NEAR(after[j] * (j == 2 ? 24 : 1) / after[0], before[j] / before[0], 1e-12) << j;
 }
 
 TEST(PreRopeScale, FoldedIntoQAndKLeavesEveryProductOfPairsAsItWas) {

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "quant/allocation.h"
+#include "quant/block_quantizer.h"
+#include "quant/recipe.h"
+
+namespace emberq {
+
+// What becomes of each linear, and why.
+struct PlanReport {
+  Plan plan;
+  KvScheme kv = KvScheme::kFp;
+  std::vector<Sensitivity> sensitivities;  // where the recipe asks for an analysis
+  std::vector<PlanChoice> choices;         // likewise
+  std::string text;                        // its ranked table and the choices, for people
+};
+
+// The recipe's schemes for all layers; where it asks for more, what sensitivity on `ids` says
+// (quant/sensitivity.h): inputs of the most sensitive module types in a better scheme, or a width
+// for each linear, and with a limit on perplexity for the cache too.
+PlanReport make_plan(const Recipe& recipe, const Checkpoint& checkpoint, Backend& backend,
+                     std::span<const int> ids);
+
+}  // namespace emberq
