@@ -72,6 +72,18 @@ Recipe recipe_of(const Options& options) {
   return recipe;
 }
 
+// quantize(), which says where there is something to go on with.
+QuantizeReport quantize_or_explain(const QuantizeOptions& options, Backend& backend) {
+  try {
+    return quantize(options, backend);
+  } catch (const InputError& error) {
+    const fs::path partial = options.output.string() + ".partial";
+    if (options.resume || !fs::exists(partial / "quantize.json")) throw;
+    throw InputError(fmt::format("{}; {} holds what is finished, and --resume goes on with it",
+                                 error.what(), partial.string()));
+  }
+}
+
 void run(const Options& options) {
   QuantizeOptions quantize_options{.model = options.model.model,
                                    .output = options.output,
@@ -81,7 +93,7 @@ void run(const Options& options) {
                                    .resume = options.resume};
   quantize_options.calibration.assign(options.calibration.begin(), options.calibration.end());
   const auto backend = backend_of(options.model);
-  const QuantizeReport report = quantize(quantize_options, *backend);
+  const QuantizeReport report = quantize_or_explain(quantize_options, *backend);
   if (!options.report.empty())
     write_file_atomically(options.report, report_page(quantize_report(quantize_options, report,
                                                                       options.against, *backend)));

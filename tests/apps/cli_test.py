@@ -135,8 +135,9 @@ class Program(unittest.TestCase):
         self.assertEqual(report["bits_per_weight"], 4.125)
         self.assertEqual(report["calibration_tokens"], 512)
         files = {f.name for f in out.iterdir()}
-        self.assertLessEqual({"config.json", "emberq.json", "model.safetensors", "tokenizer.json",
-                              "tokenizer_config.json", "generation_config.json"}, files)
+        shards = {f"model-{i:05}-of-00005.safetensors" for i in range(1, 6)}
+        self.assertEqual(shards | {"model.safetensors.index.json", "config.json", "emberq.json", "tokenizer.json",
+                                   "tokenizer_config.json", "generation_config.json"}, files)
         self.assertEqual(list(self.folder.iterdir()), [out])
         self.assertEqual(self.json_of("inspect", out)["kv"], "kv4-head")
         args = ("eval", "ppl", out, "--text", TEXT, "--window", "256", "--max-windows", "2")
@@ -223,15 +224,39 @@ class Program(unittest.TestCase):
     def quantize_command(self, out):
         return ["quantize", MODEL, "--recipe", "fireq", "--calib", CALIBRATION, "-o", out]
 
-    def test_a_full_disk_leaves_nothing(self):
+    def test_a_full_disk_leaves_the_finished_layers_to_resume(self):
         out = self.folder / "out"
 
         def limit():
             resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
 
-        message = self.refused("quantize", MODEL, "--recipe", "fireq-w4", "-o", out, preexec_fn=limit)
+        command = ["quantize", MODEL, "--recipe", "fireq-w4", "-o", out]
+        message = self.refused(*command, preexec_fn=limit)
         self.assertIn("cannot write", message)
+        self.assertIn("--resume goes on", message)
+        self.assertEqual([f.name for f in self.folder.iterdir()], ["out.partial"])
+        self.assertIn("out.partial", self.refused(*command))
+        report = self.json_of(*command, "--resume")
+        self.assertEqual(report["resumed_layers"], 4)
+        self.assertEqual(list(self.folder.iterdir()), [out])
+
+    def test_a_disk_that_is_full_at_once_leaves_nothing(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+        self.assertIn("cannot write", self.refused(
+            "quantize", MODEL, "--recipe", "fireq-w4", "-o", self.folder / "out", preexec_fn=limit))
         self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_quantize_writes_a_report_of_what_it_did(self):
+        page = self.folder / "report.html"
+        self.json_of("quantize", MODEL, "--recipe", "rtn4", "--calib", CALIBRATION, "--report", page,
+                     "--report-against", "fireq-w4", "-o", self.folder / "out")
+        text = page.read_text()
+        self.assertTrue(text.startswith("<!doctype html>") or text.startswith("<!DOCTYPE html>"))
+        for word in ("rtn4", "fireq-w4", "self_attn.q_proj", "sqnr_db"):
+            self.assertIn(word, text)
+        self.assertEqual({f.name for f in self.folder.iterdir()}, {"report.html", "out"})
 
     def test_an_interrupt_leaves_nothing(self):
         for number in (signal.SIGINT, signal.SIGTERM):
