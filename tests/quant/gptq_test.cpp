@@ -1,0 +1,139 @@
+// GPTQ against its own aim, computed naively: sum over tokens of |W x - Ŵ x̂|^2.
+#include "quant/gptq.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "quant/packing.h"
+#include "quant/rtn.h"
+#include "support/random.h"
+
+namespace emberq {
+namespace {
+
+constexpr int64_t kN = 24, kK = 64, kTokens = 300;
+const WeightScheme kInt4{.bits = 4, .group_size = 32};
+
+DenseLinear random_linear(uint64_t seed) {
+  DenseLinear linear{.n = kN, .k = kK};
+  for (const float x : test::normal_floats(size_t(kN * kK), seed))
+    linear.weight.push_back(double(x));
+  return linear;
+}
+
+// Tokens [kTokens, kK] whose channels follow each other, as a model's do.
+std::vector<double> correlated(uint64_t seed) {
+  std::vector<double> x;
+  for (const float value : test::normal_floats(size_t(kTokens * kK), seed))
+    x.push_back(double(value));
+  for (int64_t t = 0; t < kTokens; ++t)
+    for (int64_t j = 1; j < kK; ++j)
+      x[size_t(t * kK + j)] = 0.8 * x[size_t(t * kK + j - 1)] + 0.6 * x[size_t(t * kK + j)];
+  return x;
+}
+
+std::vector<double> cross(const std::vector<double>& a, int64_t n, const std::vector<double>& b) {
+  std::vector<double> sum(size_t(n * kK));
+  for (int64_t t = 0; t < kTokens; ++t)
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t j = 0; j < kK; ++j)
+        sum[size_t(i * kK + j)] += a[size_t(t * n + i)] * b[size_t(t * kK + j)];
+  return sum;
+}
+
+// sum_t |W x_t + r_t - Ŵ x̂_t|^2
+double output_error(const DenseLinear& linear, const QuantizedWeight& rounded,
+                    const std::vector<double>& x, const std::vector<double>& seen,
+                    const std::vector<double>& missing = {}) {
+  const std::vector<float> values = unpack(rounded);
+  double total = 0;
+  for (int64_t t = 0; t < kTokens; ++t)
+    for (int64_t i = 0; i < kN; ++i) {
+      double d = missing.empty() ? 0 : missing[size_t(t * kN + i)];
+      for (int64_t j = 0; j < kK; ++j)
+        d += linear.row(i)[j] * x[size_t(t * kK + j)] -
+             double(values[size_t(i * kK + j)]) * seen[size_t(t * kK + j)];
+      total += d * d;
+    }
+  return total;
+}
+
+TEST(Gptq, LosesLessThanRoundingToNearestInEveryScheme) {
+  const DenseLinear linear = random_linear(1);
+  const std::vector<double> x = correlated(2);
+  const InputStatistics inputs{.k = kK, .gram = cross(x, kK, x)};
+  for (const char* scheme : {"int4-g32", "int6-g64", "int8-channel", "lut4-g64", "fp6-g32"}) {
+    const WeightScheme weights = *weight_scheme_from_name(scheme);
+    const double nearest =
+        output_error(linear, round_to_nearest(linear, weights, ScaleRule::kLeastSquares), x, x);
+    const double fed_back = output_error(linear, gptq(linear, weights, inputs, {}), x, x);
+    EXPECT_LT(fed_back, 0.7 * nearest) << scheme;
+  }
+}
+
+TEST(Gptq, WithIndependentInputsOfOneSizeRoundsToNearest) {
+  const DenseLinear linear = random_linear(3);
+  InputStatistics inputs{.k = kK, .gram = std::vector<double>(size_t(kK * kK))};
+  for (int64_t j = 0; j < kK; ++j) inputs.gram[size_t(j * kK + j)] = 5;
+  const QuantizedWeight a = gptq(linear, kInt4, inputs, {.refinements = 0});
+  const QuantizedWeight b = round_to_nearest(linear, kInt4, ScaleRule::kLeastSquares);
+  EXPECT_TRUE(std::ranges::equal(a.packed.bytes(), b.packed.bytes()));
+  EXPECT_TRUE(std::ranges::equal(a.scale.bytes(), b.scale.bytes()));
+}
+
+TEST(Gptq, RefinedNeverLosesMore) {
+  for (uint64_t seed = 10; seed < 15; ++seed) {
+    const DenseLinear linear = random_linear(seed);
+    const std::vector<double> x = correlated(seed + 100);
+    const InputStatistics inputs{.k = kK, .gram = cross(x, kK, x)};
+    double before = INFINITY;
+    for (const int refinements : {0, 1, 2, 4}) {
+      // The damping is part of the aim that falls; nearly none of it leaves the sum over tokens.
+      const double error = output_error(
+          linear, gptq(linear, kInt4, inputs, {.damping = 1e-9, .refinements = refinements}), x, x);
+      EXPECT_LE(error, before * (1 + 1e-9)) << refinements;
+      before = error;
+    }
+  }
+}
+
+TEST(Gptq, AimsAtTheOriginalsOutputsWhereItsInputsHaveMoved) {
+  const DenseLinear linear = random_linear(4);
+  const std::vector<double> x = correlated(5);
+  std::vector<double> seen = x;
+  for (size_t i = 0; i < seen.size(); ++i) seen[i] = 0.9 * x[i] + 0.05 * x[i ^ 1];
+  const InputStatistics inputs{.k = kK, .gram = cross(seen, kK, seen), .cross = cross(x, kK, seen)};
+  const double blind =
+      output_error(linear, gptq(linear, kInt4, inputs, {.input_correction = 0}), x, seen);
+  const double aimed = output_error(linear, gptq(linear, kInt4, inputs, {}), x, seen);
+  EXPECT_LT(aimed, 0.5 * blind);
+}
+
+TEST(Gptq, MakesUpForWhatTheResidualStreamLacksAsFarAsItsInputsSay) {
+  const DenseLinear linear = random_linear(6), shift = random_linear(7);
+  const std::vector<double> x = correlated(8);
+  std::vector<double> missing(size_t(kTokens * kN));  // 0.1 shift x
+  for (int64_t t = 0; t < kTokens; ++t)
+    for (int64_t i = 0; i < kN; ++i)
+      for (int64_t j = 0; j < kK; ++j)
+        missing[size_t(t * kN + i)] += 0.1 * shift.row(i)[j] * x[size_t(t * kK + j)];
+  const InputStatistics inputs{.k = kK, .gram = cross(x, kK, x), .residual = cross(missing, kN, x)};
+  const auto error = [&](double correction) {
+    return output_error(linear, gptq(linear, kInt4, inputs, {.residual_correction = correction}), x,
+                        x, missing);
+  };
+  EXPECT_LT(error(0.5), 0.7 * error(0));
+  EXPECT_LT(error(1), 0.7 * error(0.5));
+}
+
+TEST(Gptq, OfInputsThatAreAlwaysZeroStillRounds) {
+  const DenseLinear linear = random_linear(9);
+  const InputStatistics inputs{.k = kK, .gram = std::vector<double>(size_t(kK * kK))};
+  const std::vector<float> values = unpack(gptq(linear, kInt4, inputs, {}));
+  for (size_t i = 0; i < values.size(); ++i)
+    EXPECT_NEAR(double(values[i]), linear.weight[i], 1.0) << i;  // a step of 3.5 sigma / 7, doubled
+}
+
+}  // namespace
+}  // namespace emberq
