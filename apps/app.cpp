@@ -15,8 +15,9 @@ void add_execution(CLI::App& command, ModelOptions& options) {
       .add_option(
           "--kv", options.kv,
           "What the KV cache stores: fp, as computed, which also turns off the smoothing and "
-          "rounding of queries and keys; or kv4, INT4. By default what the checkpoint says")
-      ->check(CLI::IsMember({"fp", "kv4"}));
+          "rounding of queries and keys; kv4 (kv4-head), kv4-zero, kv4-lut or kv8 (kv8-head). By "
+          "default what the checkpoint says")
+      ->check(CLI::IsMember({"fp", "kv4", "kv4-head", "kv4-zero", "kv4-lut", "kv8", "kv8-head"}));
   command.add_option("--device", options.device, "Where the model runs")
       ->check(CLI::IsMember({"cpu"}))
       ->capture_default_str();
@@ -24,7 +25,8 @@ void add_execution(CLI::App& command, ModelOptions& options) {
 
 std::optional<KvScheme> kv_of(const ModelOptions& options) {
   if (options.kv.empty()) return std::nullopt;
-  return options.kv == "fp" ? KvScheme::kFp : KvScheme::kInt4Head;
+  const bool by_width = options.kv == "kv4" || options.kv == "kv8";
+  return kv_scheme_from_name(by_width ? options.kv + "-head" : options.kv);
 }
 
 std::unique_ptr<Backend> backend_of(const ModelOptions&) { return make_cpu_backend(); }

@@ -23,7 +23,7 @@ void add_debug_report(CLI::App& debug);
 // Options that several commands share.
 struct ModelOptions {
   std::string model;
-  std::string kv;  // "", "fp" or "kv4"
+  std::string kv;  // "", "fp", "kv4", "kv8" or a KvScheme's name
   std::string device = "cpu";
 };
 void add_model(CLI::App& command, ModelOptions& options);      // MODEL
