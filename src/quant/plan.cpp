@@ -45,8 +45,7 @@ void choose_activations(const Recipe& recipe, const Checkpoint& checkpoint, Back
 
   std::vector<Sensitivity> sites;
   for (const Site site : kSites)
-    sites.push_back(
-        site_sensitivity(std::span(report.sensitivities).first(types.size()), site));
+    sites.push_back(site_sensitivity(std::span(report.sensitivities).first(types.size()), site));
   for (const SensitiveChoice& choice :
        choose_sensitive(sites, recipe.sensitive_activations->share)) {
     const SensitivityUnit& unit = sites[choice.unit].unit;
@@ -106,8 +105,7 @@ void choose_widths(const Recipe& recipe, const Checkpoint& checkpoint, Backend& 
                   allocation.bits, allocation.kl);
 
   for (size_t i = 0; i < parts.size(); ++i)
-    report.choices.push_back({parts[i].name,
-                              parts[i].options[allocation.choices[i].option].scheme,
+    report.choices.push_back({parts[i].name, parts[i].options[allocation.choices[i].option].scheme,
                               allocation.choices[i].why});
 
   size_t part = 0;
