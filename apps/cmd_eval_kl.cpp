@@ -60,11 +60,7 @@ void add_eval_kl(CLI::App& eval) {
   kl->add_option("REFERENCE", options->reference, "The model to compare with, a folder")
       ->required();
   add_model(*kl, options->model);
-  kl->add_option("--text", options->text, "The text, a UTF-8 file")->required();
-  kl->add_option("--window", options->windows.window, "Tokens of a window")->capture_default_str();
-  kl->add_option("--max-windows", options->windows.max_windows,
-                 "Stop after this many windows; 0: all")
-      ->capture_default_str();
+  add_windows(*kl, options->text, options->windows);
   add_execution(*kl, options->model);
   kl->add_flag("--json", options->json,
                "Print one JSON object: kl, kl_p99, kl_max, same_top, ppl_a, ppl_b, windows, "

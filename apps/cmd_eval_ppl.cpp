@@ -2,7 +2,6 @@
 
 #include "apps/cmd_eval.h"
 #include "base/file.h"
-#include "eval/perplexity.h"
 #include "text/tokenizer.h"
 
 namespace emberq {
@@ -42,12 +41,7 @@ void add_eval_ppl(CLI::App& eval) {
                                       "run alone with no BOS, the tail dropped");
   const auto options = std::make_shared<Options>();
   add_model(*ppl, options->model);
-  ppl->add_option("--text", options->text, "The text, a UTF-8 file")->required();
-  ppl->add_option("--window", options->perplexity.window, "Tokens of a window")
-      ->capture_default_str();
-  ppl->add_option("--max-windows", options->perplexity.max_windows,
-                  "Stop after this many windows; 0: all")
-      ->capture_default_str();
+  add_windows(*ppl, options->text, options->perplexity);
   add_execution(*ppl, options->model);
   ppl->add_flag(
       "--json", options->json,

@@ -15,8 +15,8 @@ constexpr int64_t kWindows = 4, kLength = 512;  // of the first calibration text
 
 double kv_bits(const Checkpoint& checkpoint) {
   const ModelConfig& config = checkpoint.config();
-  const KvCacheShape shape{checkpoint.attention().kv, 1, 1, config.head_dim};
-  return 8 * double(shape.bytes_per_token(DType::kBF16)) / double(2 * config.head_dim);
+  return KvCacheShape{checkpoint.attention().kv, 1, 1, config.head_dim}.bits_per_number(
+      DType::kBF16);
 }
 
 double parameters(const ModelConfig& config) {
@@ -103,10 +103,8 @@ class Methods {
 
 std::string site_name(Site site) {
   std::string text;
-  for (const Module module : readers(site)) {
-    const std::string_view full = name(module);
-    text += (text.empty() ? "" : ", ") + std::string(full.substr(full.find('.') + 1));
-  }
+  for (const Module module : readers(site))
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", short_name(module));
   return text + " input";
 }
 

@@ -164,6 +164,11 @@ Tensor Checkpoint::get(const std::string& name, const std::vector<int64_t>& shap
   return tensor;
 }
 
+void Checkpoint::require_unquantized() const {
+  EMBERQ_REQUIRE(!is_quantized() && !fs::exists(folder_ / kSideFileName), "{} is quantized already",
+                 folder_.string());
+}
+
 std::optional<LinearScheme> Checkpoint::linear_scheme(const std::string& module) const {
   const auto* group = quantization_ ? quantization_->find(module) : nullptr;
   if (!group) return std::nullopt;

@@ -36,6 +36,8 @@ class Checkpoint {
   Tensor get(const std::string& name, const std::vector<int64_t>& shape) const;
 
   bool is_quantized() const { return quantization_.has_value(); }
+  // InputError where weights are in codes, or emberq has been at them otherwise.
+  void require_unquantized() const;
   // What the linear `module` ("model.layers.0.self_attn.q_proj") is stored as; nullopt where it has
   // a plain `weight`. A group_size of 0 is one scale per row.
   std::optional<LinearScheme> linear_scheme(const std::string& module) const;

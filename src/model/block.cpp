@@ -32,6 +32,10 @@ const Row& row(Module module) { return kRows[size_t(module)]; }
 }  // namespace
 
 std::string_view name(Module module) { return row(module).name; }
+std::string_view short_name(Module module) {
+  const std::string_view text = name(module);
+  return text.substr(text.find('.') + 1);
+}
 int64_t outputs(const ModelConfig& config, Module module) { return row(module).outputs(config); }
 int64_t inputs(const ModelConfig& config, Module module) { return row(module).inputs(config); }
 bool has_bias(const ModelConfig& config, Module module) { return config.*row(module).bias; }
@@ -50,11 +54,21 @@ Site site_of(Module module) {
   }
 }
 
-std::vector<Module> readers(Site site) {
-  std::vector<Module> result;
-  for (const Module module : kModules)
-    if (site_of(module) == site) result.push_back(module);
-  return result;
+std::span<const Module> readers(Site site) {
+  static constexpr std::array kQkv = {Module::kQ, Module::kK, Module::kV};
+  static constexpr std::array kO = {Module::kO};
+  static constexpr std::array kGateUp = {Module::kGate, Module::kUp};
+  static constexpr std::array kDown = {Module::kDown};
+  switch (site) {
+    case Site::kQkv:
+      return kQkv;
+    case Site::kO:
+      return kO;
+    case Site::kGateUp:
+      return kGateUp;
+    default:
+      return kDown;
+  }
 }
 
 int64_t inputs(const ModelConfig& config, Site site) {

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "checkpoint/model_config.h"
 
@@ -22,10 +22,11 @@ enum class Site { kQkv, kO, kGateUp, kDown };
 inline constexpr std::array kSites = {Site::kQkv, Site::kO, Site::kGateUp, Site::kDown};
 
 Site site_of(Module module);
-std::vector<Module> readers(Site site);
+std::span<const Module> readers(Site site);  // of a table that stays
 int64_t inputs(const ModelConfig& config, Site site);
 
-std::string_view name(Module module);  // "self_attn.q_proj", ...
+std::string_view name(Module module);        // "self_attn.q_proj", ...
+std::string_view short_name(Module module);  // "q_proj", ...
 
 // "model.layers.3.self_attn.q_proj"
 std::string linear_name(int64_t layer, Module module);

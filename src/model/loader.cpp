@@ -5,13 +5,6 @@
 namespace emberq {
 namespace {
 
-Buffer upload(Backend& backend, const std::vector<float>& values) {
-  Buffer buffer(backend, values.size() * sizeof(float));
-  backend.upload(buffer.as<void>(), values.data(), values.size() * sizeof(float));
-  backend.synchronize();  // the values go when this returns
-  return buffer;
-}
-
 // S, a dense vector per KV head, and its inverse.
 void set_post_rope_scale(Layer& layer, Backend& backend, const ModelConfig& config,
                          const std::vector<PostRopeScale>& heads) {

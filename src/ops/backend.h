@@ -88,4 +88,7 @@ class Buffer {
   void* data_ = nullptr;
 };
 
+// A buffer with these values in it.
+Buffer upload(Backend& backend, const std::vector<float>& values);
+
 }  // namespace emberq

@@ -31,6 +31,10 @@ size_t KvCacheShape::bytes_per_token(DType activation_type) const {
          (kv_code_bytes(scheme, head_dim, activation_type) + kv_scale_bytes(scheme));
 }
 
+double KvCacheShape::bits_per_number(DType activation_type) const {
+  return 8 * double(bytes_per_token(activation_type)) / double(2 * layers * kv_heads * head_dim);
+}
+
 KvCache::KvCache(Backend& backend, const KvCacheShape& shape, int64_t capacity)
     : backend_(&backend), shape_(shape), capacity_(capacity) {
   EMBERQ_CHECK(capacity > 0 && shape.head_dim % 2 == 0, "kv cache: {} tokens, heads of {}",

@@ -39,6 +39,7 @@ struct KvCacheShape {
 
   // What one token takes in all layers, keys and values, scales included.
   size_t bytes_per_token(DType activation_type) const;
+  double bits_per_number(DType activation_type) const;  // likewise
 };
 
 // The keys and values of one sequence in all layers.

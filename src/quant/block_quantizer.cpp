@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <utility>
 
 #include "base/check.h"
+#include "base/parallel.h"
 #include "format/bf16.h"
 #include "format/fp16.h"
 #include "format/hadamard.h"
@@ -28,6 +31,13 @@ void check_rotations(const Checkpoint& checkpoint, const Recipe& recipe) {
       !(recipe.rotation.values || recipe.rotation.keys) || is_power_of_two(config.head_dim),
       "{}: heads of {} channels have no Hadamard transform, which the recipe {} asks for",
       checkpoint.folder().string(), config.head_dim, recipe.name);
+}
+
+CalibrationWindows every(int64_t stride, const CalibrationWindows& windows) {
+  CalibrationWindows chosen{windows.length, {}};
+  for (size_t w = 0; w < windows.ids.size(); w += size_t(stride))
+    chosen.ids.push_back(windows.ids[w]);
+  return chosen;
 }
 
 Tensor as_type(DType type, const std::vector<int64_t>& shape, const std::vector<double>& values) {
@@ -60,7 +70,7 @@ BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, Backend& backend, c
 
   stride_ = std::max<int64_t>(1, int64_t(windows.ids.size()) / kStatisticsWindows);
   const Weight table = backend.prepare(embedding());
-  original_.emplace(backend, config_, windows, table, KvScheme::kFp);
+  original_.emplace(backend, config_, gptq ? windows : every(std::exchange(stride_, 1), windows), table, KvScheme::kFp);
   if (gptq) quantized_.emplace(backend, config_, windows, table, recipe.kv);
 }
 
@@ -116,21 +126,29 @@ void BlockQuantizer::transform(int64_t layer, DenseBlock& block, const BlockStat
   if (down_hadamard_ > 0) rotate_down_inputs(block, down_hadamard_);
 }
 
-QuantizedBlock BlockQuantizer::quantize(int64_t layer, BlockReport& report) {
+QuantizedBlock BlockQuantizer::transformed(int64_t layer, BlockStatistics& statistics) {
   QuantizedBlock result{.dense = original_block(layer)};
+  if (original_)
+    statistics = original_->statistics(dense_layer(backend_, config_, result.dense, layer, 0),
+                                       stride_, recipe_.sites_with_moments());
+  transform(layer, result.dense, statistics, result.post_rope);
+  return result;
+}
+
+// Computes what the block did before it was transformed.
+Layer BlockQuantizer::original_layer(int64_t layer, const DenseBlock& block) const {
+  return dense_layer(backend_, config_, block, layer, down_hadamard_);
+}
+
+QuantizedBlock BlockQuantizer::quantize(int64_t layer, BlockReport& report) {
+  BlockStatistics statistics;
+  QuantizedBlock result = transformed(layer, statistics);
   for (const Module module : kModules)
     if (plan_.weights[size_t(layer)][size_t(module)])
       result.activations[size_t(module)] =
           plan_.activations[size_t(layer)][size_t(site_of(module))];
-
-  BlockStatistics statistics;
-  if (original_)
-    next_ = original_->outputs(dense_layer(backend_, config_, result.dense, layer, 0), stride_,
-                               statistics);
-  transform(layer, result.dense, statistics, result.post_rope);
   if (recipe_.center_cache) {
-    const KeyStatistics keys = original_->keys(
-        dense_layer(backend_, config_, result.dense, layer, down_hadamard_), stride_);
+    const KeyStatistics keys = original_->keys(original_layer(layer, result.dense), stride_);
     for (const double sum : keys.key_sum)
       result.key_mean.push_back(float(sum / double(keys.tokens)));
     for (const double sum : keys.value_sum)
@@ -148,16 +166,11 @@ QuantizedBlock BlockQuantizer::quantize(int64_t layer, BlockReport& report) {
   return result;
 }
 
+// The original's stream takes the steps that quantize() takes, to the bit.
 void BlockQuantizer::skip(int64_t layer, const Layer& quantized) {
-  if (original_) {
-    const Layer dense = dense_layer(backend_, config_, original_block(layer), layer, 0);
-    original_->advance_attention(dense);
-    original_->advance_mlp(dense);
-  }
-  if (quantized_) {
-    quantized_->advance_attention(quantized);
-    quantized_->advance_mlp(quantized);
-  }
+  BlockStatistics statistics;
+  if (original_) original_->advance(original_layer(layer, transformed(layer, statistics).dense));
+  if (quantized_) quantized_->advance(quantized);
 }
 
 void BlockQuantizer::round(int64_t layer, QuantizedBlock& block, BlockReport& report) {
@@ -169,24 +182,37 @@ void BlockQuantizer::round(int64_t layer, QuantizedBlock& block, BlockReport& re
     report.linears.push_back(report_linear(module, block.dense[module], *weight,
                                            block.activations[size_t(module)], {}, 0));
   }
-  if (original_) original_->set_hidden(std::move(next_));
+  if (original_) original_->advance(original_layer(layer, block.dense));
 }
 
 InputStatistics BlockQuantizer::input_statistics(const Layer& original, const Layer& quantized,
-                                                 Site site, int64_t k) {
+                                                 Site site) {
   const int64_t hidden = config_.hidden_size, length = original_->length();
   const bool residual = site == Site::kO || site == Site::kDown;
-  InputStatistics result{.k = k};
+  InputStatistics result{.k = inputs(config_, site)};
+  std::vector<float> difference(size_t(length * hidden));
+  const auto subtract = [&](const std::vector<float>& a, const std::vector<float>& b) {
+    parallel_for(0, length, [&](int64_t row) {
+      for (auto i = size_t(row * hidden); i < size_t((row + 1) * hidden); ++i)
+        difference[i] = a[i] - b[i];
+    });
+    return difference.data();
+  };
   for (int64_t w = 0; w < original_->windows(); ++w) {
-    const std::vector<float> x = original_->input(original, w, site);
-    const std::vector<float> seen = quantized_->input(quantized, w, site);
-    add_gram(seen.data(), length, k, result.gram);
-    add_cross(x.data(), k, seen.data(), k, length, result.cross);
-    if (!residual) continue;
-    std::vector<float> missing = original_->hidden(w);
-    const std::vector<float>& reached = quantized_->hidden(w);
-    for (size_t i = 0; i < missing.size(); ++i) missing[i] -= reached[i];
-    add_cross(missing.data(), hidden, seen.data(), k, length, result.residual);
+    const std::vector<float>& seen = quantized_->input(quantized, w, site);
+    const std::vector<float>& x = original_->input(original, w, site);
+    add_gram(seen.data(), length, result.k, result.gram);
+    if (!residual) {
+      add_cross(x.data(), result.k, seen.data(), result.k, length, result.cross);
+      continue;
+    }
+    const std::vector<float> before = original_->hidden(w);
+    add_cross(subtract(before, quantized_->hidden(w)), hidden, seen.data(), result.k, length,
+              result.residual);
+    original_->add(original, w, site);
+    add_cross(subtract(original_->hidden(w), before), hidden, seen.data(), result.k, length,
+              result.outputs);
+    quantized_->keep();
   }
   return result;
 }
@@ -205,7 +231,7 @@ void append_attention(const QuantizedBlock& block, AttentionScheme& attention) {
 }
 
 void BlockQuantizer::round_by_gptq(int64_t layer, QuantizedBlock& block, BlockReport& report) {
-  const Layer original = dense_layer(backend_, config_, block.dense, layer, down_hadamard_);
+  const Layer original = original_layer(layer, block.dense);
   Layer quantized = layer_without_weights(backend_, config_, block.dense, layer, down_hadamard_);
   AttentionScheme attention = attention_scheme(recipe_);
   append_attention(block, attention);
@@ -214,8 +240,7 @@ void BlockQuantizer::round_by_gptq(int64_t layer, QuantizedBlock& block, BlockRe
 
   report.error_before = stream_error();
   for (const Site site : kSites) {
-    const InputStatistics statistics =
-        input_statistics(original, quantized, site, inputs(config_, site));
+    const InputStatistics statistics = input_statistics(original, quantized, site);
     for (const Module module : readers(site)) {
       const auto& scheme = plan_.weights[size_t(layer)][size_t(module)];
       DenseLinear& dense = block.dense[module];
@@ -230,26 +255,25 @@ void BlockQuantizer::round_by_gptq(int64_t layer, QuantizedBlock& block, BlockRe
                                              block.activations[size_t(module)], statistics.gram,
                                              original_->windows() * original_->length()));
     }
-    if (site != Site::kO) continue;
-    original_->advance_attention(original);
-    quantized_->advance_attention(quantized);
-    report.error_attention = stream_error();
+    if (site != Site::kO && site != Site::kDown) continue;
+    for (int64_t w = 0; w < quantized_->windows(); ++w) quantized_->add(quantized, w, site);
+    (site == Site::kO ? report.error_attention : report.error_after) = stream_error();
   }
-  quantized_->advance_mlp(quantized);
-  original_->set_hidden(std::move(next_));
-  report.error_after = stream_error();
 }
 
 double BlockQuantizer::stream_error() const {
-  double error = 0, power = 0;
-  for (int64_t w = 0; w < original_->windows(); ++w)
-    for (size_t i = 0; i < original_->hidden(w).size(); ++i) {
-      const double x = double(original_->hidden(w)[i]);
-      const double d = x - double(quantized_->hidden(w)[i]);
-      error += d * d;
-      power += x * x;
+  const int64_t windows = original_->windows();
+  std::vector<double> error(static_cast<size_t>(windows)), power = error;
+  parallel_for(0, windows, [&](int64_t w) {
+    const std::vector<float>&wanted = original_->hidden(w), &reached = quantized_->hidden(w);
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      const double x = double(wanted[i]), d = x - double(reached[i]);
+      error[size_t(w)] += d * d;
+      power[size_t(w)] += x * x;
     }
-  return std::sqrt(error / power);
+  });
+  return std::sqrt(std::reduce(error.begin(), error.end()) /
+                   std::reduce(power.begin(), power.end()));
 }
 
 }  // namespace emberq

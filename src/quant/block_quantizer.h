@@ -51,12 +51,14 @@ class BlockQuantizer {
 
  private:
   DenseBlock original_block(int64_t layer) const;
+  QuantizedBlock transformed(int64_t layer, BlockStatistics& statistics);
   void transform(int64_t layer, DenseBlock& block, const BlockStatistics& statistics,
                  std::vector<PostRopeScale>& post_rope) const;
+  Layer original_layer(int64_t layer, const DenseBlock& block) const;
   void round(int64_t layer, QuantizedBlock& block, BlockReport& report);
   void round_by_gptq(int64_t layer, QuantizedBlock& block, BlockReport& report);
-  InputStatistics input_statistics(const Layer& original, const Layer& quantized, Site site,
-                                   int64_t k);
+  // And the original's stream goes past the site.
+  InputStatistics input_statistics(const Layer& original, const Layer& quantized, Site site);
   double stream_error() const;
   Tensor rotated(const std::string& name, const std::vector<double>& norm) const;
 
@@ -69,7 +71,6 @@ class BlockQuantizer {
   int64_t down_hadamard_ = 0;
   std::vector<double> rotation_;  // of the residual stream, or empty
   std::optional<CalibrationStream> original_, quantized_;
-  std::vector<std::vector<float>> next_;  // the original stream past the block
 };
 
 }  // namespace emberq

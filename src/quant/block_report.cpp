@@ -20,22 +20,17 @@ double energy(const std::vector<double>& m, const std::vector<double>& gram, int
   return sum;
 }
 
-double stored_bits(const QuantizedWeight& weight) {
-  return 8 *
-         double(weight.packed.bytes().size() + weight.scale.bytes().size() +
-                weight.zero_point.bytes().size()) /
-         double(weight.n * weight.k);
-}
-
 }  // namespace
 
 LinearReport report_linear(Module module, const DenseLinear& dense, const QuantizedWeight& weight,
                            ActivationScheme activation, const std::vector<double>& gram,
                            int64_t tokens) {
-  LinearReport report{.module = module,
-                      .scheme = name(weight.scheme),
-                      .activation = std::string(name(activation)),
-                      .bits = stored_bits(weight)};
+  LinearReport report{
+      .module = module,
+      .scheme = name(weight.scheme),
+      .activation = std::string(name(activation)),
+      .bits = bits_per_weight(weight.scheme, 8 * double(size_bytes(weight.scale.dtype())),
+                              double(weight.k))};
   const std::vector<float> values = unpack(weight);
   std::vector<double> error(values.size());
   double signal = 0, noise = 0;

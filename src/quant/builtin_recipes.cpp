@@ -57,7 +57,7 @@ constexpr std::string_view kEmberq4 = R"({
   "rotation": {"keys": true}, "center_cache": true,
   "weights": {"default": "lut4-g128", "v_proj": "fp6-g128"}, "activations": "fp8-token",
   "kv": "kv4-lut", "query": "fp8-head", "probability": "fp8",
-  "rounding": {"method": "gptq"}, "calibration_windows": 128})";
+  "rounding": {"method": "gptq"}, "calibration_windows": 160})";
 
 constexpr std::string_view kEmberq6 = R"({
   "name": "emberq6",
@@ -65,7 +65,7 @@ constexpr std::string_view kEmberq6 = R"({
   "rotation": {"residual": true, "values": true, "keys": true, "down": 512},
   "weights": {"default": "int6-g128", "v_proj": "int8-g128"}, "activations": "int8-token",
   "kv": "kv8-head", "query": "int8-head", "probability": "fp16",
-  "rounding": {"method": "gptq"}, "calibration_windows": 128})";
+  "rounding": {"method": "gptq"}, "calibration_windows": 160})";
 
 constexpr std::string_view kMixed = R"({
   "name": "mixed",
@@ -74,7 +74,7 @@ constexpr std::string_view kMixed = R"({
   "rotation": {"keys": true}, "center_cache": true,
   "weights": "lut4-g128", "bit_search": {"target_bits": 4.5}, "activations": "fp8-token",
   "kv": "kv4-lut", "query": "fp8-head", "probability": "fp8",
-  "rounding": {"method": "gptq"}, "calibration_windows": 128})";
+  "rounding": {"method": "gptq"}, "calibration_windows": 160})";
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/check.h"
 #include "base/interrupt.h"
@@ -61,8 +62,9 @@ CalibrationStream::CalibrationStream(Backend& backend, const ModelConfig& config
   for (const std::vector<int>& ids : windows.ids) {
     backend_->upload(runner_.ids(), ids.data(), ids.size() * sizeof(int));
     backend_->run(Embed{.table = &embedding, .ids = runner_.ids(), .out = runner_.hidden()});
-    hidden_.push_back(to_float(runner_.hidden()));
+    hidden_.push_back(take(runner_.hidden()));
   }
+  kept_.resize(hidden_.size());
 }
 
 void CalibrationStream::load(int64_t window) {
@@ -71,66 +73,95 @@ void CalibrationStream::load(int64_t window) {
   backend_->upload(runner_.hidden().data, values.data(), values.size() * sizeof(float));
 }
 
-std::vector<float> CalibrationStream::download(const void* from, size_t count) {
-  std::vector<float> values(count);
-  backend_->download(values.data(), from, count * sizeof(float));
-  backend_->synchronize();
-  return values;
+void CalibrationStream::store(int64_t window) {
+  download(hidden_[size_t(window)], runner_.hidden().data, hidden_[size_t(window)].size());
 }
 
-std::vector<float> CalibrationStream::to_float(const Activations& x) {
-  const auto count = size_t(x.rows * x.dim);
-  if (!x.quantized()) return download(x.data, count);
-  const std::vector<float> scale = download(x.scale, size_t(x.rows * x.scales_per_row()));
-  std::vector<uint8_t> codes(count);
-  backend_->download(codes.data(), x.data, count);
+template <class T>
+void CalibrationStream::download(std::vector<T>& to, const void* from, size_t count) {
+  to.resize(count);
+  backend_->download(to.data(), from, count * sizeof(T));
   backend_->synchronize();
-  std::vector<float> values(count);
+}
+
+// Into taken_; [rows, dim], codes times scales.
+const std::vector<float>& CalibrationStream::take(const Activations& x) {
+  const auto count = size_t(x.rows * x.dim);
+  taken_.window = -1;
+  taken_.at = x;
+  if (!x.quantized()) {
+    download(taken_.values, x.data, count);
+    return taken_.values;
+  }
+  download(taken_.codes, x.data, count);
+  download(taken_.values, x.scale, size_t(x.rows * x.scales_per_row()));
+  decoded_.resize(count);
   const int64_t group = x.group ? x.group : x.dim;
   parallel_for(0, x.rows, [&](int64_t r) {
     for (int64_t c = 0; c < x.dim; ++c) {
-      const uint8_t code = codes[size_t(r * x.dim + c)];
+      const uint8_t code = taken_.codes[size_t(r * x.dim + c)];
       const float value = x.dtype == DType::kI8 ? float(int8_t(code)) : fp8_decode(code);
-      values[size_t(r * x.dim + c)] = value * scale[size_t(r * x.scales_per_row() + c / group)];
+      decoded_[size_t(r * x.dim + c)] =
+          value * taken_.values[size_t(r * x.scales_per_row() + c / group)];
     }
   });
+  return decoded_;
+}
+
+Activations CalibrationStream::run_to(const Layer& layer, Site site) {
+  switch (site) {
+    case Site::kQkv:
+      return runner_.qkv_input(layer);
+    case Site::kO:
+      return runner_.o_input(layer, runner_.qkv_input(layer), cache_.layer(0));
+    case Site::kGateUp:
+      return runner_.gate_up_input(layer);
+    default:
+      return runner_.down_input(layer, runner_.gate_up_input(layer));
+  }
+}
+
+const std::vector<float>& CalibrationStream::input(const Layer& layer, int64_t window, Site site) {
+  load(window);
+  const std::vector<float>& values = take(run_to(layer, site));
+  taken_.window = window;
   return values;
 }
 
-std::vector<float> CalibrationStream::input(const Layer& layer, int64_t window, Site site) {
-  load(window);
-  switch (site) {
-    case Site::kQkv:
-      return to_float(runner_.qkv_input(layer));
-    case Site::kO:
-      return to_float(runner_.o_input(layer, runner_.qkv_input(layer), cache_.layer(0)));
-    case Site::kGateUp:
-      return to_float(runner_.gate_up_input(layer));
-    default:
-      return to_float(runner_.down_input(layer, runner_.gate_up_input(layer)));
-  }
+void CalibrationStream::keep() {
+  const auto window = size_t(taken_.window);
+  kept_[window] = std::exchange(taken_, {});
 }
 
-void CalibrationStream::advance_attention(const Layer& layer) {
-  for (int64_t w = 0; w < windows(); ++w) {
-    load(w);
-    runner_.add_o(layer, runner_.o_input(layer, runner_.qkv_input(layer), cache_.layer(0)));
-    hidden_[size_t(w)] = to_float(runner_.hidden());
+void CalibrationStream::add(const Layer& layer, int64_t window, Site site) {
+  Activations x = taken_.at;
+  if (taken_.window != window) {
+    const Input kept = std::exchange(kept_[size_t(window)], {});
+    EMBERQ_CHECK(kept.window == window, "no input of window {} was taken", window);
+    load(window);
+    x = kept.at;
+    const bool quantized = x.quantized();
+    if (quantized) backend_->upload(x.data, kept.codes.data(), kept.codes.size());
+    backend_->upload(quantized ? x.scale : x.data, kept.values.data(),
+                     kept.values.size() * sizeof(float));
   }
+  taken_.window = -1;
+  site == Site::kO ? runner_.add_o(layer, x) : runner_.add_down(layer, x);
+  store(window);
 }
 
-void CalibrationStream::advance_mlp(const Layer& layer) {
+void CalibrationStream::advance(const Layer& layer) {
   for (int64_t w = 0; w < windows(); ++w) {
     load(w);
-    runner_.add_down(layer, runner_.down_input(layer, runner_.gate_up_input(layer)));
-    hidden_[size_t(w)] = to_float(runner_.hidden());
+    runner_.run(layer, cache_.layer(0));
+    store(w);
   }
 }
 
 void CalibrationStream::add_site(const Activations& x, Site site, BlockStatistics& statistics) {
   SiteStatistics& s = statistics.sites[size_t(site)];
-  const std::vector<float> values = to_float(x);
-  add_gram(values.data(), x.rows, x.dim, s.gram);
+  const std::vector<float>& values = take(x);
+  if (!s.gram.empty()) add_gram(values.data(), x.rows, x.dim, s.gram);
   s.absmax.resize(size_t(x.dim));
   for (int64_t r = 0; r < x.rows; ++r)
     for (int64_t c = 0; c < x.dim; ++c)
@@ -141,12 +172,13 @@ void CalibrationStream::add_keys(KeyStatistics& keys) {
   const int64_t d = config_->head_dim, half = d / 2, heads = config_->num_heads;
   const int64_t group = heads / config_->num_kv_heads;
   const auto count = size_t(keys.kv_heads * length_ * d);
-  const std::vector<float> key = download(cache_.layer(0).key, count);
-  const std::vector<float> value = download(cache_.layer(0).value, count);
+  std::vector<float> key, value;
+  download(key, cache_.layer(0).key, count);
+  download(value, cache_.layer(0).value, count);
   parallel_for(0, keys.kv_heads, [&](int64_t h) {
     add_head(key.data() + h * length_ * d, value.data() + h * length_ * d, length_, h, keys);
   });
-  const std::vector<float> query = to_float(runner_.queries());
+  const std::vector<float>& query = take(runner_.queries());
   parallel_for(0, keys.kv_heads, [&](int64_t h) {
     for (int64_t t = 0; t < length_; ++t)
       for (int64_t q = h * group; q < (h + 1) * group; ++q) {
@@ -159,31 +191,28 @@ void CalibrationStream::add_keys(KeyStatistics& keys) {
   keys.tokens += length_;
 }
 
-std::vector<std::vector<float>> CalibrationStream::outputs(const Layer& layer, int64_t stride,
-                                                           BlockStatistics& statistics) {
+BlockStatistics CalibrationStream::statistics(const Layer& layer, int64_t stride,
+                                              const std::vector<Site>& grams) {
   EMBERQ_CHECK(cache_.shape().scheme == KvScheme::kFp, "statistics of a cache of {}",
                name(cache_.shape().scheme));
-  statistics.keys = empty_keys(*config_);
-  for (const Site site : kSites) {
+  BlockStatistics statistics{.keys = empty_keys(*config_)};
+  for (const Site site : grams) {
     const auto k = size_t(inputs(*config_, site));
     statistics.sites[size_t(site)].gram.resize(k * k);
   }
-  std::vector<std::vector<float>> result;
-  for (int64_t w = 0; w < windows(); ++w) {
+  for (int64_t w = 0; w < windows(); w += stride) {
     const auto look = [&](const Activations& x, Site site) {
-      if (w % stride == 0) add_site(x, site, statistics);
+      add_site(x, site, statistics);
       return x;
     };
     load(w);
     const Activations o =
         runner_.o_input(layer, look(runner_.qkv_input(layer), Site::kQkv), cache_.layer(0));
-    if (w % stride == 0) add_keys(statistics.keys);
+    add_keys(statistics.keys);
     runner_.add_o(layer, look(o, Site::kO));
-    const Activations x = look(runner_.gate_up_input(layer), Site::kGateUp);
-    runner_.add_down(layer, look(runner_.down_input(layer, x), Site::kDown));
-    result.push_back(to_float(runner_.hidden()));
+    look(runner_.down_input(layer, look(runner_.gate_up_input(layer), Site::kGateUp)), Site::kDown);
   }
-  return result;
+  return statistics;
 }
 
 KeyStatistics CalibrationStream::keys(const Layer& layer, int64_t stride) {

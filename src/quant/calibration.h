@@ -23,7 +23,7 @@ struct KeyStatistics {
 };
 
 struct SiteStatistics {
-  std::vector<double> gram;   // [k, k]: sum_t x x^T
+  std::vector<double> gram;   // [k, k]: sum_t x x^T; empty where it was not asked for
   std::vector<float> absmax;  // [k]: max_t |x[j]|
 };
 
@@ -50,25 +50,39 @@ class CalibrationStream {
   int64_t length() const { return length_; }
   // The residual stream in one window where it is now, [length, hidden].
   const std::vector<float>& hidden(int64_t window) const { return hidden_[size_t(window)]; }
-  void set_hidden(std::vector<std::vector<float>> hidden) { hidden_ = std::move(hidden); }
 
-  // A site's input in one window: [length, k], codes times scales. The stream must be where the
-  // block begins for kQkv and kO, past its attention for kGateUp and kDown.
-  std::vector<float> input(const Layer& layer, int64_t window, Site site);
-  void advance_attention(const Layer& layer);  // from the block's beginning past its attention
-  void advance_mlp(const Layer& layer);        // and from there past the block
+  // A site's input in one window: [length, k], codes times scales; valid until the next call. The
+  // stream must be where the block begins for kQkv and kO, past its attention for kGateUp and
+  // kDown.
+  const std::vector<float>& input(const Layer& layer, int64_t window, Site site);
+  // Keeps that input, of kO or kDown, in the bytes it has, for when the linear is there.
+  void keep();
+  // Adds what kO's or kDown's linear makes of its input, the one just taken or one kept: the stream
+  // is past it in this window.
+  void add(const Layer& layer, int64_t window, Site site);
+  // Past the whole block in all windows.
+  void advance(const Layer& layer);
 
-  // What the block gives in all windows, and its statistics over every `stride`th; the stream stays
-  // at the block's beginning.
-  std::vector<std::vector<float>> outputs(const Layer& layer, int64_t stride,
-                                          BlockStatistics& statistics);
-  // The keys, queries and values of every `stride`th window.
+  // Of every `stride`th window; the stream stays at the block's beginning. The grams, which cost as
+  // much as the block, are of `grams` alone.
+  BlockStatistics statistics(const Layer& layer, int64_t stride, const std::vector<Site>& grams);
+  // Its keys alone.
   KeyStatistics keys(const Layer& layer, int64_t stride);
 
  private:
+  // A site's input as it is, [length, k]: numbers, or codes and scales.
+  struct Input {
+    int64_t window = -1;
+    Activations at;             // where the runner's workspace has it
+    std::vector<float> values;  // or scales
+    std::vector<uint8_t> codes;
+  };
+  Activations run_to(const Layer& layer, Site site);
   void load(int64_t window);
-  std::vector<float> download(const void* from, size_t count);
-  std::vector<float> to_float(const Activations& x);
+  void store(int64_t window);
+  template <class T>
+  void download(std::vector<T>& to, const void* from, size_t count);
+  const std::vector<float>& take(const Activations& x);
   void add_site(const Activations& x, Site site, BlockStatistics& statistics);
   void add_keys(KeyStatistics& statistics);  // of the attention that has just run
 
@@ -78,6 +92,9 @@ class CalibrationStream {
   BlockRunner runner_;
   KvCache cache_;
   std::vector<std::vector<float>> hidden_;  // [windows][length * hidden]
+  Input taken_;                             // last
+  std::vector<Input> kept_;                 // [windows]
+  std::vector<float> decoded_;              // taken_, where it is in codes
 };
 
 }  // namespace emberq

@@ -3,13 +3,9 @@
 namespace emberq {
 namespace {
 
-Buffer upload(Backend& backend, const std::vector<double>& values) {
+Buffer upload_rounded(Backend& backend, const std::vector<double>& values) {
   if (values.empty()) return {};
-  const std::vector<float> floats(values.begin(), values.end());
-  Buffer buffer(backend, floats.size() * sizeof(float));
-  backend.upload(buffer.as<void>(), floats.data(), floats.size() * sizeof(float));
-  backend.synchronize();  // the floats go when this returns
-  return buffer;
+  return upload(backend, std::vector<float>(values.begin(), values.end()));
 }
 
 }  // namespace
@@ -22,11 +18,12 @@ Weight dense_weight(Backend& backend, const DenseLinear& linear) {
 Layer layer_without_weights(Backend& backend, const ModelConfig& config, const DenseBlock& block,
                             int64_t index, int64_t down_hadamard) {
   Layer layer;
-  layer.input_layernorm = upload(backend, block.input_layernorm);
-  layer.post_attention_layernorm = upload(backend, block.post_attention_layernorm);
-  layer.q_norm = upload(backend, block.q_norm);
-  layer.k_norm = upload(backend, block.k_norm);
-  for (const Module module : kModules) layer[module].bias = upload(backend, block[module].bias);
+  layer.input_layernorm = upload_rounded(backend, block.input_layernorm);
+  layer.post_attention_layernorm = upload_rounded(backend, block.post_attention_layernorm);
+  layer.q_norm = upload_rounded(backend, block.q_norm);
+  layer.k_norm = upload_rounded(backend, block.k_norm);
+  for (const Module module : kModules)
+    layer[module].bias = upload_rounded(backend, block[module].bias);
   layer.sliding_window = config.sliding_window[size_t(index)];
   layer.down_hadamard = down_hadamard;
   return layer;

@@ -49,21 +49,24 @@ DenseLinear corrected(const DenseLinear& linear, const InputStatistics& inputs,
                       const std::vector<double>& h, const GptqOptions& options) {
   DenseLinear target{linear.n, linear.k, linear.weight, {}};
   const bool residual = !inputs.residual.empty() && options.residual_correction != 0;
-  const bool input = !inputs.cross.empty() && options.input_correction != 0;
+  const bool input =
+      !(inputs.cross.empty() && inputs.outputs.empty()) && options.input_correction != 0;
+  if (!input && !residual) return target;
+  const auto times = [&](const std::vector<double>& m) {  // W m
+    return product(linear.weight.data(), m.data(), linear.n, linear.k, linear.k);
+  };
   std::vector<double> pull(linear.weight.size());
   if (input) {
-    std::vector<double> shift = inputs.cross;
-    for (size_t i = 0; i < shift.size(); ++i)
-      shift[i] = options.input_correction * (shift[i] - inputs.gram[i]);
-    pull = product(linear.weight.data(), shift.data(), linear.n, linear.k, linear.k);
+    const std::vector<double> reached = times(inputs.gram);
+    pull = inputs.outputs.empty() ? times(inputs.cross) : inputs.outputs;
+    for (size_t i = 0; i < pull.size(); ++i)
+      pull[i] = options.input_correction * (pull[i] - reached[i]);
   }
   if (residual)
     for (size_t i = 0; i < pull.size(); ++i)
       pull[i] += options.residual_correction * inputs.residual[i];
-  if (input || residual) {
-    pull = solve_right(std::move(pull), h, linear.n, linear.k);
-    for (size_t i = 0; i < pull.size(); ++i) target.weight[i] += pull[i];
-  }
+  pull = solve_right(std::move(pull), h, linear.n, linear.k);
+  for (size_t i = 0; i < pull.size(); ++i) target.weight[i] += pull[i];
   return target;
 }
 

@@ -12,7 +12,9 @@ namespace emberq {
 struct InputStatistics {
   int64_t k = 0;
   std::vector<double> gram;   // [k, k] x̂ x̂^T
-  std::vector<double> cross;  // [k, k] x x̂^T; empty where x is x̂
+  // What the original gives, one of the two; neither where x is x̂:
+  std::vector<double> cross;    // [k, k] x x̂^T
+  std::vector<double> outputs;  // [n, k] (W x) x̂^T
   // [n, k] (r - r̂) x̂^T, for linears that add to the residual stream r; else empty
   std::vector<double> residual;
 };
@@ -29,7 +31,7 @@ struct GptqOptions {
 // than at W x̂, then refined: the scales by least squares given the codes, and each code given all
 // others, as long as the sum falls. Error from
 //
-//   target = W + (c (cross - gram) + residual part) H^-1,   H = gram + damping
+//   target = W + (c (outputs - W gram) + d residual) H^-1,   H = gram + damping
 //
 // WeightProduct::kExact without zero points; BF16 scales.
 QuantizedWeight gptq(const DenseLinear& linear, const WeightScheme& scheme,

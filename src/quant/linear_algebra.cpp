@@ -2,6 +2,7 @@
 
 #include <cblas.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/check.h"
@@ -19,11 +20,16 @@ void dpotrs_(const char* uplo, const int* n, const int* columns, const double* a
 namespace emberq {
 namespace {
 
-void add(const std::vector<float>& from, std::vector<double>& to) {
-  to.resize(from.size());
-  parallel_for(
-      0, int64_t(from.size()), [&](int64_t i) { to[size_t(i)] += double(from[size_t(i)]); },
-      int64_t(from.size()));
+constexpr int64_t kRows = 16;  // that share the cache lines of a column
+
+// to[i, j] += from(i, j)
+template <class From>
+void add(int64_t rows, int64_t columns, std::vector<double>& to, const From& from) {
+  to.resize(size_t(rows * columns));
+  parallel_for(0, (rows + kRows - 1) / kRows, [&](int64_t block) {
+    for (int64_t i = block * kRows; i < std::min(rows, (block + 1) * kRows); ++i)
+      for (int64_t j = 0; j < columns; ++j) to[size_t(i * columns + j)] += double(from(i, j));
+  });
 }
 
 // H = L L^T; L in our lower triangle.
@@ -43,9 +49,9 @@ void add_gram(const float* x, int64_t rows, int64_t k, std::vector<double>& gram
   choose_openblas_kernels();
   cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, int(k), int(rows), 1, x, int(k), 0, sum.data(),
               int(k));
-  for (int64_t i = 0; i < k; ++i)
-    for (int64_t j = 0; j < i; ++j) sum[size_t(i * k + j)] = sum[size_t(j * k + i)];
-  add(sum, gram);
+  const float* upper = sum.data();
+  add(k, k, gram,
+      [&](int64_t i, int64_t j) { return upper[std::min(i, j) * k + std::max(i, j)]; });
 }
 
 void add_cross(const float* a, int64_t n, const float* b, int64_t k, int64_t rows,
@@ -55,7 +61,8 @@ void add_cross(const float* a, int64_t n, const float* b, int64_t k, int64_t row
   choose_openblas_kernels();
   cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, int(n), int(k), int(rows), 1, a, int(n), b,
               int(k), 0, sum.data(), int(k));
-  add(sum, cross);
+  const float* all = sum.data();
+  add(n, k, cross, [&](int64_t i, int64_t j) { return all[i * k + j]; });
 }
 
 std::vector<double> product(const double* a, const double* b, int64_t m, int64_t n, int64_t k) {

@@ -80,8 +80,7 @@ OutlierReport write_outlier_model(const OutlierOptions& options) {
   EMBERQ_REQUIRE(options.pattern >= 0, "the pattern of outliers must not be negative, got {}",
                  options.pattern);
   const Checkpoint checkpoint = Checkpoint::open(options.model);
-  EMBERQ_REQUIRE(!checkpoint.is_quantized() && !fs::exists(options.model / kSideFileName),
-                 "{} is quantized already", options.model.string());
+  checkpoint.require_unquantized();
 
   OutputDirectory output(options.output);
   SafetensorsWriter writer(output.partial());

@@ -111,8 +111,7 @@ QuantizeReport quantize(const QuantizeOptions& options, Backend& backend) {
   Recipe recipe = options.recipe;
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   const ModelConfig& config = checkpoint.config();
-  EMBERQ_REQUIRE(!checkpoint.is_quantized() && !fs::exists(options.model / kSideFileName),
-                 "{} is quantized already", options.model.string());
+  checkpoint.require_unquantized();
   check_groups(checkpoint, recipe.weights);
   check_activation_groups(checkpoint, recipe);
 

@@ -24,7 +24,7 @@ Sensitivity site_sensitivity(std::span<const Sensitivity> by_module, Site site) 
     if (site_of(module) != site) continue;
     Sensitivity joined = s.kl > result.kl ? s : result;
     joined.unit.name = result.unit.name + (result.unit.name.empty() ? "" : "+") + s.unit.name;
-    joined.unit.modules = readers(site);
+    joined.unit.modules = {readers(site).begin(), readers(site).end()};
     joined.mac_share = result.mac_share + s.mac_share;
     result = joined;
   }

@@ -104,14 +104,10 @@ void parse_rounding(const JsonObject& rounding, Recipe& recipe) {
     rounding.reject("refinements", "must not be negative");
 }
 
-// "self_attn.q_proj" is called q_proj in a recipe.
-std::string short_name(Module module) {
-  const std::string_view text = name(module);
-  return std::string(text.substr(text.find('.') + 1));
-}
 std::string short_name(Site site) {
   std::string text;
-  for (const Module module : readers(site)) text += (text.empty() ? "" : "|") + short_name(module);
+  for (const Module module : readers(site))
+    text += fmt::format("{}{}", text.empty() ? "" : "|", short_name(module));
   return text;
 }
 
@@ -234,7 +230,7 @@ OrderedJson weights_json(const Recipe& recipe) {
   OrderedJson json = {{"default", weight_name(usual)}};
   for (const Module module : kModules)
     if (recipe.weights[size_t(module)] != usual)
-      json[short_name(module)] = weight_name(recipe.weights[size_t(module)]);
+      json[std::string(short_name(module))] = weight_name(recipe.weights[size_t(module)]);
   return json.size() == 1 ? json["default"] : json;
 }
 
@@ -283,6 +279,17 @@ const std::optional<ChannelScale>& Recipe::channel_scale(Site site) const {
     default:
       return down;
   }
+}
+
+std::vector<Site> Recipe::sites_with_moments() const {
+  using Rule = ChannelScale::Rule;
+  std::vector<Site> sites;
+  for (const Site site : kSites) {
+    const auto& scale = channel_scale(site);
+    if (scale && (scale->rule == Rule::kBalance || scale->rule == Rule::kSearch))
+      sites.push_back(site);
+  }
+  return sites;
 }
 
 Recipe parse_recipe(const Json& json, const std::string& where) {

@@ -93,6 +93,8 @@ struct Recipe {
     return needs_statistics() || rounding.gptq || sensitive_activations || bit_search;
   }
   const std::optional<ChannelScale>& channel_scale(Site site) const;
+  // Where λ follows from the inputs' second moments.
+  std::vector<Site> sites_with_moments() const;
 };
 
 // InputError names `where` and the key.

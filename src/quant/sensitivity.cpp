@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "eval/divergence.h"
+#include "model/load_layer.h"
 
 namespace emberq {
 namespace {
@@ -13,8 +14,7 @@ namespace {
 std::string short_name(const std::vector<Module>& modules) {
   std::string text;
   for (const Module module : modules) {
-    std::string_view linear = name(module);
-    linear.remove_prefix(linear.rfind('.') + 1);
+    std::string_view linear = emberq::short_name(module);
     linear.remove_suffix(std::string_view("_proj").size());
     text += fmt::format("{}{}", text.empty() ? "" : "+", linear);
   }
@@ -115,8 +115,7 @@ class Analysis {
     const Tensor stored = checkpoint_.get(linear_name(layer, module) + ".weight", {n, k});
     if (!scheme.weight) return 8 * double(size_bytes(stored.dtype()));
     const DenseLinear dense{.n = n, .k = k, .weight = stored.to_double()};
-    QuantizedWeight quantized = round_to_nearest(dense, *scheme.weight, rule_);
-    if (quantized.scheme.group_size == 0) quantized.scheme.group_size = int(k);
+    const QuantizedWeight quantized = round_to_nearest(dense, *scheme.weight, rule_);
     linear.weight = backend_.prepare(quantized);
     return bits_per_weight(*scheme.weight, 8 * double(size_bytes(quantized.scale.dtype())),
                            double(k));
@@ -125,14 +124,9 @@ class Analysis {
   Divergence of_cache(const SensitivityUnit& unit, const std::string& label, Sensitivity& result) {
     const AttentionScheme& attention = *unit.attention;
     Model model = Model::load(checkpoint_, backend_, attention.kv);
-    for (int64_t i = 0; i < model.config().num_layers; ++i) {
-      model.layer(i).query = attention.query;
-      model.layer(i).probability = attention.probability;
-      model.layer(i).hadamard = attention.hadamard;
-    }
-    const KvCacheShape shape = model.cache_shape();
-    result.bits = 8 * double(shape.bytes_per_token(backend_.activation_type())) /
-                  double(2 * shape.layers * shape.kv_heads * shape.head_dim);
+    for (int64_t i = 0; i < model.config().num_layers; ++i)
+      set_attention(model.layer(i), backend_, model.config(), attention, i);
+    result.bits = model.cache_shape().bits_per_number(backend_.activation_type());
     return divergence(reference_, model, label);
   }
 
@@ -169,13 +163,6 @@ std::vector<std::vector<Module>> single_modules() {
   groups.reserve(kModules.size());
   for (const Module module : kModules) groups.push_back({module});
   return groups;
-}
-
-std::vector<std::vector<Module>> modules_by_input() {
-  return {{Module::kQ, Module::kK, Module::kV},
-          {Module::kO},
-          {Module::kGate, Module::kUp},
-          {Module::kDown}};
 }
 
 std::vector<SensitivityUnit> units_by_module(const std::vector<std::vector<Module>>& groups,
@@ -219,8 +206,7 @@ SensitivityReport measure_sensitivity(const Checkpoint& checkpoint, Backend& bac
                                       std::span<const int> ids, const SensitivityOptions& options,
                                       const std::vector<SensitivityUnit>& units) {
   const ModelConfig& config = checkpoint.config();
-  EMBERQ_REQUIRE(!checkpoint.is_quantized() && !fs::exists(checkpoint.folder() / kSideFileName),
-                 "{} is quantized already", checkpoint.folder().string());
+  checkpoint.require_unquantized();
   EMBERQ_CHECK(!units.empty(), "sensitivity: nothing to measure");
   for (const SensitivityUnit& unit : units) check(config, unit);
   const int64_t windows = options.windows, length = options.length;

@@ -31,9 +31,8 @@ struct SensitivityUnit {
 // "int4-g128", "fp8-token inputs", "int6-g128, int8-g128 inputs", "kv4-head, fp8-head queries"
 std::string scheme_name(const SensitivityUnit& unit);
 
-// Linears that are quantized together.
-std::vector<std::vector<Module>> single_modules();    // q, k, v, o, gate, up, down
-std::vector<std::vector<Module>> modules_by_input();  // q|k|v, o, gate|up, down
+// Groups of linears that are quantized together: each alone.
+std::vector<std::vector<Module>> single_modules();
 
 // A unit for each of the groups, in all layers ("gate+up_proj"), and for each layer and group
 // ("layer 3 gate+up_proj").

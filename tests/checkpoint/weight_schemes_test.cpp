@@ -5,7 +5,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/support.h"
 #include "format/bf16.h"
-#include "format/pack.h"
+#include "support/quantized_weight.h"
 
 namespace emberq {
 namespace {
@@ -18,33 +18,16 @@ WeightScheme scheme_of(const std::string& name) { return *weight_scheme_from_nam
 // A weight with codes in no order, all of them numbers, and scales from zero up.
 QuantizedWeight random_weight(int64_t n, int64_t k, const WeightScheme& scheme) {
   std::mt19937_64 random{uint64_t(n * k)};
-  const int bits = scheme.bits;
-  const size_t words = packed_words(size_t(k), bits);
-  const int64_t groups = scheme.group_size ? k / scheme.group_size : 1;
-  std::vector<uint32_t> packed(size_t(n) * words);
-  std::vector<float> scale;
-  std::vector<int8_t> zero_point;
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < k; ++j) {
-      int u = int(random() % (1u << bits));
-      if (scheme.code == WeightCode::kFloat && bits == 8 && (u & 0x7f) == 0x7f) u = 0x80;
-      pack_code(&packed[size_t(i) * words], size_t(j), bits, u - (1 << (bits - 1)));
-    }
-    for (int64_t g = 0; g < groups; ++g) {
-      scale.push_back(float(random() % 1000) / 3);
-      zero_point.push_back(int8_t(int(random() % 16) - 8));
-    }
-  }
-  QuantizedWeight weight{.scheme = scheme,
-                         .n = n,
-                         .k = k,
-                         .packed = Tensor::copy_of(DType::kI32, {n, int64_t(words)},
-                                                   std::span<const uint32_t>(packed)),
-                         .scale = Tensor::of({n, groups}, scale)};
-  if (scheme.zero_point)
-    weight.zero_point =
-        Tensor::copy_of(DType::kI8, {n, groups}, std::span<const int8_t>(zero_point));
-  return weight;
+  return test::assemble(n, k, scheme,
+                        {.code =
+                             [&] {
+                               const int u = int(random() % (1u << scheme.bits));
+                               const bool nan =
+                                   scheme.code == WeightCode::kFloat && scheme.bits == 8;
+                               return nan && (u & 0x7f) == 0x7f ? 0x80 : u;
+                             },
+                         .scale = [&] { return float(random() % 1000) / 3; },
+                         .zero_point = [&] { return int8_t(int(random() % 16) - 8); }});
 }
 
 void write_config(const TestFolder& folder, const Json& quantization, int head_dim = 64) {

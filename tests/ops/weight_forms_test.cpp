@@ -8,6 +8,7 @@
 #include "format/pack.h"
 #include "format/weight_code.h"
 #include "ops/cpu/cpu_weight.h"
+#include "support/quantized_weight.h"
 #include "support/random.h"
 #include "support/refusal.h"
 #include "support/tolerance.h"
@@ -21,31 +22,15 @@ WeightScheme scheme_of(const std::string& name) { return *weight_scheme_from_nam
 template <class Next>
 QuantizedWeight make_weight(int64_t n, int64_t k, const WeightScheme& scheme, const Next& next) {
   std::mt19937_64 random(size_t(n * k));
-  const size_t words = packed_words(size_t(k), scheme.bits);
-  const int64_t groups = scheme.group_size ? k / scheme.group_size : 1;
-  std::vector<uint32_t> packed(size_t(n) * words);
-  std::vector<float> scale;
-  std::vector<int8_t> zero_point;
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < k; ++j)
-      pack_code(&packed[size_t(i) * words], size_t(j), scheme.bits,
-                next() - (1 << (scheme.bits - 1)));
-    for (int64_t g = 0; g < groups; ++g) {
-      scale.push_back(random() % 8 ? std::ldexp(float(1 + random() % 255), int(random() % 24) - 20)
-                                   : 0.0f);
-      zero_point.push_back(int8_t(int(random() % 16) - 8));
-    }
-  }
-  QuantizedWeight weight{.scheme = scheme,
-                         .n = n,
-                         .k = k,
-                         .packed = Tensor::copy_of(DType::kI32, {n, int64_t(words)},
-                                                   std::span<const uint32_t>(packed)),
-                         .scale = Tensor::of({n, groups}, scale)};
-  if (scheme.zero_point)
-    weight.zero_point =
-        Tensor::copy_of(DType::kI8, {n, groups}, std::span<const int8_t>(zero_point));
-  return weight;
+  return test::assemble(n, k, scheme,
+                        {.code = next,
+                         .scale =
+                             [&] {
+                               return random() % 8 ? std::ldexp(float(1 + random() % 255),
+                                                                int(random() % 24) - 20)
+                                                   : 0.0f;
+                             },
+                         .zero_point = [&] { return int8_t(int(random() % 16) - 8); }});
 }
 
 // Codes in no order; NaN is no code.

@@ -7,7 +7,7 @@
 
 #include "quant/packing.h"
 #include "quant/rtn.h"
-#include "support/random.h"
+#include "support/dense_linear.h"
 
 namespace emberq {
 namespace {
@@ -15,12 +15,7 @@ namespace {
 constexpr int64_t kN = 24, kK = 64, kTokens = 300;
 const WeightScheme kInt4{.bits = 4, .group_size = 32};
 
-DenseLinear random_linear(uint64_t seed) {
-  DenseLinear linear{.n = kN, .k = kK};
-  for (const float x : test::normal_floats(size_t(kN * kK), seed))
-    linear.weight.push_back(double(x));
-  return linear;
-}
+DenseLinear random_linear(uint64_t seed) { return test::random_linear(kN, kK, seed); }
 
 // Tokens [kTokens, kK] whose channels follow each other, as a model's do.
 std::vector<double> correlated(uint64_t seed) {
@@ -108,6 +103,22 @@ TEST(Gptq, AimsAtTheOriginalsOutputsWhereItsInputsHaveMoved) {
       output_error(linear, gptq(linear, kInt4, inputs, {.input_correction = 0}), x, seen);
   const double aimed = output_error(linear, gptq(linear, kInt4, inputs, {}), x, seen);
   EXPECT_LT(aimed, 0.5 * blind);
+}
+
+TEST(Gptq, TakesTheOriginalsOutputsForItsInputs) {
+  const DenseLinear linear = random_linear(4);
+  const std::vector<double> x = correlated(5), seen = correlated(6);
+  std::vector<double> y(size_t(kTokens * kN));
+  for (int64_t t = 0; t < kTokens; ++t)
+    for (int64_t i = 0; i < kN; ++i)
+      for (int64_t j = 0; j < kK; ++j)
+        y[size_t(t * kN + i)] += linear.row(i)[j] * x[size_t(t * kK + j)];
+  const std::vector<double> gram = cross(seen, kK, seen);
+  const QuantizedWeight by_inputs =
+      gptq(linear, kInt4, {.k = kK, .gram = gram, .cross = cross(x, kK, seen)}, {});
+  const QuantizedWeight by_outputs =
+      gptq(linear, kInt4, {.k = kK, .gram = gram, .outputs = cross(y, kN, seen)}, {});
+  EXPECT_EQ(unpack(by_inputs), unpack(by_outputs));
 }
 
 TEST(Gptq, MakesUpForWhatTheResidualStreamLacksAsFarAsItsInputsSay) {

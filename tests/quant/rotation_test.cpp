@@ -5,17 +5,12 @@
 #include <cmath>
 
 #include "format/hadamard.h"
-#include "support/random.h"
+#include "support/dense_linear.h"
 
 namespace emberq {
 namespace {
 
-DenseLinear random_linear(int64_t n, int64_t k, uint64_t seed) {
-  DenseLinear linear{.n = n, .k = k};
-  for (const float x : test::normal_floats(size_t(n * k), seed)) linear.weight.push_back(double(x));
-  for (const float x : test::normal_floats(size_t(n), seed + 1)) linear.bias.push_back(double(x));
-  return linear;
-}
+using test::random_linear;
 
 std::vector<double> applied(const DenseLinear& linear, const std::vector<double>& x) {
   std::vector<double> y = linear.bias;

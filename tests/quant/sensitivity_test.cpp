@@ -13,6 +13,13 @@
 namespace emberq {
 namespace {
 
+// Linears that read one input.
+std::vector<std::vector<Module>> by_input() {
+  std::vector<std::vector<Module>> groups;
+  for (const Site site : kSites) groups.emplace_back(readers(site).begin(), readers(site).end());
+  return groups;
+}
+
 const WeightScheme kInt4{4, 128};
 
 // The tiny model in F32, with down_proj of both layers on INT4's own grid.
@@ -94,7 +101,7 @@ TEST_F(TinySensitivity, OfOneLayerLeavesTheOther) {
 }
 
 TEST_F(TinySensitivity, OfInputsAloneRoundsWhatAllTheirReadersRead) {
-  const auto units = units_by_module(modules_by_input(), {.input = ActivationScheme::kFp8Token});
+  const auto units = units_by_module(by_input(), {.input = ActivationScheme::kFp8Token});
   EXPECT_EQ(units[0].name, "q+k+v_proj");
   const Divergence expected = by_hand([&](Model& model) {
     for (int64_t layer = 0; layer < 2; ++layer)
@@ -151,7 +158,7 @@ TEST_F(TinySensitivity, TakesOneScaleForARow) {
 
 TEST_F(TinySensitivity, OfAllLayersSharesAddUpToOne) {
   const ModelConfig config = checkpoint().config();
-  for (const auto& groups : {single_modules(), modules_by_input()}) {
+  for (const auto& groups : {single_modules(), by_input()}) {
     double by_module = 0, by_layer = 0;
     for (const auto& unit : units_by_module(groups, {kInt4})) by_module += mac_share(config, unit);
     for (const auto& unit : units_by_layer(config, groups, {kInt4}))

@@ -5,17 +5,12 @@
 
 #include "quant/channel_scale.h"
 #include "quant/rope_scale.h"
-#include "support/random.h"
+#include "support/dense_linear.h"
 
 namespace emberq {
 namespace {
 
-DenseLinear random_linear(int64_t n, int64_t k, uint64_t seed) {
-  DenseLinear linear{.n = n, .k = k};
-  for (const float x : test::normal_floats(size_t(n * k), seed)) linear.weight.push_back(double(x));
-  for (const float x : test::normal_floats(size_t(n), seed + 100)) linear.bias.push_back(double(x));
-  return linear;
-}
+using test::random_linear;
 
 // Hidden 6, FFN 10, 4 query and 2 KV heads of 4.
 DenseBlock random_block() {
