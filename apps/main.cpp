@@ -28,6 +28,7 @@ int run(int argc, char** argv) {
   add_inspect(app);
   add_eval(app);
   add_quantize(app);
+  add_recipe(app);
   add_generate(app);
   add_logits(app);
   add_tokenize(app);

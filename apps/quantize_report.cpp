@@ -148,7 +148,7 @@ void add_block(int64_t layer, const BlockReport& block, const QuantizeReport& re
     page["keys"].push_back({{"layer", layer},
                             {"kv_head", h},
                             {"original", head(before)},
-                            {"smoothed", head(after.kv_heads > 0 ? after : before)}});
+                            {"smoothed", head(after)}});
   }
   if (block.error_after > 0) {
     // Squares add up where errors have nothing to do with each other.
@@ -160,6 +160,7 @@ void add_block(int64_t layer, const BlockReport& block, const QuantizeReport& re
         {{"layer", layer},
          {"hidden_error", block.error_after},
          {"attention_share", std::min(1.0, share(block.error_attention, block.error_before))},
+         {"kv_share", std::min(1.0, share(block.error_cache, 0))},
          {"mlp_share", std::min(1.0, share(block.error_after, block.error_attention))}});
   }
 }

@@ -140,6 +140,25 @@ Layer BlockQuantizer::original_layer(int64_t layer, const DenseBlock& block) con
   return dense_layer(backend_, config_, block, layer, down_hadamard_);
 }
 
+void BlockQuantizer::center(int64_t layer, QuantizedBlock& block) {
+  const KeyStatistics keys = original_->keys(original_layer(layer, block.dense), stride_);
+  const auto mean = [&](const std::vector<double>& sums) {
+    std::vector<float> means;
+    for (const double sum : sums) means.push_back(float(sum / double(keys.tokens)));
+    return means;
+  };
+  block.key_mean = mean(keys.key_sum);
+  block.value_mean = mean(keys.value_sum);
+}
+
+KeyStatistics BlockQuantizer::smoothed_keys(int64_t layer, const QuantizedBlock& block) {
+  AttentionScheme smoothing{.hadamard = recipe_.rotation.keys};
+  append_attention(block, smoothing);
+  Layer smoothed = original_layer(layer, block.dense);
+  set_attention(smoothed, backend_, config_, smoothing, 0);
+  return original_->keys(smoothed, stride_);
+}
+
 QuantizedBlock BlockQuantizer::quantize(int64_t layer, BlockReport& report) {
   BlockStatistics statistics;
   QuantizedBlock result = transformed(layer, statistics);
@@ -147,14 +166,8 @@ QuantizedBlock BlockQuantizer::quantize(int64_t layer, BlockReport& report) {
     if (plan_.weights[size_t(layer)][size_t(module)])
       result.activations[size_t(module)] =
           plan_.activations[size_t(layer)][size_t(site_of(module))];
-  if (recipe_.center_cache) {
-    const KeyStatistics keys = original_->keys(original_layer(layer, result.dense), stride_);
-    for (const double sum : keys.key_sum)
-      result.key_mean.push_back(float(sum / double(keys.tokens)));
-    for (const double sum : keys.value_sum)
-      result.value_mean.push_back(float(sum / double(keys.tokens)));
-    report.smoothed_keys = keys;
-  }
+  if (recipe_.center_cache) center(layer, result);
+  if (original_) report.smoothed_keys = smoothed_keys(layer, result);
   if (quantized_)
     round_by_gptq(layer, result, report);
   else
@@ -256,6 +269,8 @@ void BlockQuantizer::round_by_gptq(int64_t layer, QuantizedBlock& block, BlockRe
                                              original_->windows() * original_->length()));
     }
     if (site != Site::kO && site != Site::kDown) continue;
+    if (site == Site::kO && recipe_.kv != KvScheme::kFp)
+      report.error_cache = quantized_->cache_error(quantized, stride_);
     for (int64_t w = 0; w < quantized_->windows(); ++w) quantized_->add(quantized, w, site);
     (site == Site::kO ? report.error_attention : report.error_after) = stream_error();
   }

@@ -55,6 +55,8 @@ class BlockQuantizer {
   void transform(int64_t layer, DenseBlock& block, const BlockStatistics& statistics,
                  std::vector<PostRopeScale>& post_rope) const;
   Layer original_layer(int64_t layer, const DenseBlock& block) const;
+  void center(int64_t layer, QuantizedBlock& block);
+  KeyStatistics smoothed_keys(int64_t layer, const QuantizedBlock& block);
   void round(int64_t layer, QuantizedBlock& block, BlockReport& report);
   void round_by_gptq(int64_t layer, QuantizedBlock& block, BlockReport& report);
   // And the original's stream goes past the site.

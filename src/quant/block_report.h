@@ -22,10 +22,13 @@ struct LinearReport {
 struct BlockReport {
   std::vector<LinearReport> linears;
   std::array<float, kSites.size()> input_absmax = {};  // of the original, by Site
-  KeyStatistics keys, smoothed_keys;  // of the original, and after N; empty where not looked at
+  // Of the original, and as its cache would be given them: after N and S, less their mean, rotated.
+  // Empty where not looked at.
+  KeyStatistics keys, smoothed_keys;
   // |x - x̂| / |x| of the residual stream before the block, after its attention and after it, over
   // the calibration tokens.
   double error_before = 0, error_attention = 0, error_after = 0;
+  double error_cache = 0;  // the part of error_attention that the cache makes
 };
 
 // `gram` (SiteStatistics) is of the linear's inputs; without it the output and the inputs are not

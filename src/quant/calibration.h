@@ -68,6 +68,9 @@ class CalibrationStream {
   BlockStatistics statistics(const Layer& layer, int64_t stride, const std::vector<Site>& grams);
   // Its keys alone.
   KeyStatistics keys(const Layer& layer, int64_t stride);
+  // |x - x'| / |x| of the stream past the attention, where x' comes from this stream's cache and x
+  // from one that keeps what it is given.
+  double cache_error(const Layer& layer, int64_t stride);
 
  private:
   // A site's input as it is, [length, k]: numbers, or codes and scales.

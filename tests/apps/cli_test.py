@@ -148,6 +148,15 @@ class Program(unittest.TestCase):
         message = self.refused("quantize", MODEL, "--recipe", "fireq-w4", "-o", out)
         self.assertIn("exists already", message)
 
+    def test_a_recipe_that_is_printed_can_be_read_again(self):
+        self.assertIn("emberq4", self.json_of("recipe"))
+        recipe = self.json_of("recipe", "fireq-w4")
+        self.assertEqual(recipe["name"], "fireq-w4")
+        path = self.folder / "mine.json"
+        path.write_text(json.dumps(recipe | {"name": "mine"}))
+        self.assertEqual(self.json_of("recipe", path), recipe | {"name": "mine"})
+        self.assertIn("there is no recipe fireqq", self.refused("recipe", "fireqq"))
+
     def test_injected_outliers_give_a_complete_folder_of_the_same_perplexity(self):
         out = self.folder / "outliers"
         report = self.json_of("debug", "inject-outliers", MODEL, "-o", out, "--pattern", "2")
