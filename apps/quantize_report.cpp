@@ -145,10 +145,8 @@ void add_block(int64_t layer, const BlockReport& block, const QuantizeReport& re
       const auto* first = keys.channel_absmax.data() + h * keys.head_dim;
       return std::vector<float>(first, first + keys.head_dim);
     };
-    page["keys"].push_back({{"layer", layer},
-                            {"kv_head", h},
-                            {"original", head(before)},
-                            {"smoothed", head(after)}});
+    page["keys"].push_back(
+        {{"layer", layer}, {"kv_head", h}, {"original", head(before)}, {"smoothed", head(after)}});
   }
   if (block.error_after > 0) {
     // Squares add up where errors have nothing to do with each other.

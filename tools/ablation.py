@@ -1,25 +1,22 @@
 """What each step of emberq4 and emberq6 is worth: the table of docs/quantization.md.
 
-    python3 tools/ablation.py [--windows N] [RECIPE...]        (./dev ablation; needs ../shared)
+    python3 tools/ablation.py [OPTION...] [RECIPE...]        (./dev ablation; needs ../shared)
 
-Each row quantizes small-wiki with the recipe less one step, or with plain rounding and that step alone, from N
-calibration windows (fewer than the recipe takes, so that a table is an hour and not a day), and compares the packed
-checkpoint with the original on Wikipedia that calibration has not seen.
+Each row quantizes small-wiki with the recipe less one step, or with plain rounding and that step alone, from fewer
+calibration windows than the recipe takes, so that a table is an hour and not a day, and compares the packed checkpoint
+with the original on Wikipedia that calibration has not seen: KL in nats (perplexity).
 """
 import argparse
+import concurrent.futures
 import copy
 import json
+import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
-EMBERQ = ROOT / "build" / "cpu" / "emberq"
-MODEL = SHARED / "models" / "small-wiki"
-CALIBRATION = SHARED / "data" / "calibration"
-HELD_OUT_BYTES = 200_000  # the last of enwiki_valid.txt; calibration takes from its beginning
+HELD_OUT_BYTES = 130_000  # the last of enwiki_valid.txt, some 16 windows; calibration takes from its beginning
 
 NEAREST = {"method": "nearest", "scale": "absmax"}
 PLAIN = {"smoothing": {}, "rotation": {}, "center_cache": False, "rounding": NEAREST}
@@ -61,11 +58,6 @@ STEPS = {
 }
 
 
-def emberq(*arguments):
-    done = subprocess.run([EMBERQ, *arguments, "--json"], stdout=subprocess.PIPE, check=True)
-    return json.loads(done.stdout)
-
-
 def changed(recipe, changes):
     """The recipe with these keys; where both are objects, with these inside."""
     result = copy.deepcopy(recipe)
@@ -76,43 +68,69 @@ def changed(recipe, changes):
     return result
 
 
-def measure(recipe, windows, scratch, held_out):
-    path, out = scratch / "recipe.json", scratch / "quantized"
-    path.write_text(json.dumps(recipe))
-    texts = ["--calib", CALIBRATION / "enwiki_valid.txt", "--calib", CALIBRATION / "c4_sample.txt"]
-    report = emberq("quantize", MODEL, "--recipe", path, *texts, "--calib-windows", str(windows), "-o", out)
-    result = emberq("eval", "kl", MODEL, out, "--text", held_out)
-    subprocess.run(["rm", "-r", out], check=True)
-    return report["bits_per_weight"], result["kl"], result["ppl_b"]
+class Bench:
+    """Recipes measured side by side."""
+
+    def __init__(self, options, scratch):
+        self.options, self.scratch = options, scratch
+        self.model = options.shared / "models" / "small-wiki"
+        self.texts = [options.shared / "data" / "calibration" / name for name in ("enwiki_valid.txt", "c4_sample.txt")]
+        self.held_out = scratch / "held-out.txt"
+        text = self.texts[0].read_bytes()[-HELD_OUT_BYTES:].decode("utf-8", "ignore")
+        self.held_out.write_text(text, encoding="utf-8")
+        self.pool = concurrent.futures.ThreadPoolExecutor(options.jobs)
+        self.measured = {}  # the same recipe is measured once
+
+    def emberq(self, *arguments):
+        threads = max(1, len(os.sched_getaffinity(0)) // self.options.jobs)
+        command = [self.options.emberq, *arguments, "--json", "--threads", str(threads)]
+        environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
+        return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment).stdout)
+
+    def measure(self, recipe):
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            path, out = pathlib.Path(folder) / "recipe.json", pathlib.Path(folder) / "quantized"
+            path.write_text(json.dumps(recipe))
+            texts = [word for text in self.texts for word in ("--calib", text)]
+            self.emberq("quantize", self.model, "--recipe", path, *texts, "--calib-windows", str(self.options.windows),
+                        "-o", out)
+            result = self.emberq("eval", "kl", self.model, out, "--text", self.held_out)
+        return f"{result['kl']:.5f} ({result['ppl_b']:.3f})"
+
+    def start(self, recipe):
+        key = json.dumps(recipe, sort_keys=True)
+        if key not in self.measured:
+            self.measured[key] = self.pool.submit(self.measure, recipe)
+        return self.measured[key].result
+
+
+def table(bench, name):
+    plain_changes, steps = STEPS[name]
+    full = bench.emberq("recipe", name)
+    plain = full | plain_changes
+    rows = [("all of them; none", bench.start(full), bench.start(plain))]
+    for step, less, more in steps:
+        rows.append((step, bench.start(changed(full, less)), bench.start(changed(plain, more)) if more else lambda: "–"))
+    print(f"\n| {name}: step | without it | it alone |\n|---|---:|---:|", flush=True)
+    for step, without, alone in rows:
+        print(f"| {step} | {without()} | {alone()} |", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--windows", type=int, default=24)
+    parser.add_argument("--windows", type=int, default=24, help="calibration windows (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="recipes at once, which share the cores (%(default)s)")
+    parser.add_argument("--emberq", default=ROOT / "build" / "cpu" / "emberq", help="the program (%(default)s)")
+    parser.add_argument("--shared", type=pathlib.Path, default=ROOT.parent / "shared", help="%(default)s")
     parser.add_argument("recipes", nargs="*", help=f"of {', '.join(STEPS)}; absent: all")
-    arguments = parser.parse_args()
-    if not SHARED.is_dir() or not set(arguments.recipes) <= set(STEPS):
-        parser.error(f"unknown recipe among {arguments.recipes}" if SHARED.is_dir() else f"needs {SHARED}")
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = pathlib.Path(folder)
-        held_out = scratch / "held-out.txt"
-        text = (CALIBRATION / "enwiki_valid.txt").read_bytes()[-HELD_OUT_BYTES:]
-        held_out.write_text(text.decode("utf-8", "ignore"), encoding="utf-8")
-        for name in arguments.recipes or STEPS:
-            plain_changes, steps = STEPS[name]
-            full = emberq("recipe", name)
-            plain = full | plain_changes
-
-            def cell(recipe):
-                bits, kl, ppl = measure(recipe, arguments.windows, scratch, held_out)
-                return f"{kl:.5f} ({ppl:.3f}, {bits:.3f})"
-
-            print(f"\n{name}: KL (perplexity, bits per weight)\n\n| step | without it | it alone |\n|---|---:|---:|", flush=True)
-            print(f"| all of them; none | {cell(full)} | {cell(plain)} |", flush=True)
-            for step, less, more in steps:
-                alone = cell(changed(plain, more)) if more else "–"
-                print(f"| {step} | {cell(changed(full, less))} | {alone} |", flush=True)
+    options = parser.parse_args()
+    if not options.shared.is_dir() or not set(options.recipes) <= set(STEPS):
+        parser.error(f"needs {options.shared}" if not options.shared.is_dir() else f"recipes: {', '.join(STEPS)}")
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(options, pathlib.Path(scratch))
+        for name in options.recipes or STEPS:
+            table(bench, name)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

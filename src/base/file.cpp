@@ -53,6 +53,10 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
                                        [memory, size = size_](auto) { ::munmap(memory, size); });
 }
 
+void MappedFile::forget_pages() const {
+  if (size_ > 0) ::madvise(const_cast<std::byte*>(data_.get()), size_, MADV_DONTNEED);
+}
+
 std::string read_text(const fs::path& path) {
   const MappedFile file(path);
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};

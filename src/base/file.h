@@ -21,6 +21,8 @@ class MappedFile {
   const fs::path& path() const { return path_; }
   // Keeps the mapping alive as long as it lives.
   std::shared_ptr<const std::byte> owner() const { return data_; }
+  // Gives back the memory of the pages that were touched; they are read again when touched again.
+  void forget_pages() const;
 
  private:
   fs::path path_;

@@ -164,6 +164,10 @@ Tensor Checkpoint::get(const std::string& name, const std::vector<int64_t>& shap
   return tensor;
 }
 
+void Checkpoint::forget_pages() const {
+  for (const SafetensorsFile& file : files_) file.forget_pages();
+}
+
 void Checkpoint::require_unquantized() const {
   EMBERQ_REQUIRE(!is_quantized() && !fs::exists(folder_ / kSideFileName), "{} is quantized already",
                  folder_.string());

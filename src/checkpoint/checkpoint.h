@@ -35,6 +35,9 @@ class Checkpoint {
   // A plain weight: F32, F16 or BF16, of this shape, without NaN or infinity; or an InputError.
   Tensor get(const std::string& name, const std::vector<int64_t>& shape) const;
 
+  // For who goes through a model larger than the memory: what was read so far is not kept.
+  void forget_pages() const;
+
   bool is_quantized() const { return quantization_.has_value(); }
   // InputError where weights are in codes, or emberq has been at them otherwise.
   void require_unquantized() const;

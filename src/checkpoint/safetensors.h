@@ -49,6 +49,7 @@ class SafetensorsFile {
   // Elements aligned for their type: copied where the file has put them at an odd place. InputError
   // where there is no such tensor.
   Tensor get(const std::string& name) const;
+  void forget_pages() const { file_.forget_pages(); }
 
  private:
   MappedFile file_;

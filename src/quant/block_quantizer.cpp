@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <utility>
 
 #include "base/check.h"
 #include "base/parallel.h"
@@ -68,9 +67,11 @@ BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, Backend& backend, c
   const bool gptq = recipe.rounding.gptq && recipe.quantizes_weights();
   if (!recipe.needs_statistics() && !gptq) return;
 
-  stride_ = std::max<int64_t>(1, int64_t(windows.ids.size()) / kStatisticsWindows);
+  const int64_t stride = std::max<int64_t>(1, int64_t(windows.ids.size()) / kStatisticsWindows);
+  stride_ = gptq ? stride : 1;  // without error feedback the stream is there for statistics alone
   const Weight table = backend.prepare(embedding());
-  original_.emplace(backend, config_, gptq ? windows : every(std::exchange(stride_, 1), windows), table, KvScheme::kFp);
+  original_.emplace(backend, config_, gptq ? windows : every(stride, windows), table,
+                    KvScheme::kFp);
   if (gptq) quantized_.emplace(backend, config_, windows, table, recipe.kv);
 }
 

@@ -11,7 +11,7 @@ namespace emberq {
 // model quantized so far, rounded as the linear rounds it.
 struct InputStatistics {
   int64_t k = 0;
-  std::vector<double> gram;   // [k, k] x̂ x̂^T
+  std::vector<double> gram;  // [k, k] x̂ x̂^T
   // What the original gives, one of the two; neither where x is x̂:
   std::vector<double> cross;    // [k, k] x x̂^T
   std::vector<double> outputs;  // [n, k] (W x) x̂^T

@@ -50,8 +50,7 @@ void add_gram(const float* x, int64_t rows, int64_t k, std::vector<double>& gram
   cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, int(k), int(rows), 1, x, int(k), 0, sum.data(),
               int(k));
   const float* upper = sum.data();
-  add(k, k, gram,
-      [&](int64_t i, int64_t j) { return upper[std::min(i, j) * k + std::max(i, j)]; });
+  add(k, k, gram, [&](int64_t i, int64_t j) { return upper[std::min(i, j) * k + std::max(i, j)]; });
 }
 
 void add_cross(const float* a, int64_t n, const float* b, int64_t k, int64_t rows,

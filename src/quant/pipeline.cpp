@@ -130,17 +130,21 @@ QuantizeReport quantize(const QuantizeOptions& options, Backend& backend) {
   report.analysis = planned.text;
   report.blocks.resize(size_t(config.num_layers));
   report.resumed = files.resume(about(options, windows));
+  checkpoint.forget_pages();
   Progress progress("quantize", config.num_layers);
   if (report.resumed > 0) {
     const Checkpoint finished = files.finished();
     for (int64_t layer = 0; layer < report.resumed; ++layer) {
       quantizer.skip(layer, load_layer(finished, backend, layer));
+      checkpoint.forget_pages();
+      finished.forget_pages();
       progress.step();
     }
   }
   for (int64_t layer = report.resumed; layer < config.num_layers; ++layer) {
     files.write_block(layer, quantizer.quantize(layer, report.blocks[size_t(layer)]));
     output.keep();
+    checkpoint.forget_pages();
     if (options.on_block) options.on_block(layer);
     progress.step();
   }

@@ -3,8 +3,10 @@
     python3 tests/apps/cli_test.py build/cpu/emberq
 """
 import json
+import math
 import os
 import pathlib
+import random
 import resource
 import shutil
 import signal
@@ -37,6 +39,43 @@ def tensors_of(path):
         for name, entry in header.items()
         if name != "__metadata__"
     }
+
+
+RANDOM_SHARD_BYTES = 2 * (4 * 512 * 512 + 3 * 512 * 2048 + 2 * 512)
+
+
+def random_llama(folder, layers):
+    """A model of random BF16 weights of 2^-7 to 2^-6, a shard for each layer."""
+    folder.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        shutil.copy(MODEL / name, folder)
+    config = json.loads((MODEL / "config.json").read_text()) | {
+        "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": layers, "num_attention_heads": 8,
+        "num_key_value_heads": 8, "head_dim": 64, "tie_word_embeddings": True, "torch_dtype": "bfloat16"}
+    (folder / "config.json").write_text(json.dumps(config))
+    signs = bytes(0x3C | (byte & 1) << 7 for byte in range(256))
+    rng = random.Random(layers)
+    weight_map = {}
+
+    def write_shard(name, shapes):
+        header, data = {}, bytearray()
+        for tensor, shape in shapes.items():
+            values = bytearray(rng.randbytes(2 * math.prod(shape)))
+            values[1::2] = values[1::2].translate(signs)
+            header[tensor] = {"dtype": "BF16", "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+            data += values
+            weight_map[tensor] = name
+        text = json.dumps(header).encode()
+        (folder / name).write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+    write_shard("model-0.safetensors", {"model.embed_tokens.weight": [config["vocab_size"], 512], "model.norm.weight": [512]})
+    for i in range(layers):
+        linears = {f"self_attn.{x}_proj": [512, 512] for x in "qkvo"} | {
+            "mlp.gate_proj": [2048, 512], "mlp.up_proj": [2048, 512], "mlp.down_proj": [512, 2048],
+            "input_layernorm": [512], "post_attention_layernorm": [512]}
+        write_shard(f"model-{i + 1}.safetensors", {f"model.layers.{i}.{x}.weight": shape for x, shape in linears.items()})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return folder
 
 
 class Program(unittest.TestCase):
@@ -266,6 +305,14 @@ class Program(unittest.TestCase):
         for word in ("rtn4", "fireq-w4", "self_attn.q_proj", "sqnr_db"):
             self.assertIn(word, text)
         self.assertEqual({f.name for f in self.folder.iterdir()}, {"report.html", "out"})
+
+    def test_four_times_the_layers_take_no_more_memory(self):
+        def peak(layers):
+            model = random_llama(self.folder / f"random-{layers}", layers)
+            report = self.json_of("quantize", model, "--recipe", "fireq-w4", "-o", self.folder / f"quantized-{layers}")
+            return report["peak_memory_bytes"]
+
+        self.assertLess(peak(12) - peak(3), RANDOM_SHARD_BYTES / 2)  # they have 9 more shards
 
     def test_an_interrupt_leaves_nothing(self):
         for number in (signal.SIGINT, signal.SIGTERM):
