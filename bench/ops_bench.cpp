@@ -5,11 +5,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
+#include <random>
 #include <span>
 #include <string_view>
 
 #include "base/error.h"
 #include "bench/harness.h"
+#include "format/bf16.h"
 
 namespace emberq::bench {
 namespace {
@@ -34,6 +37,49 @@ void bench_rms_norm(Harness& harness, int64_t rows, int64_t dim, DType type) {
                   cost(op(0)), [&](int call) { backend.run(op(call)); });
 }
 
+// Random codes, all of them; scales near 2^-8.
+QuantizedWeight random_weight(int64_t n, int64_t k, const WeightScheme& scheme, uint64_t seed) {
+  std::mt19937 random{uint32_t(seed)};
+  const int64_t groups = n * k / scheme.group_size;
+  std::vector<uint32_t> packed(size_t(n * k / 8));
+  std::ranges::generate(packed, std::ref(random));
+  std::vector<bf16> scale;
+  for (int64_t i = 0; i < groups; ++i)
+    scale.push_back(bf16::from_float(float(128 + random() % 128) * 0x1p-15f));
+  return {.scheme = scheme,
+          .n = n,
+          .k = k,
+          .packed = Tensor::copy_of(DType::kI32, {n, k / 8}, std::span<const uint32_t>(packed)),
+          .scale = Tensor::copy_of(DType::kBF16, {n, groups / n}, std::span<const bf16>(scale))};
+}
+
+void bench_linear(Harness& harness, int64_t n, int64_t k, const std::string& scheme_name) {
+  Backend& backend = harness.backend();
+  const WeightScheme scheme = *weight_scheme_from_name(scheme_name);
+  constexpr int64_t kMostTokens = 4096;
+  std::vector<Weight> weights;  // more than the L2 holds
+  for (int64_t bytes = 0; bytes < int64_t(200) << 20; bytes += n * k / 2)
+    weights.push_back(backend.prepare(random_weight(n, k, scheme, weights.size())));
+  std::mt19937 random{7};
+  std::vector<uint8_t> codes(size_t(kMostTokens * k));
+  for (uint8_t& code : codes)
+    code = uint8_t(random() % 0x60 | (random() & 0x80));  // |x| below 32, no NaN
+  const std::vector<float> ones(size_t{kMostTokens}, 1.0f);
+  const Buffer x(backend, codes.size()), scale = upload(backend, ones),
+                                         out(backend, size_t(kMostTokens * n) * 2);
+  backend.upload(x.as<void>(), codes.data(), codes.size());
+  backend.synchronize();
+  for (const int64_t m : {1, 16, 64, 128, 256, 512, 1024, 4096}) {
+    const auto op = [&](int call) {
+      return Linear{.x = {DType::kF8E4M3, x.as<void>(), scale.as<float>(), m, k},
+                    .weight = &weights[size_t(call) % weights.size()],
+                    .out = {DType::kBF16, out.as<void>(), nullptr, m, n}};
+    };
+    harness.measure("linear", scheme_name, fmt::format("{} x {} x {}", m, n, k), cost(op(0)),
+                    [&](int call) { backend.run(op(call)); });
+  }
+}
+
 void bench(Backend& backend, bool json) {
   Harness harness(backend);
   const int64_t most_rows = backend.name() == "cpu" ? 512 : 16384;
@@ -41,6 +87,9 @@ void bench(Backend& backend, bool json) {
     for (const int64_t rows : {1, 16, 512, 4096, 16384})
       for (const DType type : {backend.activation_type(), DType::kF8E4M3})
         if (rows <= most_rows) bench_rms_norm(harness, rows, dim, type);
+  if (backend.name() == "cuda")
+    for (const auto& [n, k] : {std::pair{28672, 4096}, {4096, 14336}, {6144, 4096}})
+      for (const char* scheme : {"lut4-g128", "int4-g128"}) bench_linear(harness, n, k, scheme);
   fmt::print("{}", json ? harness.json() : harness.table());
 }
 

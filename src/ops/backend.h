@@ -55,7 +55,10 @@ class Backend {
 };
 
 std::unique_ptr<Backend> make_cpu_backend();
-std::unique_ptr<Backend> make_cuda_backend();  // throws Error where there is no usable device
+// kNaive: each operation by its definition, to compare with.
+enum class CudaKernels { kFast, kNaive };
+// Throws Error where there is no usable device.
+std::unique_ptr<Backend> make_cuda_backend(CudaKernels kernels = CudaKernels::kFast);
 bool cuda_available();
 
 // Memory of a backend, released with it. The backend must live longer.

@@ -1,10 +1,12 @@
 #include "ops/cuda/cuda_backend.h"
 
+#include <optional>
 #include <string>
 
 #include "base/check.h"
 #include "ops/backend.h"
 #include "ops/cuda/cuda_check.h"
+#include "ops/cuda/cuda_weight.h"
 #include "ops/cuda/handle.h"
 
 namespace emberq {
@@ -35,7 +37,7 @@ std::string obstacle() {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend() {
+  explicit CudaBackend(CudaKernels kernels) : kernels_(kernels) {
     CUDA_CHECK(cudaStreamCreateWithFlags(stream_.address(), cudaStreamNonBlocking));
     // Released memory stays with the process, to be allocated again without a wait.
     cudaMemPool_t pool = nullptr;
@@ -45,7 +47,9 @@ class CudaBackend final : public Backend {
   }
   ~CudaBackend() override { cudaStreamSynchronize(stream_); }
 
-  std::string_view name() const override { return "cuda"; }
+  std::string_view name() const override {
+    return kernels_ == CudaKernels::kNaive ? "cuda-naive" : "cuda";
+  }
   DType activation_type() const override { return DType::kBF16; }
 
   void* allocate(size_t bytes) override {
@@ -68,17 +72,43 @@ class CudaBackend final : public Backend {
   std::vector<double> time(const std::function<void()>& calls, int repeats) override;
 
   Weight prepare(const Tensor&) override { refuse("dense weight"); }
-  Weight prepare(const QuantizedWeight&) override { refuse("quantized weight"); }
+  Weight prepare(const QuantizedWeight& quantized) override {
+    cuda::CanonicalWeight canonical = cuda::upload_canonical(*this, quantized);
+    auto weight = std::make_shared<cuda::CudaWeight>();
+    weight->n = quantized.n, weight->k = quantized.k;
+    const size_t bytes = quantized.packed.bytes().size() + quantized.scale.bytes().size();
+    if (kernels_ == CudaKernels::kNaive) {
+      synchronize();  // the tensors may go when this returns
+      weight->form = std::move(canonical);
+    } else {
+      if (quantized.scheme.product != WeightProduct::kExact) refuse("e4m3 product");
+      weight->form = cuda::repack(*this, canonical, quantized.n, quantized.k, stream_);
+      synchronize();
+    }
+    return {quantized.n, quantized.k, bytes, std::move(weight)};
+  }
 
   void run(const RmsNorm& op) override {
     check(op);
+    if (kernels_ == CudaKernels::kNaive) refuse("rms_norm");
     if (op.out.dtype == DType::kI8) refuse("rms_norm to I8");
     if (op.out.group > 0) refuse("rms_norm to groups");
     cuda::rms_norm(op, stream_);
   }
 
+  void run(const Linear& op) override {
+    check(op);
+    if (op.x.dtype == DType::kI8 || op.x.group > 0) refuse("linear of integers");
+    if (kernels_ == CudaKernels::kNaive) return cuda::linear_naive(op, stream_);
+    if (!op.x.quantized()) refuse("linear of BF16 inputs");
+    if (!workspace_) workspace_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
+    cuda::linear_w4(op, *workspace_, stream_);
+  }
+
  private:
+  CudaKernels kernels_;
   cuda::Stream stream_;
+  std::optional<cuda::Workspace> workspace_;  // made by the first operation that splits its work
 };
 
 // What `calls` launches on the stream, recorded instead of run.
@@ -118,10 +148,10 @@ std::vector<double> CudaBackend::time(const std::function<void()>& calls, int re
 
 bool cuda_available() { return obstacle().empty(); }
 
-std::unique_ptr<Backend> make_cuda_backend() {
+std::unique_ptr<Backend> make_cuda_backend(CudaKernels kernels) {
   const std::string why_not = obstacle();
   EMBERQ_CHECK(why_not.empty(), "the cuda backend cannot run: {}", why_not);
-  return std::make_unique<CudaBackend>();
+  return std::make_unique<CudaBackend>(kernels);
 }
 
 }  // namespace emberq

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <variant>
+
+#include "ops/backend.h"
+#include "ops/cuda/device/w4.cuh"
+
+namespace emberq::cuda {
+
+// Codes and scales as a checkpoint holds them, which the naive kernels read.
+struct CanonicalWeight {
+  WeightScheme scheme;  // four bits; group_size resolved
+  float per_tensor_scale = 1;
+  Buffer packed;  // [n, k / 8] words
+  Buffer scale;   // [n, k / group_size] BF16
+};
+
+// Tiles in the order of device/w4.cuh, each with its scales behind it: sets() times 32 pairs of
+// BF16, those of rows g and g + 8 of each sixteen, the two that one thread needs. Tiles that a
+// block of threads reads together follow each other: [rows / 128][k tiles][2]. What n and k lack of
+// whole tiles has scales of zero.
+struct W4Weight {
+  int64_t row_blocks = 0, k_tiles = 0;
+  int sets = 1;        // of scales in a tile: 1, 2 or 4 for groups of 128 and more, 64 and 32
+  bool signs = false;  // the codes are a sign and an index (device::expand_signed)
+  device::W4Table table{};
+  Buffer tiles;
+
+  static constexpr int kRowsOfBlock = 128;
+  static constexpr int tile_bytes(int sets) { return 4096 + 128 * sets; }
+};
+
+struct CudaWeight {
+  int64_t n = 0, k = 0;
+  std::variant<CanonicalWeight, W4Weight> form;
+};
+// Where blocks of threads that share a tile leave their parts of it; of one stream.
+struct Workspace {
+  static constexpr int kMostSplitTokens = 128;
+  Workspace(Backend& backend, int multiprocessors);
+
+  int blocks;      // that run at once, one on each multiprocessor
+  Buffer partial;  // [blocks][2][kMostSplitTokens / 2][128] F32
+  Buffer ready;    // [blocks][2] I32, zeros between calls
+};
+
+const CudaWeight& cuda_weight(const Weight& weight);
+
+CanonicalWeight upload_canonical(Backend& backend, const QuantizedWeight& weight);
+// InputError-free: `canonical` has been checked by upload_canonical.
+W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, int64_t k,
+                cudaStream_t stream);
+
+}  // namespace emberq::cuda

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "ops/cuda/device/host_device.cuh"
+
+// Four-bit weights in device order, and what makes FP8 operands of them.
+//
+// A tile is 64 rows of W by 128 inputs, 4096 bytes: what one warpgroup multiplies between two
+// promotions, as the register operand A of four wgmma m64nXk32. Each of its 128 threads reads its
+// 64 codes with two 16-byte loads, which a warp makes without bank conflicts:
+//
+//   word 0 ... 3 of thread i at 16 i, word 4 ... 7 at 2048 + 16 i (bytes)
+//
+// Word 2 j + h of a thread holds the codes of registers 2 h and 2 h + 1 of k-step j. By the PTX ISA
+// (wgmma, A in registers, 8-bit), with lane = thread % 32, g = lane / 4 and t = lane % 4:
+//
+//   byte i of register r  =  row 16 (thread / 32) + g + 8 (r % 2), input 32 j + 16 (r / 2) + 4 t +
+//   i
+//
+// Inside a word a code's low three bits are the nibble of a byte permutation's selector: byte i of
+// the even register nibble i, of the odd one nibble 4 + i. Its high bit is where one mask takes it
+// to the sign of its byte: bit 8 i + 7 for the even register, 8 i + 3 for the odd one, which leaves
+// bit 3 of every nibble to just one code.
+namespace emberq::device {
+
+inline constexpr int kW4Rows = 64, kW4Inputs = 128;
+inline constexpr int kW4Words = kW4Rows * kW4Inputs / 8;  // of a tile
+
+// Where the code of (row, k) of a tile is.
+struct W4Place {
+  int word;       // in the tile
+  int low, high;  // bit positions of its low three bits and of its high bit
+};
+EMBERQ_HOST_DEVICE constexpr W4Place w4_place(int row, int k) {
+  const int odd = row / 8 % 2, i = k % 4;
+  const int thread = row / 16 * 32 + row % 8 * 4 + k % 16 / 4;
+  const int word = k / 32 * 2 + k % 32 / 16;
+  return {.word = word / 4 * 512 + thread * 4 + word % 4,
+          .low = 4 * (4 * odd + i),
+          .high = 8 * i + (odd ? 3 : 7)};
+}
+
+// Code u, 0 ... 15, in its place.
+EMBERQ_HOST_DEVICE constexpr uint32_t w4_bits(const W4Place& place, uint32_t u) {
+  return (u & 7) << place.low | (u >> 3) << place.high;
+}
+
+// PTX prmt.b32: byte i of the result is byte s & 7 of (high, low), s the selector's nibble i, or
+// its sign eight times where s has bit 3.
+EMBERQ_HOST_DEVICE inline uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t selector) {
+#ifdef __CUDA_ARCH__
+  return __byte_perm(low, high, selector);
+#else
+  uint32_t result = 0;
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t s = selector >> 4 * i & 15;
+    uint32_t byte = uint32_t((uint64_t(high) << 32 | low) >> 8 * (s & 7)) & 0xff;
+    if (s & 8) byte = byte & 0x80 ? 0xff : 0;
+    result |= byte << 8 * i;
+  }
+  return result;
+#endif
+}
+
+// The e4m3 numbers of the sixteen codes, four to a word.
+struct W4Table {
+  uint32_t words[4];
+};
+constexpr W4Table w4_table(const std::array<uint8_t, 16>& e4m3) {
+  W4Table table{};
+  for (size_t u = 0; u < 16; ++u) table.words[u / 4] |= uint32_t(e4m3[u]) << 8 * (u % 4);
+  return table;
+}
+
+// Two registers of operand A.
+struct W4Pair {
+  uint32_t even, odd;
+};
+
+// Codes that are a sign and an index into the table's first eight numbers: seven instructions.
+EMBERQ_HOST_DEVICE inline W4Pair expand_signed(uint32_t word, const W4Table& table) {
+  const uint32_t index = word & 0x77777777;
+  const uint32_t even = permute_bytes(table.words[0], table.words[1], index);
+  const uint32_t odd = permute_bytes(table.words[0], table.words[1], index >> 16);
+  return {even | (word & 0x80808080), odd | (word << 4 & 0x80808080)};
+}
+
+// Any table: eleven instructions.
+EMBERQ_HOST_DEVICE inline W4Pair expand_any(uint32_t word, const W4Table& table) {
+  constexpr uint32_t kSigns = 0xba98;  // each byte's sign, eight times
+  const auto choose = [&](uint32_t index, uint32_t high) {
+    const uint32_t below = permute_bytes(table.words[0], table.words[1], index);
+    const uint32_t above = permute_bytes(table.words[2], table.words[3], index);
+    const uint32_t mask = permute_bytes(high, high, kSigns);
+    return (below & ~mask) | (above & mask);
+  };
+  const uint32_t index = word & 0x77777777;
+  return {choose(index, word), choose(index >> 16, word << 4)};
+}
+
+}  // namespace emberq::device

@@ -1,0 +1,84 @@
+// The linear by its definition, a thread for each output: what the fast kernels are compared with.
+#include <cuda_bf16.h>
+#include <cuda_fp8.h>
+
+#include "format/weight_code.h"
+#include "ops/cuda/cuda_backend.h"
+#include "ops/cuda/cuda_weight.h"
+#include "ops/cuda/device/epilogue.cuh"
+#include "ops/cuda/launch.cuh"
+
+namespace emberq::cuda {
+namespace {
+
+__device__ float e4m3(uint8_t code) {
+  return __half2float(__half(__nv_cvt_fp8_to_halfraw(code, __NV_E4M3)));
+}
+__device__ float to_e4m3(float x) {
+  return e4m3(__nv_cvt_float_to_fp8(x, __NV_SATFINITE, __NV_E4M3));
+}
+
+template <bool kFp8Input>
+struct NaiveLinearKernel {
+  struct Args {
+    const void* x;  // [m, k] e4m3 or BF16
+    const uint32_t* packed;
+    const __nv_bfloat16* scale;
+    float numbers[16];       // of the codes
+    float per_tensor_scale;  // 0: products are exact
+    int k, groups, group_size;
+    device::LinearEpilogue epilogue;
+  };
+  static constexpr int kThreads = 128;
+  static constexpr int kBlocks = 1;
+
+  static __device__ void run(const Args& a) {
+    const int column = int(blockIdx.x) * kThreads + int(threadIdx.x), token = int(blockIdx.y);
+    if (column >= a.epilogue.n) return;
+    double sum = 0;
+    for (int j = 0; j < a.k; ++j) {
+      const int64_t at = int64_t(token) * a.k + j;
+      float x;
+      if constexpr (kFp8Input)
+        x = e4m3(static_cast<const uint8_t*>(a.x)[at]);
+      else
+        x = __bfloat162float(static_cast<const __nv_bfloat16*>(a.x)[at]);
+      const uint32_t u = a.packed[int64_t(column) * (a.k / 8) + j / 8] >> j % 8 * 4 & 15;
+      const float s = __bfloat162float(a.scale[int64_t(column) * a.groups + j / a.group_size]);
+      const float w = a.per_tensor_scale == 0
+                          ? a.numbers[u] * s
+                          : to_e4m3(a.numbers[u] * (s * a.per_tensor_scale)) / a.per_tensor_scale;
+      sum += double(x) * double(w);
+    }
+    a.epilogue.store(token, column, float(sum));
+  }
+};
+
+template <bool kFp8Input>
+void start(const Linear& op, cudaStream_t stream) {
+  const CudaWeight& weight = cuda_weight(*op.weight);
+  const auto& canonical = std::get<CanonicalWeight>(weight.form);
+  using Kernel = NaiveLinearKernel<kFp8Input>;
+  typename Kernel::Args args{.x = op.x.data,
+                             .packed = canonical.packed.as<uint32_t>(),
+                             .scale = canonical.scale.as<__nv_bfloat16>(),
+                             .k = int(weight.k),
+                             .groups = int(weight.k / canonical.scheme.group_size),
+                             .group_size = canonical.scheme.group_size,
+                             .epilogue = device::LinearEpilogue::of(op)};
+  for (int u = 0; u < 16; ++u) args.numbers[u] = weight_code_value(canonical.scheme, u);
+  if (canonical.scheme.product == WeightProduct::kE4m3)
+    args.per_tensor_scale = canonical.per_tensor_scale;
+  launch<Kernel>(
+      dim3(unsigned((weight.n + Kernel::kThreads - 1) / Kernel::kThreads), unsigned(op.x.rows)),
+      stream, args);
+}
+
+}  // namespace
+
+void linear_naive(const Linear& op, cudaStream_t stream) {
+  if (op.x.rows == 0) return;
+  op.x.quantized() ? start<true>(op, stream) : start<false>(op, stream);
+}
+
+}  // namespace emberq::cuda

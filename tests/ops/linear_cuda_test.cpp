@@ -1,0 +1,207 @@
+// Four-bit weights times e4m3 inputs on the GPU against the definition in double.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "format/bf16.h"
+#include "format/fp8.h"
+#include "format/weight_code.h"
+#include "ops/linear.h"
+#include "support/buffers.h"
+#include "support/quantized_weight.h"
+#include "support/random.h"
+#include "support/tolerance.h"
+
+namespace emberq {
+namespace {
+
+struct Case {
+  std::string backend, scheme;
+  int64_t m, n, k;
+};
+
+std::unique_ptr<Backend> backend_of(const std::string& name) {
+  return make_cuda_backend(name == "cuda" ? CudaKernels::kFast : CudaKernels::kNaive);
+}
+
+// Codes in no order and scales of every kind, zero and the smallest normal number among them.
+QuantizedWeight random_weight(int64_t n, int64_t k, const std::string& name,
+                              const std::function<int(std::mt19937_64&)>& code) {
+  const WeightScheme scheme = *weight_scheme_from_name(name);
+  std::mt19937_64 random(uint64_t(n * k));
+  QuantizedWeight weight = test::assemble(
+      n, k, scheme,
+      {.code = [&] { return code(random); },
+       .scale =
+           [&] {
+             const int kind = int(random() % 16);
+             return kind == 0 ? 0.0f
+                              : std::ldexp(float(128 + random() % 128), kind == 1 ? -133 : -12);
+           },
+       .zero_point = [] { return int8_t(0); }});
+  std::vector<bf16> scale;
+  for (const float s : weight.scale.to_float()) scale.push_back(bf16::from_float(s));
+  weight.scale = Tensor::copy_of(DType::kBF16, weight.scale.shape(), std::span<const bf16>(scale));
+  return weight;
+}
+int any_code(std::mt19937_64& random) { return int(random() % 16); }
+
+// Everything that a linear reads, and what it must be within.
+struct Problem {
+  QuantizedWeight weight;
+  std::vector<uint8_t> x;  // [m, k] e4m3
+  std::vector<float> x_scale, bias;
+  std::vector<bf16> residual;
+  int64_t m = 0;
+};
+
+Problem random_problem(int64_t m, QuantizedWeight weight) {
+  Problem p{.weight = std::move(weight), .m = m};
+  const auto k = size_t(p.weight.k), n = size_t(p.weight.n);
+  for (const float x : test::normal_floats(size_t(m) * k, 1)) p.x.push_back(fp8_encode(x * 60));
+  for (const float x : test::normal_floats(size_t(m), 2)) p.x_scale.push_back(std::abs(x) + 0.1f);
+  p.bias = test::normal_floats(n, 3);
+  for (const float x : test::normal_floats(size_t(m) * n, 4))
+    p.residual.push_back(bf16::from_float(x));
+  return p;
+}
+
+std::vector<float> run(Backend& backend, const Problem& p, bool with_others) {
+  const Weight weight = backend.prepare(p.weight);
+  const Buffer x = test::to_backend(backend, p.x), scale = test::to_backend(backend, p.x_scale),
+               bias = test::to_backend(backend, p.bias),
+               residual = test::to_backend(backend, p.residual);
+  // Poisoned: every element must be written, and nothing behind them.
+  const size_t count = p.residual.size();
+  const Buffer out =
+      test::to_backend(backend, std::vector<bf16>(count + 64, bf16::from_float(NAN)));
+  Linear op{.x = test::quantized(x, scale, p.m, p.weight.k),
+            .weight = &weight,
+            .out = {DType::kBF16, out.as<void>(), nullptr, p.m, p.weight.n}};
+  if (with_others) {
+    op.bias = bias.as<float>();
+    op.residual = {DType::kBF16, residual.as<void>(), nullptr, p.m, p.weight.n};
+  }
+  backend.run(op);
+  const auto stored = test::to_host<bf16>(backend, out.as<void>(), count + 64);
+  for (size_t i = count; i < stored.size(); ++i) EXPECT_TRUE(std::isnan(stored[i].to_float()));
+  std::vector<float> y;
+  for (size_t i = 0; i < count; ++i) y.push_back(stored[i].to_float());
+  return y;
+}
+
+// A wgmma of 32 inputs adds them to its accumulator after all are cut to 13 bits below the leading
+// one of the largest, sum included: 33 errors of 2^-13 of twice that. Groups are joined in FP32.
+struct Expected {
+  double value = 0, bound = 0;
+};
+Expected expected(const Problem& p, int64_t row, int64_t column, bool with_others) {
+  const int64_t k = p.weight.k;
+  const int group = p.weight.scheme.group_size ? p.weight.scheme.group_size : int(k);
+  const std::vector<float> scales = p.weight.scale.to_float();
+  const auto* words = p.weight.packed.data<uint32_t>() + column * (k / 8);
+  const double x_scale = double(p.x_scale[size_t(row)]);
+  Expected result;
+  double magnitude = 0, group_sum = 0;
+  for (int64_t begin = 0; begin < k; begin += 32) {
+    const double scale = double(scales[size_t(column * (k / group) + begin / group)]) * x_scale;
+    if (begin % std::min(group, 128) == 0) group_sum = 0;
+    double peak = std::abs(group_sum), before = group_sum;
+    for (int64_t j = begin; j < begin + 32; ++j) {
+      const int u = packed_code(words, size_t(j), 4) + 8;
+      const double term = double(fp8_decode(p.x[size_t(row * k + j)])) *
+                          double(weight_code_value(p.weight.scheme, u));
+      group_sum += term;
+      peak = std::max(peak, std::abs(term));
+      magnitude += scale * std::abs(term);
+    }
+    result.value += scale * (group_sum - before);
+    result.bound += scale * 33 * 0x1p-12 * std::max(peak, std::abs(group_sum));
+  }
+  if (with_others) {
+    const double others = double(p.bias[size_t(column)]) +
+                          double(p.residual[size_t(row * p.weight.n + column)].to_float());
+    result.value += others, magnitude += std::abs(others);
+  }
+  result.bound += double(k / 32 + 4) * 0x1p-23 * magnitude + test::rounding(result.value, 8);
+  return result;
+}
+
+void expect_definition(const Problem& p, const std::vector<float>& y, bool with_others) {
+  for (int64_t r = 0; r < p.m; ++r)
+    for (int64_t c = 0; c < p.weight.n; ++c) {
+      const Expected e = expected(p, r, c, with_others);
+      ASSERT_NEAR(y[size_t(r * p.weight.n + c)], e.value, e.bound) << r << ", " << c;
+    }
+}
+
+class LinearCuda : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
+    backend_ = backend_of(GetParam().backend);
+  }
+  std::unique_ptr<Backend> backend_;
+};
+
+TEST_P(LinearCuda, MatchesTheDefinition) {
+  const Case& c = GetParam();
+  const Problem p = random_problem(c.m, random_weight(c.n, c.k, c.scheme, any_code));
+  for (const bool with_others : {false, true})
+    expect_definition(p, run(*backend_, p, with_others), with_others);
+}
+
+TEST_P(LinearCuda, HoldsForInputsThatBreakThings) {
+  const Case& c = GetParam();
+  const auto lowest = [](std::mt19937_64&) { return 0; };
+  Problem zeros = random_problem(c.m, random_weight(c.n, c.k, c.scheme, any_code));
+  zeros.x.assign(zeros.x.size(), 0);
+  for (const float y : run(*backend_, zeros, false)) ASSERT_EQ(y, 0.0f);
+  Problem outlier = random_problem(c.m, random_weight(c.n, c.k, c.scheme, any_code));
+  for (int64_t r = 0; r < c.m; ++r) outlier.x[size_t(r * c.k + r % c.k)] = fp8_encode(448.0f);
+  expect_definition(outlier, run(*backend_, outlier, false), false);
+  Problem saturating = random_problem(c.m, random_weight(c.n, c.k, c.scheme, lowest));
+  saturating.x.assign(saturating.x.size(), fp8_encode(448.0f));
+  expect_definition(saturating, run(*backend_, saturating, true), true);
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const char* backend : {"cuda-naive", "cuda"}) {
+    for (const int64_t m : {1, 3, 16, 17, 64, 65, 128, 129, 257})
+      all.push_back({backend, "lut4-g128", m, 200, 384});
+    for (const char* scheme : {"int4-g128", "int4-g64", "int4-g32", "lut4-g64", "lut4-g32"})
+      for (const int64_t m : {1, 65, 130}) all.push_back({backend, scheme, m, 129, 256});
+    all.push_back({backend, "int4-channel", 5, 64, 512});
+    all.push_back({backend, "int4-g32", 5, 1, 32});
+    all.push_back({backend, "int4-g32", 70, 72, 160});
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, LinearCuda, testing::ValuesIn(cases()), [](const auto& instance) {
+  const Case& c = instance.param;
+  std::string name = c.backend + "_" + c.scheme + "_" + std::to_string(c.m) + "x" +
+                     std::to_string(c.n) + "x" + std::to_string(c.k);
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
+
+TEST(LinearCudaLarge, IsWhatTheNaiveKernelComputes) {
+  if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
+  const auto fast = backend_of("cuda"), naive = backend_of("cuda-naive");
+  for (const int64_t m : {1, 16, 64, 128, 512}) {
+    const Problem p = random_problem(m, random_weight(4096, 4096, "lut4-g128", any_code));
+    const std::vector<float> y = run(*fast, p, true), reference = run(*naive, p, true);
+    double error = 0, power = 0;
+    for (size_t i = 0; i < y.size(); ++i) {
+      error += std::pow(double(y[i]) - double(reference[i]), 2);
+      power += std::pow(double(reference[i]), 2);
+    }
+    EXPECT_LT(std::sqrt(error / power), 0x1p-8) << m;  // one more rounding to BF16, and 1.3e-4
+  }
+}
+
+}  // namespace
+}  // namespace emberq

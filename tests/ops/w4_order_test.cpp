@@ -1,0 +1,84 @@
+// The device order of four-bit weights and their expansion, which run on the GPU, tried on the CPU.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "format/fp8.h"
+#include "format/lut4.h"
+#include "ops/cuda/device/w4.cuh"
+
+namespace emberq::device {
+namespace {
+
+using Codes = std::array<std::array<uint8_t, kW4Inputs>, kW4Rows>;
+
+Codes random_codes() {
+  Codes codes{};
+  std::mt19937 random(1);
+  for (auto& row : codes)
+    for (uint8_t& u : row) u = uint8_t(random() % 16);
+  return codes;
+}
+
+std::vector<uint32_t> tile_of(const Codes& codes) {
+  std::vector<uint32_t> tile(size_t{kW4Words});
+  for (int row = 0; row < kW4Rows; ++row)
+    for (int k = 0; k < kW4Inputs; ++k) {
+      const W4Place place = w4_place(row, k);
+      tile[size_t(place.word)] |= w4_bits(place, codes[size_t(row)][size_t(k)]);
+    }
+  return tile;
+}
+
+TEST(W4Order, GivesEveryCodeBitsOfItsOwn) {
+  std::vector<uint32_t> taken(size_t{kW4Words});
+  for (int row = 0; row < kW4Rows; ++row)
+    for (int k = 0; k < kW4Inputs; ++k) {
+      const W4Place place = w4_place(row, k);
+      ASSERT_LT(place.word, kW4Words);
+      const uint32_t bits = w4_bits(place, 15);
+      ASSERT_EQ(taken[size_t(place.word)] & bits, 0u) << row << ", " << k;
+      taken[size_t(place.word)] |= bits;
+    }
+  for (const uint32_t word : taken) EXPECT_EQ(word, 0xffffffffu);
+}
+
+// Every byte of every thread's registers is the one that the PTX ISA says.
+template <class Expand>
+void expect_operands(const std::array<uint8_t, 16>& numbers, const Expand& expand) {
+  const Codes codes = random_codes();
+  const std::vector<uint32_t> tile = tile_of(codes);
+  const W4Table table = w4_table(numbers);
+  for (int thread = 0; thread < 128; ++thread)
+    for (int word = 0; word < 8; ++word) {
+      const W4Pair pair = expand(tile[size_t(word / 4 * 512 + thread * 4 + word % 4)], table);
+      const int lane = thread % 32, step = word / 2;
+      for (int odd = 0; odd < 2; ++odd)
+        for (int i = 0; i < 4; ++i) {
+          const int r = word % 2 * 2 + odd;
+          const int row = 16 * (thread / 32) + lane / 4 + 8 * (r % 2);
+          const int k = 32 * step + 16 * (r / 2) + 4 * (lane % 4) + i;
+          const uint32_t byte = (odd ? pair.odd : pair.even) >> 8 * i & 0xff;
+          ASSERT_EQ(byte, numbers[codes[size_t(row)][size_t(k)]]) << thread << ", " << word;
+        }
+    }
+}
+
+TEST(W4Order, ExpandsSignsAndMagnitudesToTheOperandsOfWgmma) {
+  std::array<uint8_t, 16> lut4;
+  for (uint8_t u = 0; u < 16; ++u) lut4[u] = fp8_encode(lut4_decode(u));
+  expect_operands(lut4, expand_signed);
+  expect_operands(lut4, expand_any);
+}
+
+TEST(W4Order, ExpandsAnyTableToTheOperandsOfWgmma) {
+  std::array<uint8_t, 16> integers, random;
+  std::mt19937 source(2);
+  for (uint8_t u = 0; u < 16; ++u)
+    integers[u] = fp8_encode(float(u) - 8), random[u] = uint8_t(source());
+  expect_operands(integers, expand_any);
+  expect_operands(random, expand_any);
+}
+
+}  // namespace
+}  // namespace emberq::device
