@@ -48,8 +48,8 @@ struct Workspace {
 
 const CudaWeight& cuda_weight(const Weight& weight);
 
+// InputError for a weight that no kernel here multiplies.
 CanonicalWeight upload_canonical(Backend& backend, const QuantizedWeight& weight);
-// InputError-free: `canonical` has been checked by upload_canonical.
 W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, int64_t k,
                 cudaStream_t stream);
 
