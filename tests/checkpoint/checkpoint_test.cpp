@@ -4,8 +4,7 @@
 #include <limits>
 
 #include "checkpoint/support.h"
-#include "format/bf16.h"
-#include "format/pack.h"
+#include "support/quantized_weight.h"
 #include "support/shared.h"
 
 namespace emberq {
@@ -26,31 +25,12 @@ float golden_scale(int64_t n, int64_t group) { return float(8 + (3 * n + group) 
 int8_t golden_zero_point(int64_t n, int64_t group) { return int8_t((5 * n + 3 * group) % 16 - 8); }
 
 QuantizedWeight golden_weight(int64_t n, int64_t k, const WeightScheme& scheme) {
-  const size_t words = packed_words(size_t(k), scheme.bits);
-  const int64_t groups = scheme.group_size ? k / scheme.group_size : 1;
-  std::vector<uint32_t> packed(size_t(n) * words);
-  std::vector<bf16> scale;
-  std::vector<int8_t> zero_point;
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < k; ++j)
-      pack_code(&packed[size_t(i) * words], size_t(j), scheme.bits,
-                golden_code(i, j, scheme) - (1 << (scheme.bits - 1)));
-    for (int64_t g = 0; g < groups; ++g) {
-      scale.push_back(bf16::from_float(golden_scale(i, g)));
-      zero_point.push_back(golden_zero_point(i, g));
-    }
-  }
-  QuantizedWeight weight{
-      .scheme = scheme,
-      .n = n,
-      .k = k,
-      .packed =
-          Tensor::copy_of(DType::kI32, {n, int64_t(words)}, std::span<const uint32_t>(packed)),
-      .scale = Tensor::copy_of(DType::kBF16, {n, groups}, std::span<const bf16>(scale))};
-  if (scheme.zero_point)
-    weight.zero_point =
-        Tensor::copy_of(DType::kI8, {n, groups}, std::span<const int8_t>(zero_point));
-  return weight;
+  return test::assemble(
+      n, k, scheme,
+      {.code = [&](int64_t row, int64_t column) { return golden_code(row, column, scheme); },
+       .scale = golden_scale,
+       .zero_point = golden_zero_point,
+       .scale_type = DType::kBF16});
 }
 
 void expect_same(const Tensor& a, const Tensor& b) {

@@ -18,16 +18,16 @@ WeightScheme scheme_of(const std::string& name) { return *weight_scheme_from_nam
 // A weight with codes in no order, all of them numbers, and scales from zero up.
 QuantizedWeight random_weight(int64_t n, int64_t k, const WeightScheme& scheme) {
   std::mt19937_64 random{uint64_t(n * k)};
-  return test::assemble(n, k, scheme,
-                        {.code =
-                             [&] {
-                               const int u = int(random() % (1u << scheme.bits));
-                               const bool nan =
-                                   scheme.code == WeightCode::kFloat && scheme.bits == 8;
-                               return nan && (u & 0x7f) == 0x7f ? 0x80 : u;
-                             },
-                         .scale = [&] { return float(random() % 1000) / 3; },
-                         .zero_point = [&] { return int8_t(int(random() % 16) - 8); }});
+  return test::assemble(
+      n, k, scheme,
+      {.code =
+           [&](int64_t, int64_t) {
+             const int u = int(random() % (1u << scheme.bits));
+             const bool nan = scheme.code == WeightCode::kFloat && scheme.bits == 8;
+             return nan && (u & 0x7f) == 0x7f ? 0x80 : u;
+           },
+       .scale = [&](int64_t, int64_t) { return float(random() % 1000) / 3; },
+       .zero_point = [&](int64_t, int64_t) { return int8_t(int(random() % 16) - 8); }});
 }
 
 void write_config(const TestFolder& folder, const Json& quantization, int head_dim = 64) {

@@ -30,20 +30,17 @@ QuantizedWeight random_weight(int64_t n, int64_t k, const std::string& name,
                               const std::function<int(std::mt19937_64&)>& code) {
   const WeightScheme scheme = *weight_scheme_from_name(name);
   std::mt19937_64 random(uint64_t(n * k));
-  QuantizedWeight weight = test::assemble(
-      n, k, scheme,
-      {.code = [&] { return code(random); },
-       .scale =
-           [&] {
-             const int kind = int(random() % 16);
-             return kind == 0 ? 0.0f
-                              : std::ldexp(float(128 + random() % 128), kind == 1 ? -133 : -12);
-           },
-       .zero_point = [] { return int8_t(0); }});
-  std::vector<bf16> scale;
-  for (const float s : weight.scale.to_float()) scale.push_back(bf16::from_float(s));
-  weight.scale = Tensor::copy_of(DType::kBF16, weight.scale.shape(), std::span<const bf16>(scale));
-  return weight;
+  return test::assemble(n, k, scheme,
+                        {.code = [&](int64_t, int64_t) { return code(random); },
+                         .scale =
+                             [&](int64_t, int64_t) {
+                               const int kind = int(random() % 16);
+                               return kind == 0 ? 0.0f
+                                                : std::ldexp(float(128 + random() % 128),
+                                                             kind == 1 ? -133 : -12);
+                             },
+                         .zero_point = [](int64_t, int64_t) { return int8_t(0); },
+                         .scale_type = DType::kBF16});
 }
 int any_code(std::mt19937_64& random) { return int(random() % 16); }
 

@@ -22,15 +22,15 @@ WeightScheme scheme_of(const std::string& name) { return *weight_scheme_from_nam
 template <class Next>
 QuantizedWeight make_weight(int64_t n, int64_t k, const WeightScheme& scheme, const Next& next) {
   std::mt19937_64 random(size_t(n * k));
-  return test::assemble(n, k, scheme,
-                        {.code = next,
-                         .scale =
-                             [&] {
-                               return random() % 8 ? std::ldexp(float(1 + random() % 255),
-                                                                int(random() % 24) - 20)
-                                                   : 0.0f;
-                             },
-                         .zero_point = [&] { return int8_t(int(random() % 16) - 8); }});
+  return test::assemble(
+      n, k, scheme,
+      {.code = [&](int64_t, int64_t) { return next(); },
+       .scale =
+           [&](int64_t, int64_t) {
+             return random() % 8 ? std::ldexp(float(1 + random() % 255), int(random() % 24) - 20)
+                                 : 0.0f;
+           },
+       .zero_point = [&](int64_t, int64_t) { return int8_t(int(random() % 16) - 8); }});
 }
 
 // Codes in no order; NaN is no code.
