@@ -90,7 +90,8 @@ void run(const Options& options) {
                                    .recipe = recipe_of(options),
                                    .calibration_windows = options.windows,
                                    .calibration_length = options.length,
-                                   .resume = options.resume};
+                                   .resume = options.resume,
+                                   .examine = !options.report.empty()};
   quantize_options.calibration.assign(options.calibration.begin(), options.calibration.end());
   const auto backend = backend_of(options.model);
   const QuantizeReport report = quantize_or_explain(quantize_options, *backend);

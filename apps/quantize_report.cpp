@@ -71,7 +71,7 @@ class Methods {
     QuantizeOptions options = options_;
     options.recipe = find_recipe(name);
     options.output = options_.output.string() + "." + name;
-    options.resume = false;
+    options.resume = options.examine = false;
     if (options.calibration_windows)
       options.calibration_windows =
           std::min(*options.calibration_windows, options.recipe.calibration_windows);

@@ -1,8 +1,6 @@
 #include "quant/block_quantizer.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 
 #include "base/check.h"
 #include "base/parallel.h"
@@ -54,12 +52,13 @@ Tensor as_type(DType type, const std::vector<int64_t>& shape, const std::vector<
 }  // namespace
 
 BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, Backend& backend, const Recipe& recipe,
-                               const Plan& plan, const CalibrationWindows& windows)
+                               const Plan& plan, const CalibrationWindows& windows, bool examine)
     : checkpoint_(checkpoint),
       config_(checkpoint.config()),
       backend_(backend),
       recipe_(recipe),
-      plan_(plan) {
+      plan_(plan),
+      examine_(examine) {
   check_rotations(checkpoint, recipe);
   if (recipe.rotation.residual) rotation_ = rotation_matrix(config_.hidden_size);
   if (recipe.rotation.down > 0)
@@ -168,7 +167,7 @@ QuantizedBlock BlockQuantizer::quantize(int64_t layer, BlockReport& report) {
       result.activations[size_t(module)] =
           plan_.activations[size_t(layer)][size_t(site_of(module))];
   if (recipe_.center_cache) center(layer, result);
-  if (original_) report.smoothed_keys = smoothed_keys(layer, result);
+  if (original_ && examine_) report.smoothed_keys = smoothed_keys(layer, result);
   if (quantized_)
     round_by_gptq(layer, result, report);
   else
@@ -270,7 +269,7 @@ void BlockQuantizer::round_by_gptq(int64_t layer, QuantizedBlock& block, BlockRe
                                              original_->windows() * original_->length()));
     }
     if (site != Site::kO && site != Site::kDown) continue;
-    if (site == Site::kO && recipe_.kv != KvScheme::kFp)
+    if (site == Site::kO && recipe_.kv != KvScheme::kFp && examine_)
       report.error_cache = quantized_->cache_error(quantized, stride_);
     for (int64_t w = 0; w < quantized_->windows(); ++w) quantized_->add(quantized, w, site);
     (site == Site::kO ? report.error_attention : report.error_after) = stream_error();
@@ -278,18 +277,13 @@ void BlockQuantizer::round_by_gptq(int64_t layer, QuantizedBlock& block, BlockRe
 }
 
 double BlockQuantizer::stream_error() const {
-  const int64_t windows = original_->windows();
-  std::vector<double> error(static_cast<size_t>(windows)), power = error;
-  parallel_for(0, windows, [&](int64_t w) {
-    const std::vector<float>&wanted = original_->hidden(w), &reached = quantized_->hidden(w);
-    for (size_t i = 0; i < wanted.size(); ++i) {
-      const double x = double(wanted[i]), d = x - double(reached[i]);
-      error[size_t(w)] += d * d;
-      power[size_t(w)] += x * x;
-    }
+  std::vector<RelativeError> windows(size_t(original_->windows()));
+  parallel_for(0, original_->windows(), [&](int64_t w) {
+    windows[size_t(w)].add(original_->hidden(w), quantized_->hidden(w));
   });
-  return std::sqrt(std::reduce(error.begin(), error.end()) /
-                   std::reduce(power.begin(), power.end()));
+  RelativeError all;
+  for (const RelativeError& window : windows) all.add(window);
+  return all.value();
 }
 
 }  // namespace emberq

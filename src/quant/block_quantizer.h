@@ -35,8 +35,9 @@ void append_attention(const QuantizedBlock& block, AttentionScheme& attention);
 // so far, as its kernels compute it.
 class BlockQuantizer {
  public:
+  // `examine`: as in QuantizeOptions (quant/pipeline.h).
   BlockQuantizer(const Checkpoint& checkpoint, Backend& backend, const Recipe& recipe,
-                 const Plan& plan, const CalibrationWindows& windows);
+                 const Plan& plan, const CalibrationWindows& windows, bool examine);
 
   // The next block, `layer`.
   QuantizedBlock quantize(int64_t layer, BlockReport& report);
@@ -69,6 +70,7 @@ class BlockQuantizer {
   Backend& backend_;
   const Recipe& recipe_;
   const Plan& plan_;
+  const bool examine_;
   int64_t stride_ = 1;  // of the windows that statistics look at
   int64_t down_hadamard_ = 0;
   std::vector<double> rotation_;  // of the residual stream, or empty

@@ -228,7 +228,7 @@ KeyStatistics CalibrationStream::keys(const Layer& layer, int64_t stride) {
 double CalibrationStream::cache_error(const Layer& layer, int64_t stride) {
   KvCache exact(*backend_, {KvScheme::kFp, 1, config_->num_kv_heads, config_->head_dim}, length_);
   std::vector<float> wanted;
-  double error = 0, power = 0;
+  RelativeError error;
   for (int64_t w = 0; w < windows(); w += stride) {
     const auto past_attention = [&](KvCache& cache) -> const std::vector<float>& {
       load(w);
@@ -236,14 +236,9 @@ double CalibrationStream::cache_error(const Layer& layer, int64_t stride) {
       return take(runner_.hidden());
     };
     wanted = past_attention(exact);
-    const std::vector<float>& reached = past_attention(cache_);
-    for (size_t i = 0; i < wanted.size(); ++i) {
-      const double x = double(wanted[i]), d = x - double(reached[i]);
-      error += d * d;
-      power += x * x;
-    }
+    error.add(wanted, past_attention(cache_));
   }
-  return std::sqrt(error / power);
+  return error.value();
 }
 
 }  // namespace emberq

@@ -121,4 +121,19 @@ bool solve_small(std::vector<double>& a, std::vector<double>& b) {
   return true;
 }
 
+void RelativeError::add(const std::vector<float>& a, const std::vector<float>& b) {
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double x = double(a[i]), d = x - double(b[i]);
+    error_ += d * d;
+    power_ += x * x;
+  }
+}
+
+void RelativeError::add(const RelativeError& other) {
+  error_ += other.error_;
+  power_ += other.power_;
+}
+
+double RelativeError::value() const { return std::sqrt(error_ / power_); }
+
 }  // namespace emberq

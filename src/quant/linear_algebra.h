@@ -27,4 +27,15 @@ std::vector<double> solve_right(std::vector<double> b, std::vector<double> h, in
 // x with A x = b for a small positive definite A [n, n], in place of b; false where it is not.
 bool solve_small(std::vector<double>& a, std::vector<double>& b);
 
+// |a - b| / |a| over all the parts of a and b that are added.
+class RelativeError {
+ public:
+  void add(const std::vector<float>& a, const std::vector<float>& b);
+  void add(const RelativeError& other);
+  double value() const;
+
+ private:
+  double error_ = 0, power_ = 0;
+};
+
 }  // namespace emberq

@@ -121,7 +121,7 @@ QuantizeReport quantize(const QuantizeOptions& options, Backend& backend) {
   PlanReport planned = make_plan(recipe, checkpoint, backend, joined(windows));
   const Plan& plan = planned.plan;
   recipe.kv = planned.kv;
-  BlockQuantizer quantizer(checkpoint, backend, recipe, plan, windows);
+  BlockQuantizer quantizer(checkpoint, backend, recipe, plan, windows, options.examine);
   ModelFiles files(checkpoint, output.partial(), recipe, plan, quantizer.down_hadamard());
 
   QuantizeReport report{.calibration_tokens = windows.tokens()};

@@ -21,6 +21,8 @@ struct QuantizeOptions {
   std::optional<int64_t> calibration_windows = {};  // instead of the recipe's
   int64_t calibration_length = 2048;                // tokens of a window
   bool resume = false;  // go on with the finished blocks in OUTPUT.partial
+  bool examine =
+      false;  // measure what only a report shows: BlockReport's smoothed_keys, error_cache
   std::function<void(int64_t layer)> on_block = {};  // called when a block is on the disk
 };
 
