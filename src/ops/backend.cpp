@@ -23,10 +23,10 @@ void Backend::refuse(std::string_view operation) const {
   throw Error(fmt::format("the {} backend has no {} operation", name(), operation));
 }
 
-Buffer upload(Backend& backend, const std::vector<float>& values) {
-  Buffer buffer(backend, values.size() * sizeof(float));
-  backend.upload(buffer.as<void>(), values.data(), values.size() * sizeof(float));
-  backend.synchronize();  // the values may go when this returns
+Buffer upload(Backend& backend, std::span<const std::byte> bytes) {
+  Buffer buffer(backend, bytes.size());
+  backend.upload(buffer.as<void>(), bytes.data(), bytes.size());
+  backend.synchronize();
   return buffer;
 }
 

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -91,7 +92,11 @@ class Buffer {
   void* data_ = nullptr;
 };
 
-// A buffer with these values in it.
-Buffer upload(Backend& backend, const std::vector<float>& values);
+// A buffer with these values in it, which may go when this returns.
+Buffer upload(Backend& backend, std::span<const std::byte> bytes);
+template <class T>
+Buffer upload(Backend& backend, const std::vector<T>& values) {
+  return upload(backend, std::as_bytes(std::span(values)));
+}
 
 }  // namespace emberq

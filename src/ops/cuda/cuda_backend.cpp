@@ -78,12 +78,10 @@ class CudaBackend final : public Backend {
     weight->n = quantized.n, weight->k = quantized.k;
     const size_t bytes = quantized.packed.bytes().size() + quantized.scale.bytes().size();
     if (kernels_ == CudaKernels::kNaive) {
-      synchronize();  // the tensors may go when this returns
       weight->form = std::move(canonical);
     } else {
       if (quantized.scheme.product != WeightProduct::kExact) refuse("e4m3 product");
       weight->form = cuda::repack(*this, canonical, quantized.n, quantized.k, stream_);
-      synchronize();
     }
     return {quantized.n, quantized.k, bytes, std::move(weight)};
   }

@@ -3,15 +3,6 @@
 #include "base/check.h"
 
 namespace emberq::cuda {
-namespace {
-
-Buffer upload(Backend& backend, std::span<const std::byte> bytes) {
-  Buffer buffer(backend, bytes.size());
-  backend.upload(buffer.as<void>(), bytes.data(), bytes.size());
-  return buffer;
-}
-
-}  // namespace
 
 const CudaWeight& cuda_weight(const Weight& weight) {
   return *static_cast<const CudaWeight*>(weight.impl.get());

@@ -17,7 +17,7 @@ struct CanonicalWeight {
   Buffer scale;   // [n, k / group_size] BF16
 };
 
-// Tiles in the order of device/w4.cuh, each with its scales behind it: sets() times 32 pairs of
+// Tiles in the order of device/w4.cuh, each with its scales behind it: `sets` times 32 pairs of
 // BF16, those of rows g and g + 8 of each sixteen, the two that one thread needs. Tiles that a
 // block of threads reads together follow each other: [rows / 128][k tiles][2]. What n and k lack of
 // whole tiles has scales of zero.
@@ -29,13 +29,21 @@ struct W4Weight {
   Buffer tiles;
 
   static constexpr int kRowsOfBlock = 128;
-  static constexpr int tile_bytes(int sets) { return 4096 + 128 * sets; }
+  static constexpr int kCodeBytes = device::kW4Words * 4;
+  static constexpr int tile_bytes(int sets) { return kCodeBytes + 128 * sets; }
 };
 
 struct CudaWeight {
   int64_t n = 0, k = 0;
   std::variant<CanonicalWeight, W4Weight> form;
 };
+const CudaWeight& cuda_weight(const Weight& weight);
+
+// InputError for a weight that no kernel here multiplies.
+CanonicalWeight upload_canonical(Backend& backend, const QuantizedWeight& weight);
+W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, int64_t k,
+                cudaStream_t stream);
+
 // Where blocks of threads that share a tile leave their parts of it; of one stream.
 struct Workspace {
   static constexpr int kMostSplitTokens = 128;
@@ -45,12 +53,5 @@ struct Workspace {
   Buffer partial;  // [blocks][2][kMostSplitTokens / 2][128] F32
   Buffer ready;    // [blocks][2] I32, zeros between calls
 };
-
-const CudaWeight& cuda_weight(const Weight& weight);
-
-// InputError for a weight that no kernel here multiplies.
-CanonicalWeight upload_canonical(Backend& backend, const QuantizedWeight& weight);
-W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, int64_t k,
-                cudaStream_t stream);
 
 }  // namespace emberq::cuda

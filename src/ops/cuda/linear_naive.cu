@@ -1,7 +1,7 @@
 // The linear by its definition, a thread for each output: what the fast kernels are compared with.
 #include <cuda_bf16.h>
-#include <cuda_fp8.h>
 
+#include "format/fp8.h"
 #include "format/weight_code.h"
 #include "ops/cuda/cuda_backend.h"
 #include "ops/cuda/cuda_weight.h"
@@ -10,13 +10,6 @@
 
 namespace emberq::cuda {
 namespace {
-
-__device__ float e4m3(uint8_t code) {
-  return __half2float(__half(__nv_cvt_fp8_to_halfraw(code, __NV_E4M3)));
-}
-__device__ float to_e4m3(float x) {
-  return e4m3(__nv_cvt_float_to_fp8(x, __NV_SATFINITE, __NV_E4M3));
-}
 
 template <bool kFp8Input>
 struct NaiveLinearKernel {
@@ -40,14 +33,14 @@ struct NaiveLinearKernel {
       const int64_t at = int64_t(token) * a.k + j;
       float x;
       if constexpr (kFp8Input)
-        x = e4m3(static_cast<const uint8_t*>(a.x)[at]);
+        x = fp8_decode(static_cast<const uint8_t*>(a.x)[at]);
       else
         x = __bfloat162float(static_cast<const __nv_bfloat16*>(a.x)[at]);
       const uint32_t u = a.packed[int64_t(column) * (a.k / 8) + j / 8] >> j % 8 * 4 & 15;
       const float s = __bfloat162float(a.scale[int64_t(column) * a.groups + j / a.group_size]);
       const float w = a.per_tensor_scale == 0
                           ? a.numbers[u] * s
-                          : to_e4m3(a.numbers[u] * (s * a.per_tensor_scale)) / a.per_tensor_scale;
+                          : fp8_round(a.numbers[u] * (s * a.per_tensor_scale)) / a.per_tensor_scale;
       sum += double(x) * double(w);
     }
     a.epilogue.store(token, column, float(sum));

@@ -41,7 +41,7 @@ struct W4LinearKernel {
     int* ready;      // [blocks][2]: 1 where the partial is there; 0 before and after
     device::LinearEpilogue epilogue;
   };
-  static constexpr int kConsumers = 2;
+  static constexpr int kConsumers = W4Weight::kRowsOfBlock / device::kW4Rows;
   static constexpr int kThreads = 128 * (1 + kConsumers);
   static constexpr int kBlocks = 1;
 
@@ -190,7 +190,7 @@ struct W4LinearKernel {
     const int thread = int(threadIdx.x) % 128, pair = thread / 32 * 8 + thread % 32 / 4;
     shared.full[step.stage].wait(step.parity);
     const uint8_t* tile = shared.weights + step.stage * kWeightBytes + consumer * kTileBytes;
-    const auto* scales = reinterpret_cast<const __nv_bfloat162*>(tile + 4096);
+    const auto* scales = reinterpret_cast<const __nv_bfloat162*>(tile + W4Weight::kCodeBytes);
 #pragma unroll
     for (int set = 0; set < C.sets; ++set)
       to.scale[set] = __bfloat1622float2(scales[set * 32 + pair]);
@@ -326,11 +326,7 @@ void start_by_sets(const Linear& op, const W4Weight& weight, const Workspace& wo
 Workspace::Workspace(Backend& backend, int multiprocessors)
     : blocks(multiprocessors),
       partial(backend, size_t(blocks) * 2 * kMostSplitTokens / 2 * 128 * sizeof(float)),
-      ready(backend, size_t(blocks) * 2 * sizeof(int)) {
-  const std::vector<int> none(size_t(blocks) * 2);
-  backend.upload(ready.as<void>(), none.data(), none.size() * sizeof(int));
-  backend.synchronize();
-}
+      ready(upload(backend, std::vector<int>(size_t(blocks) * 2))) {}
 
 void linear_w4(const Linear& op, const Workspace& workspace, cudaStream_t stream) {
   if (op.x.rows == 0) return;

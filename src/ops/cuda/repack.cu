@@ -60,7 +60,7 @@ struct RepackKernel {
     const int set = thread / 32, pair_row = int(blockIdx.y) * kW4Rows + lane / 8 * 16 + lane % 8;
     const int k = first_k + set * (kW4Inputs / a.sets);
     if (set < a.sets)
-      reinterpret_cast<uint32_t*>(out + 4096)[thread] =
+      reinterpret_cast<uint32_t*>(out + W4Weight::kCodeBytes)[thread] =
           scale(a, pair_row, k) | scale(a, pair_row + 8, k) << 16;
   }
 };
