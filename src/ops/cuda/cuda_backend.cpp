@@ -44,6 +44,8 @@ class CudaBackend final : public Backend {
     uint64_t kept = ~uint64_t(0);
     CUDA_CHECK(cudaDeviceGetDefaultMemPool(&pool, kDevice));
     CUDA_CHECK(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept));
+    if (kernels == CudaKernels::kFast)
+      workspace_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
   }
   ~CudaBackend() override { cudaStreamSynchronize(stream_); }
 
@@ -99,14 +101,13 @@ class CudaBackend final : public Backend {
     if (op.x.dtype == DType::kI8 || op.x.group > 0) refuse("linear of integers");
     if (kernels_ == CudaKernels::kNaive) return cuda::linear_naive(op, stream_);
     if (!op.x.quantized()) refuse("linear of BF16 inputs");
-    if (!workspace_) workspace_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
     cuda::linear_w4(op, *workspace_, stream_);
   }
 
  private:
   CudaKernels kernels_;
   cuda::Stream stream_;
-  std::optional<cuda::Workspace> workspace_;  // made by the first operation that splits its work
+  std::optional<cuda::Workspace> workspace_;  // of the fast kernels
 };
 
 // What `calls` launches on the stream, recorded instead of run.

@@ -50,18 +50,19 @@ EMBERQ_HOST_DEVICE constexpr uint32_t w4_bits(const W4Place& place, uint32_t u) 
 // PTX prmt.b32: byte i of the result is byte s & 7 of (high, low), s the selector's nibble i, or
 // its sign eight times where s has bit 3.
 EMBERQ_HOST_DEVICE inline uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t selector) {
-#ifdef __CUDA_ARCH__
-  return __byte_perm(low, high, selector);
-#else
   uint32_t result = 0;
+#ifdef __CUDA_ARCH__
+  // __byte_perm() would clear the selector's bit 3.
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(result) : "r"(low), "r"(high), "r"(selector));
+#else
   for (int i = 0; i < 4; ++i) {
     const uint32_t s = selector >> 4 * i & 15;
     uint32_t byte = uint32_t((uint64_t(high) << 32 | low) >> 8 * (s & 7)) & 0xff;
     if (s & 8) byte = byte & 0x80 ? 0xff : 0;
     result |= byte << 8 * i;
   }
-  return result;
 #endif
+  return result;
 }
 
 // The e4m3 numbers of the sixteen codes, four to a word.
