@@ -46,12 +46,11 @@ W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, i
 
 // Where blocks of threads that share a tile leave their parts of it; of one stream.
 struct Workspace {
-  static constexpr int kMostSplitTokens = 128;
   Workspace(Backend& backend, int multiprocessors);
 
-  int blocks;      // that run at once, one on each multiprocessor
-  Buffer partial;  // [blocks][2][kMostSplitTokens / 2][128] F32
-  Buffer ready;    // [blocks][2] I32, zeros between calls
+  int multiprocessors;
+  Buffer partial;  // [multiprocessors][rows of a block][tokens of a tile] F32
+  Buffer ready;    // [multiprocessors][consumers] I32, zeros between calls
 };
 
 }  // namespace emberq::cuda

@@ -1,332 +1,484 @@
 // Four-bit weights times e4m3 activations. D^T = W X^T: weights are operand A of wgmma, from
 // registers, where they become e4m3; tokens are its N. docs/kernels/w4a8.md has the steps tried.
 //
-// A block of threads works on tiles of 128 outputs (rows of W) by C.tokens tokens. One thread of
-// the first warpgroup keeps a ring of stages full, across tiles; the other two each multiply their
-// own 64 rows, and add each group's product, times its scale, to sums in FP32.
-//
-// Few tokens: the steps of all tiles are cut into as many runs as there are blocks of threads. A
-// tile that a run begins in the middle of is left as a partial sum, which the block that has the
-// tile's beginning joins to its own, in the order of the runs: the result is the same every time.
+// A block of threads works on tiles of C.rows() outputs (rows of W) by C.tokens tokens, a cluster of
+// blocks on as many rows more and the same tokens, which each block loads a part of for all. One
+// warp keeps a ring of stages full, across tiles; two or four warpgroups each multiply their own 64
+// rows, and add each group's product, times its scale, to sums in FP32. device/w4_schedule.cuh says
+// who works on what.
 #include <algorithm>
-#include <vector>
 
 #include "ops/cuda/cuda_backend.h"
 #include "ops/cuda/cuda_weight.h"
 #include "ops/cuda/device/epilogue.cuh"
 #include "ops/cuda/device/pipeline.cuh"
+#include "ops/cuda/device/w4_schedule.cuh"
 #include "ops/cuda/device/wgmma.cuh"
 #include "ops/cuda/launch.cuh"
 #include "ops/cuda/tensor_map.h"
+#include "ops/cuda/w4_plan.h"
 
 namespace emberq::cuda {
 namespace {
 
-struct W4Config {
-  int tokens;  // of a block of threads: N of wgmma
-  int stages;  // of the ring
-  bool split;  // tiles between blocks of threads; for up to `tokens` tokens
-  bool signs;  // codes are a sign and an index
-  int sets;    // of scales in a tile
-};
+using device::W4Piece;
 
-template <W4Config C>
+template <W4Config C, bool kSigns, int kSets>
 struct W4LinearKernel {
   struct Args {
     CUtensorMap x;
     const uint8_t* tiles;
-    int row_blocks, token_tiles, k_tiles;
+    int row_blocks;
+    device::W4Schedule schedule;
     device::W4Table table;
-    float* partial;  // [blocks][2][tokens / 2][128], where tiles are split
-    int* ready;      // [blocks][2]: 1 where the partial is there; 0 before and after
+    float* partial;  // [blocks][consumers][tokens / 2][128], where tiles are cut
+    // [blocks][consumers]: 2 r + 1 where the partial of round r is there, 2 r where none is, and 0
+    // after the last
+    int* ready;
     device::LinearEpilogue epilogue;
   };
-  static constexpr int kConsumers = W4Weight::kRowsOfBlock / device::kW4Rows;
-  static constexpr int kThreads = 128 * (1 + kConsumers);
+  static constexpr int kConsumers = C.consumers;
+  // Two consumers need more registers than their part of all: a warpgroup with little to do, of
+  // which one warp loads, gives them its own. Four have enough, and no such warpgroup.
+  static constexpr bool kMovesRegisters = kConsumers == 2;
+  static constexpr int kThreads = 128 * kConsumers + (kMovesRegisters ? 128 : 64);
+  static constexpr int kLoader = 4 * kConsumers, kTeller = kLoader + 1;  // warps
   static constexpr int kBlocks = 1;
+  static constexpr int kCluster = C.cluster;
+  static constexpr bool kEarly = true;
 
-  static constexpr int kTileBytes = W4Weight::tile_bytes(C.sets);
+  static constexpr int kRowBlocks = C.rows() / W4Weight::kRowsOfBlock;
+  static constexpr int kTileBytes = W4Weight::tile_bytes(kSets), kRowBlockBytes = 2 * kTileBytes;
   static constexpr int kWeightBytes = kConsumers * kTileBytes;
   static constexpr int kXBytes = C.tokens * 128;
+  // Tokens that are stored at a time, through shared memory; few are stored where they are.
+  static constexpr int kStoredTokens = C.tokens <= 16 ? 0 : kConsumers == 4 ? 32 : 64;
+  static constexpr int kStagingBytes = kStoredTokens * device::kW4Rows * 2;  // of a consumer
   static constexpr int kAlignment = 1024;  // of the swizzle
-  static constexpr int kSharedBytes = C.stages * (kXBytes + kWeightBytes) + kAlignment;
+  static constexpr int kSharedBytes =
+      C.stages * (kXBytes + kWeightBytes + 16) + kConsumers * kStagingBytes + kAlignment;
 
+  // Addresses in shared memory.
   struct Shared {
-    uint8_t *x, *weights;
-    device::Barrier *full, *empty;
+    uint32_t x, weights, staging, full, empty, table;
+
+    __device__ device::Barrier full_of(int stage) const { return {full + stage * 8u}; }
+    __device__ device::Barrier empty_of(int stage) const { return {empty + stage * 8u}; }
   };
-  // A round of the ring is C.stages steps; parities tell rounds apart.
-  struct Step {
-    int stage, parity;
-    __device__ explicit Step(int i) : stage(i % C.stages), parity(i / C.stages & 1) {}
+  // Where a thread is in the ring. Parities tell its rounds apart.
+  struct Ring {
+    int stage = 0, parity = 0;
+    __device__ void next() {
+      if (++stage == C.stages) stage = 0, parity ^= 1;
+    }
   };
 
-  // What a block of threads does next: steps [k, k_end) of a tile.
-  struct Piece {
-    int row_block, token_tile, k, k_end;
+  static __device__ bool piece_of(const Args& a, int j, W4Piece& piece) {
+    return a.schedule.piece(int(blockIdx.x) / kCluster, j, piece);
+  }
+  // Computed anew, so that the piece need not stay in registers that products want.
+  static __device__ W4Piece piece_again(const Args& a, int j) {
+    int block;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block));
+    W4Piece piece;
+    a.schedule.piece(block / kCluster, j, piece);
+    return piece;
+  }
+
+  // The steps of this block's pieces one after the other.
+  class Steps {
+   public:
+    __device__ explicit Steps(const Args& a) : a_(a) { more_ = piece_of(a, 0, piece_); }
+    __device__ bool more() const { return more_; }
+    __device__ const W4Piece& piece() const { return piece_; }  // from this step on
+    __device__ void next() {
+      if (++piece_.k == piece_.k_end) more_ = piece_of(a_, ++j_, piece_);
+    }
+
+   private:
+    const Args& a_;
+    W4Piece piece_;
+    int j_ = 0;
+    bool more_;
   };
-  // f(piece) for each of this block's, in order.
-  template <class F>
-  static __device__ void for_each_piece(const Args& a, const F& f) {
-    if constexpr (C.split) {
-      const int64_t steps = int64_t(a.row_blocks) * a.k_tiles;
-      int64_t at = steps * blockIdx.x / gridDim.x;
-      const int64_t end = steps * (blockIdx.x + 1) / gridDim.x;
-      while (at < end) {
-        const int row_block = int(at / a.k_tiles), k = int(at % a.k_tiles);
-        const int k_end = int(min(int64_t(a.k_tiles), k + end - at));
-        f(Piece{row_block, 0, k, k_end});
-        at += k_end - k;
-      }
+
+  // The first of this block's.
+  static __device__ int row_block(const W4Piece& piece) {
+    const int rank = kCluster > 1 ? device::block_of_cluster() : 0;
+    return (piece.row_tile * kCluster + rank) * kRowBlocks;
+  }
+
+  static __device__ void load_weights(const Args& a, const Shared& shared, int stage,
+                                      const W4Piece& piece, uint64_t hint) {
+    const device::Barrier full = shared.full_of(stage);
+    full.arrive_and_expect(kWeightBytes + kXBytes);
+#pragma unroll
+    for (int b = 0; b < kRowBlocks; ++b) {
+      const int rows = min(row_block(piece) + b, a.row_blocks - 1);  // a tile may reach past W
+      device::copy_bulk(
+          shared.weights + stage * kWeightBytes + b * kRowBlockBytes,
+          a.tiles + (int64_t(rows) * a.schedule.k_tiles + piece.k) * kRowBlockBytes,
+          kRowBlockBytes, full, hint);
+    }
+  }
+  // This block's part of the tokens, to all blocks of the cluster.
+  static __device__ void load_tokens(const Args& a, const Shared& shared, int stage,
+                                     const W4Piece& piece, uint64_t hint) {
+    const device::Barrier full = shared.full_of(stage);
+    const uint32_t to = shared.x + stage * kXBytes;
+    const int column = piece.k * device::kW4Inputs, token = piece.token_tile * C.tokens;
+    if constexpr (kCluster == 1) {
+      device::copy_box(to, a.x, column, token, full, hint);
     } else {
-      // A band of token tiles, all rows of W, then the next: what runs at a time shares both.
-      constexpr int kBand = 8;
-      for (int t = int(blockIdx.x); t < a.row_blocks * a.token_tiles; t += int(gridDim.x)) {
-        const int band = t / (kBand * a.row_blocks), in_band = t % (kBand * a.row_blocks);
-        const int width = min(kBand, a.token_tiles - band * kBand);
-        f(Piece{in_band / width, band * kBand + in_band % width, 0, a.k_tiles});
-      }
+      const int rank = device::block_of_cluster();
+      device::copy_box_to_all(to + rank * (kXBytes / kCluster), a.x, column,
+                              token + rank * (C.tokens / kCluster), full, hint, kCluster);
     }
   }
 
   static __device__ void produce(const Args& a, const Shared& shared) {
     const uint64_t once = device::evict_first(), often = device::evict_last();
-    int i = 0;
-    for_each_piece(a, [&](const Piece& piece) {
-      const uint8_t* tiles = a.tiles + int64_t(piece.row_block) * a.k_tiles * kWeightBytes;
-      for (int k = piece.k; k < piece.k_end; ++k, ++i) {
-        const Step step(i);
-        device::Barrier& full = shared.full[step.stage];
-        shared.empty[step.stage].wait(step.parity ^ 1);
-        full.arrive_and_expect(kWeightBytes + kXBytes);
-        device::copy_bulk(shared.weights + step.stage * kWeightBytes,
-                          tiles + int64_t(k) * kWeightBytes, kWeightBytes, full, once);
-        device::copy_box(shared.x + step.stage * kXBytes, a.x, k * device::kW4Inputs,
-                         piece.token_tile * C.tokens, full, often);
+    device::prefetch(a.x);
+    // No kernel writes weights: a first ring of them is on its way while the kernel before this one
+    // still works on the tokens.
+    int filled = 0;
+    for (Steps s(a); s.more() && filled < C.stages; s.next(), ++filled)
+      load_weights(a, shared, filled, s.piece(), once);
+    Steps s(a);
+    device::wait_for_dependencies();
+    if constexpr (kCluster > 1) device::cluster_wait();
+    Ring ring;
+    for (; s.more(); s.next(), ring.next()) {
+      if (--filled < 0) {
+        shared.empty_of(ring.stage).wait(ring.parity ^ 1);
+        load_weights(a, shared, ring.stage, s.piece(), once);
       }
-    });
-  }
-
-  // A thread's registers of A for the k-steps of a tile.
-  static __device__ void expand(const Args& a, const uint8_t* tile, int thread,
-                                uint32_t (&to)[16]) {
-    const auto* vectors = reinterpret_cast<const uint4*>(tile);
-    const uint4 v[2] = {vectors[thread], vectors[128 + thread]};
-    const uint32_t words[8] = {v[0].x, v[0].y, v[0].z, v[0].w, v[1].x, v[1].y, v[1].z, v[1].w};
-#pragma unroll
-    for (int w = 0; w < 8; ++w) {
-      const device::W4Pair pair = C.signs ? device::expand_signed(words[w], a.table)
-                                          : device::expand_any(words[w], a.table);
-      to[2 * w] = pair.even, to[2 * w + 1] = pair.odd;
+      load_tokens(a, shared, ring.stage, s.piece(), often);
     }
-    device::pin(to);
   }
 
-  // More tokens than this would not leave registers for both the sums and a group's product.
-  static constexpr int kPart = C.tokens < 128 ? C.tokens : 128, kParts = C.tokens / kPart;
+  // Tokens are multiplied in parts, each with the inputs that share a scale: a unit. There are
+  // registers for the products of two units where tokens are many, so that one is multiplied while
+  // the other is added to the sums.
+  static constexpr int kPart = std::min(C.tokens, kConsumers == 2 ? 64 : 32),
+                       kParts = C.tokens / kPart;
+  static constexpr int kUnits = kSets * kParts;
+  static constexpr int kProducts = C.tokens == 128 || (C.tokens == 256 && kSets == 1) ? 2 : 1;
 
   using Sums = float[kParts][kPart / 2];
 
-  // The sums of a tile that a later block's run begins in the middle of. One warpgroup writes its
-  // own, the same threads of another read them.
-  static __device__ void leave(const Args& a, int consumer, const Sums& sum) {
-    static_assert(!C.split || C.tokens <= Workspace::kMostSplitTokens);
-    const int thread = int(threadIdx.x) % 128, place = int(blockIdx.x) * kConsumers + consumer;
-    float* to = a.partial + int64_t(place) * (kPart / 2) * 128 + thread;
-#pragma unroll
-    for (int c = 0; c < kPart / 2; ++c) __stcg(to + c * 128, sum[0][c]);
-    __threadfence();
-    device::warpgroup_barrier(consumer);
-    if (thread == 0) device::store_release(a.ready + place, 1);
+  // The place of a block's partial sums.
+  static __device__ int place_of(int block, int consumer) { return block * kConsumers + consumer; }
+  static __device__ float* partial_of(const Args& a, int place) {
+    return a.partial + int64_t(place) * (C.tokens / 2) * 128 + int(threadIdx.x) % 128;
   }
-  // Adds what the blocks after this one have of a tile from step k on.
-  static __device__ void join(const Args& a, int row_block, int k, int consumer, Sums& sum) {
-    const int thread = int(threadIdx.x) % 128;
-    const int64_t steps = int64_t(a.row_blocks) * a.k_tiles;
-    const int64_t tile_end = int64_t(row_block + 1) * a.k_tiles;
-    int64_t at = int64_t(row_block) * a.k_tiles + k;
-    for (int block = int(blockIdx.x) + 1; at < tile_end; ++block) {
-      const int place = block * kConsumers + consumer;
-      if (thread == 0)
-        while (device::load_acquire(a.ready + place) == 0) {
-        }
-      device::warpgroup_barrier(consumer);
-      const float* from = a.partial + int64_t(place) * (kPart / 2) * 128 + thread;
-#pragma unroll
-      for (int c = 0; c < kPart / 2; ++c) sum[0][c] += __ldcg(from + c * 128);
-      device::warpgroup_barrier(consumer);
-      if (thread == 0) device::store_release(a.ready + place, 0);
-      at = steps * (block + 1) / gridDim.x;
+  static __device__ void wait_for(const int* ready, int value) {
+    while (device::load_acquire(ready) != value) {
     }
   }
 
-  static __device__ void store(const Args& a, const Piece& piece, int consumer, const Sums& sum) {
+  // The sums of a tile whose beginning another cluster has. One warpgroup writes its own, the same
+  // threads of another read them. That they are there is for tell() to say: it takes as long as a
+  // step or two until all multiprocessors see them.
+  static constexpr int told(int consumer) { return 1 + kConsumers + consumer; }  // barrier
+  static __device__ void leave(const Args& a, const W4Piece& piece, int consumer, const Sums& sum) {
+    const int place = place_of(int(blockIdx.x), consumer);
+    if (piece.round > 0) {  // what the round before has left may not have been read yet
+      if (threadIdx.x % 128 == 0) wait_for(a.ready + place, 2 * piece.round);
+      device::warpgroup_barrier(consumer);
+    }
+    float* to = partial_of(a, place);
+#pragma unroll
+    for (int p = 0; p < kParts; ++p)
+#pragma unroll
+      for (int c = 0; c < kPart / 2; ++c) __stcg(to + (p * (kPart / 2) + c) * 128, sum[p][c]);
+    device::tell_warp(told(consumer));
+  }
+  static __device__ void tell(const Args& a) {
+    W4Piece piece;
+    for (int j = 0; piece_of(a, j, piece); ++j)
+      for (int consumer = 0; piece.k > 0 && consumer < kConsumers; ++consumer) {
+        device::wait_for_warpgroup(told(consumer));
+        if (threadIdx.x % 32 == 0) {
+          __threadfence();
+          device::store_release(a.ready + place_of(int(blockIdx.x), consumer),
+                                2 * piece.round + 1);
+        }
+      }
+  }
+  // Adds what the clusters after this one have of a tile that this one's run ends inside of.
+  static __device__ void join(const Args& a, const W4Piece& piece, int consumer, Sums& sum) {
+    const int thread = int(threadIdx.x) % 128, cluster = int(blockIdx.x) / kCluster;
+    int parts = 0;
+    for (int k = piece.k_end; k < a.schedule.k_tiles; ++parts)
+      k += a.schedule.run_begin(cluster + parts + 2) - a.schedule.run_begin(cluster + parts + 1);
+    const auto place = [&](int part) {
+      return place_of(int(blockIdx.x) + (part + 1) * kCluster, consumer);
+    };
+    for (int part = thread; part < parts; part += 128)
+      wait_for(a.ready + place(part), 2 * piece.round + 1);
+    device::warpgroup_barrier(consumer);
+    constexpr int kAtOnce = C.tokens <= 16 ? 4 : 1;
+#pragma unroll kAtOnce
+    for (int part = 0; part < parts; ++part) {
+      const float* from = partial_of(a, place(part));
+#pragma unroll
+      for (int p = 0; p < kParts; ++p)
+#pragma unroll
+        for (int c = 0; c < kPart / 2; ++c)
+          sum[p][c] += __ldcg(from + (p * (kPart / 2) + c) * 128);
+    }
+    device::warpgroup_barrier(consumer);
+    const int next = piece.round + 1;
+    for (int part = thread; part < parts; part += 128)
+      device::store_release(a.ready + place(part), next < a.schedule.rounds ? 2 * next : 0);
+  }
+
+  static __device__ void store(const Args& a, const Shared& shared, const W4Piece& piece,
+                               int consumer, const Sums& sum) {
+    const int token = piece.token_tile * C.tokens,
+              column = row_block(piece) * W4Weight::kRowsOfBlock + consumer * device::kW4Rows;
+    if constexpr (kStoredTokens > 0) {
+      if (a.epilogue.aligned()) {
+        a.epilogue.template store<C.tokens, kStoredTokens>(
+            token, column, sum[0], shared.staging + consumer * kStagingBytes, consumer);
+        return;
+      }
+    }
     const int thread = int(threadIdx.x) % 128, lane = thread % 32;
-    const int row =
-        (piece.row_block * kConsumers + consumer) * device::kW4Rows + thread / 32 * 16 + lane / 4;
 #pragma unroll
     for (int p = 0; p < kParts; ++p)
 #pragma unroll
       for (int c = 0; c < kPart / 2; ++c) {
-        const int column = row + c % 4 / 2 * 8;
-        const int token =
-            piece.token_tile * C.tokens + p * kPart + c / 4 * 8 + lane % 4 * 2 + c % 2;
-        if (token < a.epilogue.m && column < a.epilogue.n)
-          a.epilogue.store(token, column, sum[p][c]);
+        const int at_column = column + thread / 32 * 16 + lane / 4 + c % 4 / 2 * 8;
+        const int at_token = token + p * kPart + c / 4 * 8 + lane % 4 * 2 + c % 2;
+        if (at_token < a.epilogue.m && at_column < a.epilogue.n)
+          a.epilogue.store(at_token, at_column, sum[p][c]);
       }
   }
 
-  // Whether a stage is expanded while the one before is multiplied. Where the sums leave no
-  // registers for it, the other warpgroup's products cover the expansion.
-  static constexpr bool kAhead = C.tokens < 128 || (C.tokens == 128 && C.sets <= 2);
+  // What a thread of a consumer reads, by where it is in shared memory.
+  struct Reader {
+    uint32_t codes, scales;  // of the first stage
+    uint32_t x;              // descriptor, likewise
+    device::W4Table table;   // loaded, or it is computed again and again
 
-  // A stage's weights as they are multiplied.
-  struct Operand {
-    uint32_t weights[16];
-    float2 scale[C.sets];
+    __device__ Reader(const Shared& shared, int consumer)
+        : x(device::swizzled_rows(shared.x)) {
+      const uint32_t thread = threadIdx.x % 128, tile = shared.weights + consumer * kTileBytes;
+      codes = tile + thread * 16;
+      scales = tile + W4Weight::kCodeBytes + (thread / 32 * 8 + thread % 32 / 4) * 4;
+      for (int i = 0; i < 4; ++i) table.words[i] = device::load_shared_4(shared.table + 4 * i);
+    }
   };
-  static __device__ void take(const Args& a, const Shared& shared, const Step& step, int consumer,
-                              Operand& to) {
-    const int thread = int(threadIdx.x) % 128, pair = thread / 32 * 8 + thread % 32 / 4;
-    shared.full[step.stage].wait(step.parity);
-    const uint8_t* tile = shared.weights + step.stage * kWeightBytes + consumer * kTileBytes;
-    const auto* scales = reinterpret_cast<const __nv_bfloat162*>(tile + W4Weight::kCodeBytes);
+
+  // A stage's weights as they are stored, of one thread.
+  struct Codes {
+    uint32_t words[8];
+    uint32_t scale[kSets];  // two BF16, of rows g and g + 8
+  };
+  static __device__ void take(const Shared& shared, const Reader& reader, const Ring& ring,
+                              Codes& to) {
+    shared.full_of(ring.stage).wait(ring.parity);
+    const uint32_t codes = reader.codes + ring.stage * kWeightBytes;
+    const uint4 v[2] = {device::load_shared_16(codes), device::load_shared_16(codes + 2048)};
+    to.words[0] = v[0].x, to.words[1] = v[0].y, to.words[2] = v[0].z, to.words[3] = v[0].w;
+    to.words[4] = v[1].x, to.words[5] = v[1].y, to.words[6] = v[1].z, to.words[7] = v[1].w;
 #pragma unroll
-    for (int set = 0; set < C.sets; ++set)
-      to.scale[set] = __bfloat1622float2(scales[set * 32 + pair]);
-    expand(a, tile, thread, to.weights);
+    for (int set = 0; set < kSets; ++set)
+      to.scale[set] =
+          device::load_shared_4(reader.scales + ring.stage * kWeightBytes + set * 128);
   }
 
-  // sum += the product of one stage. `meanwhile` runs while the first of it is multiplied.
-  template <class F>
-  static __device__ void multiply(const Shared& shared, const Step& step, Operand& operand,
-                                  Sums& sum, const F& meanwhile) {
-    const uint64_t x =
-        device::swizzled_rows(device::shared_address(shared.x + step.stage * kXBytes));
+  // A stage can be filled again, with tokens by every block of the cluster.
+  static __device__ void release(const Shared& shared, const Ring& ring) {
+    const int lane = int(threadIdx.x) % 32;
+    const device::Barrier empty = shared.empty_of(ring.stage);
+    if constexpr (kCluster == 1) {
+      if (lane == 0) empty.arrive();
+    } else {
+      if (lane < kCluster) empty.arrive_at(lane);
+    }
+  }
+
+  // Codes are taken from shared memory while the stage before is multiplied, where there are
+  // registers for both.
+  static constexpr bool kAhead = kConsumers == 2 || C.tokens < 64;
+
+  // sum += the product of one stage, whose codes were taken before if kAhead; then takes those of
+  // the next one.
+  static __device__ void multiply(const Shared& shared, const Reader& reader, Ring& ring,
+                                  bool last, Codes& codes, Sums& sum) {
+    constexpr int kSteps = 4 / kSets;  // of wgmma, of a unit
+    if constexpr (!kAhead) take(shared, reader, ring, codes);
+    const uint32_t x = reader.x + ring.stage * (kXBytes >> 4);
+    const Ring now = ring;
+    uint32_t weights[16];
+    uint32_t scale[kSets];
 #pragma unroll
-    for (int set = 0; set < C.sets; ++set)
+    for (int set = 0; set < kSets; ++set) scale[set] = codes.scale[set];
+    float product[kProducts][kPart / 2];
+    const auto add = [&](int unit) {
+      const int set = unit / kParts, part = unit % kParts;
+      const float low = __uint_as_float(scale[set] << 16),
+                  high = __uint_as_float(scale[set] & 0xffff0000);
 #pragma unroll
-      for (int p = 0; p < kParts; ++p) {
-        constexpr int kSteps = 4 / C.sets;
-        float part[kPart / 2];
-        device::wgmma_fence();
+      for (int c = 0; c < kPart / 2; ++c)
+        sum[part][c] = fmaf(c % 4 < 2 ? low : high, product[unit % kProducts][c], sum[part][c]);
+    };
 #pragma unroll
-        for (int j = set * kSteps; j < (set + 1) * kSteps; ++j)
-          device::Wgmma<kPart>::run(part, operand.weights + 4 * j,
-                                    x + p * (kPart * 128 >> 4) + 2 * j, j > set * kSteps);
-        device::wgmma_commit();
-        if (set == 0 && p == 0) meanwhile();
-        device::wgmma_wait<0>();
-        if (set + 1 == C.sets && p + 1 == kParts && threadIdx.x % 32 == 0)
-          shared.empty[step.stage].arrive();
+    for (int unit = 0; unit < kUnits; ++unit) {
+      const int set = unit / kParts, part = unit % kParts;
 #pragma unroll
-        for (int c = 0; c < kPart / 2; ++c)
-          sum[p][c] =
-              fmaf(c % 4 < 2 ? operand.scale[set].x : operand.scale[set].y, part[c], sum[p][c]);
+      for (int j = set * kSteps; j < (set + 1) * kSteps; ++j) {
+        if (part == 0) {  // while the step before is multiplied
+#pragma unroll
+          for (int h = 0; h < 2; ++h) {
+            const device::W4Pair pair = kSigns
+                                            ? device::expand_signed(codes.words[2 * j + h], reader.table)
+                                            : device::expand_any(codes.words[2 * j + h], reader.table);
+            weights[4 * j + 2 * h] = pair.even, weights[4 * j + 2 * h + 1] = pair.odd;
+          }
+          device::pin<4>(weights + 4 * j);
+        }
+        if (part == 0 || j == set * kSteps) device::wgmma_fence();
+        device::Wgmma<kPart>::run(product[unit % kProducts], weights + 4 * j,
+                                  x + part * (kPart * 128 >> 4) + 2 * j, j > set * kSteps);
       }
+      device::wgmma_commit();
+      if (unit == (kSets - 1) * kParts) {  // all codes are expanded
+        ring.next();
+        if (kAhead && !last) take(shared, reader, ring, codes);
+      }
+      if constexpr (kProducts == 1) {
+        device::wgmma_wait<0>();
+        if (unit + 1 == kUnits) release(shared, now);
+        add(unit);
+      } else {
+        if (unit > 0) {
+          device::wgmma_wait<1>();
+          add(unit - 1);
+        }
+        if (unit + 1 == kUnits) {
+          device::wgmma_wait<0>();
+          release(shared, now);
+          add(unit);
+        }
+      }
+    }
   }
 
   static __device__ void consume(const Args& a, const Shared& shared, int consumer) {
-    int i = 0;
-    for_each_piece(a, [&](const Piece& piece) {
+    const Reader reader(shared, consumer);
+    Ring ring;
+    W4Piece piece;
+    for (int j = 0; piece_of(a, j, piece); ++j) {
       Sums sum = {};
-      const int end = i + piece.k_end - piece.k;
-      if constexpr (kAhead) {
-        Operand even, odd;
-        take(a, shared, Step(i), consumer, even);
-        const auto step = [&](Operand& now, Operand& next) {  // whether there is another
-          multiply(shared, Step(i), now, sum, [&] {
-            if (i + 1 < end) take(a, shared, Step(i + 1), consumer, next);
-          });
-          return ++i < end;
-        };
-        while (step(even, odd) && step(odd, even)) {
-        }
-      } else {
-        Operand operand;
-        for (; i < end; ++i) {
-          take(a, shared, Step(i), consumer, operand);
-          multiply(shared, Step(i), operand, sum, [] {});
-        }
+      Codes codes;
+      if constexpr (kAhead) take(shared, reader, ring, codes);
+      for (int steps = device::uniform(piece.k_end - piece.k); steps > 0; --steps)
+        multiply(shared, reader, ring, steps == 1, codes, sum);
+      const W4Piece done = piece_again(a, j);
+      if (done.k > 0) {
+        leave(a, done, consumer, sum);
+        continue;
       }
-      if constexpr (C.split) {
-        if (piece.k > 0) return leave(a, consumer, sum);
-        join(a, piece.row_block, piece.k_end, consumer, sum);
-      }
-      store(a, piece, consumer, sum);
-    });
+      if (done.k_end < a.schedule.k_tiles) join(a, done, consumer, sum);
+      store(a, shared, done, consumer, sum);
+    }
   }
 
   static __device__ void run(const Args& a) {
     extern __shared__ uint8_t memory[];
-    __shared__ device::Barrier full[C.stages], empty[C.stages];
-    const uint32_t misplaced = device::shared_address(memory) % kAlignment;
-    uint8_t* x = memory + (misplaced ? kAlignment - misplaced : 0);
-    const Shared shared{x, x + C.stages * kXBytes, full, empty};
-    if (threadIdx.x == 0)
-      for (int s = 0; s < C.stages; ++s) full[s].init(1), empty[s].init(4 * kConsumers);
+    __shared__ device::W4Table table;
+    const uint32_t x = (device::shared_address(memory) + kAlignment - 1) / kAlignment * kAlignment,
+                   weights = x + C.stages * kXBytes, staging = weights + C.stages * kWeightBytes,
+                   full = staging + kConsumers * kStagingBytes, empty = full + C.stages * 8;
+    const Shared shared{x, weights, staging, full, empty, device::shared_address(&table)};
+    if (threadIdx.x == 0) {
+      table = a.table;
+      for (int stage = 0; stage < C.stages; ++stage) {
+        shared.full_of(stage).init(1);
+        shared.empty_of(stage).init(4 * kConsumers * kCluster);
+      }
+    }
     device::publish_barriers();
-    const int warpgroup = int(threadIdx.x) / 128;
-    if (warpgroup == 0) {
-      device::fewer_registers<40>();
-      if (threadIdx.x == 0) produce(a, shared);
+    if constexpr (kCluster > 1) device::cluster_arrive();
+    device::launch_dependents();
+
+    const int warp = device::uniform(int(threadIdx.x) / 32), warpgroup = warp / 4;
+    if (warpgroup == kConsumers) {
+      if constexpr (kMovesRegisters) device::fewer_registers<40>();
+      if (warp == kLoader && threadIdx.x % 32 == 0) {
+        produce(a, shared);
+      } else {
+        if constexpr (kCluster > 1) device::cluster_wait();
+        if (warp == kTeller) tell(a);
+      }
     } else {
-      device::more_registers<232>();
-      consume(a, shared, warpgroup - 1);
+      if constexpr (kMovesRegisters) device::more_registers<232>();
+      if constexpr (kCluster > 1) device::cluster_wait();
+      device::wait_for_dependencies();
+      consume(a, shared, warpgroup);
+    }
+    if constexpr (kCluster > 1) {  // until no other block fills or empties this one's ring
+      device::cluster_arrive();
+      device::cluster_wait();
     }
   }
 };
 
-template <W4Config C>
+template <size_t kConfig, bool kSigns, int kSets>
 void start(const Linear& op, const W4Weight& weight, const Workspace& workspace,
            cudaStream_t stream) {
-  using Kernel = W4LinearKernel<C>;
-  const int64_t token_tiles = (op.x.rows + C.tokens - 1) / C.tokens;
-  const int64_t most = weight.row_blocks * (C.split ? weight.k_tiles : token_tiles);
-  launch<Kernel>(dim3(unsigned(std::min<int64_t>(most, workspace.blocks))), stream,
-                 {.x = map_rows(op.x, C.tokens),
+  constexpr W4Config kC = kW4Configs[kConfig];
+  using Kernel = W4LinearKernel<kC, kSigns, kSets>;
+  const int clusters = most_clusters<Kernel>(workspace.multiprocessors);
+  const device::W4Schedule cut =
+      schedule(kC, op.x.rows, op.out.dim, weight.k_tiles, clusters);
+  launch<Kernel>(dim3(unsigned(cut.clusters * kC.cluster)), stream,
+                 {.x = map_rows(op.x, kC.tokens / kC.cluster),
                   .tiles = weight.tiles.as<uint8_t>(),
                   .row_blocks = int(weight.row_blocks),
-                  .token_tiles = int(token_tiles),
-                  .k_tiles = int(weight.k_tiles),
+                  .schedule = cut,
                   .table = weight.table,
                   .partial = workspace.partial.as<float>(),
                   .ready = workspace.ready.as<int>(),
                   .epilogue = device::LinearEpilogue::of(op)});
 }
 
-template <bool kSigns, int kSets>
-void start_by_tokens(const Linear& op, const W4Weight& weight, const Workspace& workspace,
-                     cudaStream_t stream) {
-  const auto with = [&]<int kTokens, int kStages, bool kSplit>() {
-    start<W4Config{kTokens, kStages, kSplit, kSigns, kSets}>(op, weight, workspace, stream);
-  };
-  const int64_t m = op.x.rows;
-  if (m <= 16) return with.template operator()<16, 16, true>();
-  if (m <= 64) return with.template operator()<64, 12, true>();
-  if (m <= 128) return with.template operator()<128, 8, true>();
-  return with.template operator()<256, 5, false>();
+template <bool kSigns, int kSets, size_t... I>
+void start_picked(const Linear& op, const W4Weight& weight, const Workspace& workspace,
+                  cudaStream_t stream, std::index_sequence<I...>) {
+  const size_t picked = pick(op.x.rows);
+  ((I == picked ? start<I, kSigns, kSets>(op, weight, workspace, stream) : void()), ...);
 }
 
 template <bool kSigns>
 void start_by_sets(const Linear& op, const W4Weight& weight, const Workspace& workspace,
                    cudaStream_t stream) {
+  constexpr auto kAll = std::make_index_sequence<kW4Configs.size()>();
   switch (weight.sets) {
     case 1:
-      return start_by_tokens<kSigns, 1>(op, weight, workspace, stream);
+      return start_picked<kSigns, 1>(op, weight, workspace, stream, kAll);
     case 2:
-      return start_by_tokens<kSigns, 2>(op, weight, workspace, stream);
+      return start_picked<kSigns, 2>(op, weight, workspace, stream, kAll);
     default:
-      return start_by_tokens<kSigns, 4>(op, weight, workspace, stream);
+      return start_picked<kSigns, 4>(op, weight, workspace, stream, kAll);
   }
 }
 
 }  // namespace
 
-Workspace::Workspace(Backend& backend, int multiprocessors)
-    : blocks(multiprocessors),
-      partial(backend, size_t(blocks) * 2 * kMostSplitTokens / 2 * 128 * sizeof(float)),
-      ready(upload(backend, std::vector<int>(size_t(blocks) * 2))) {}
+Workspace::Workspace(Backend& backend, int multiprocessors) : multiprocessors(multiprocessors) {
+  int rows = 0, sums = 0;
+  for (const W4Config& config : kW4Configs) {
+    rows = std::max(rows, config.rows());
+    sums = std::max(sums, config.rows() * config.tokens);
+  }
+  partial = Buffer(backend, size_t(multiprocessors) * size_t(sums) * sizeof(float));
+  ready = upload(backend, std::vector<int>(size_t(multiprocessors * rows / device::kW4Rows)));
+}
 
 void linear_w4(const Linear& op, const Workspace& workspace, cudaStream_t stream) {
   if (op.x.rows == 0) return;

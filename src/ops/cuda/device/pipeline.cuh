@@ -12,56 +12,122 @@ __device__ inline uint32_t shared_address(const void* pointer) {
   return uint32_t(__cvta_generic_to_shared(pointer));
 }
 
-// A barrier in shared memory whose phases flip when all arrivals and all announced bytes are there.
-struct Barrier {
-  uint64_t state;
+__device__ inline uint4 load_shared_16(uint32_t address) {
+  uint4 v;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "r"(address)
+               : "memory");
+  return v;
+}
+__device__ inline void store_shared_16(uint32_t address, uint4 v) {
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y),
+               "r"(v.z), "r"(v.w)
+               : "memory");
+}
+__device__ inline uint32_t load_shared_4(uint32_t address) {
+  uint32_t v;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(address) : "memory");
+  return v;
+}
 
-  __device__ void init(int arrivals) {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(this)),
-                 "r"(arrivals));
+// What all lanes of a warp have the same: the compiler knows it of what comes from one lane, and
+// computes with it once for all, in the registers that wgmma takes its descriptors from.
+__device__ inline int uniform(int value) { return __shfl_sync(~0u, value, 0); }
+
+// A barrier in shared memory whose phases flip when all arrivals and all announced bytes are there;
+// eight bytes, by their address.
+struct Barrier {
+  uint32_t address;
+
+  __device__ void init(int arrivals) const {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(address), "r"(arrivals));
   }
-  __device__ void arrive() {
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(this)) : "memory");
+  __device__ void arrive() const {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(address) : "memory");
   }
-  __device__ void arrive_and_expect(uint32_t bytes) {
+  // At the barrier in the same place of another block of the cluster.
+  __device__ void arrive_at(int block) const {
     asm volatile(
-        "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(this)),
-        "r"(bytes)
+        "{.reg .b32 there; mapa.shared::cluster.u32 there, %0, %1; "
+        "mbarrier.arrive.shared::cluster.b64 _, [there];}" ::"r"(address),
+        "r"(block)
         : "memory");
+  }
+  __device__ void arrive_and_expect(uint32_t bytes) const {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address),
+                 "r"(bytes)
+                 : "memory");
   }
   // Until the phase of this parity is over. A new barrier is in phase 0; the one before has parity
   // 1 and is over.
-  __device__ void wait(int parity) {
+  __device__ void wait(int parity) const {
     asm volatile(
         "{.reg .pred done; again: mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1; "
-        "@done bra over; bra again; over:}" ::"r"(shared_address(this)),
+        "@done bra over; bra again; over:}" ::"r"(address),
         "r"(parity)
         : "memory");
   }
 };
-// After init, before other threads or copies use the barriers.
+// After init, before other threads or copies use the barriers; other blocks too, after they have
+// synchronized.
 __device__ inline void publish_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   __syncthreads();
 }
 
+// Of a cluster of blocks: every thread arrives, then waits.
+__device__ inline void cluster_arrive() {
+  asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+}
+__device__ inline void cluster_wait() {
+  asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
+}
+__device__ inline int block_of_cluster() {
+  uint32_t rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return int(rank);
+}
+
+// Programmatic dependent launch: the next kernel's blocks may start where there is room; what
+// kernels before this one wrote is there.
+__device__ inline void launch_dependents() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+__device__ inline void wait_for_dependencies() {
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 // `bytes` (a multiple of 16) from global to shared memory.
-__device__ inline void copy_bulk(void* to, const void* from, uint32_t bytes, Barrier& barrier,
+__device__ inline void copy_bulk(uint32_t to, const void* from, uint32_t bytes, Barrier barrier,
                                  uint64_t cache_hint) {
   asm volatile(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
-      "[%0], [%1], %2, [%3], %4;" ::"r"(shared_address(to)),
-      "l"(from), "r"(bytes), "r"(shared_address(&barrier)), "l"(cache_hint)
+      "[%0], [%1], %2, [%3], %4;" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(barrier.address), "l"(cache_hint)
       : "memory");
 }
 // The map's box at (column, row); what lies outside the tensor is zero, and counts.
-__device__ inline void copy_box(void* to, const CUtensorMap& map, int column, int row,
-                                Barrier& barrier, uint64_t cache_hint) {
+__device__ inline void copy_box(uint32_t to, const CUtensorMap& map, int column, int row,
+                                Barrier barrier, uint64_t cache_hint) {
   asm volatile(
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
-      "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared_address(to)),
-      "l"(&map), "r"(column), "r"(row), "r"(shared_address(&barrier)), "l"(cache_hint)
+      "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to),
+      "l"(&map), "r"(column), "r"(row), "r"(barrier.address), "l"(cache_hint)
       : "memory");
+}
+// The same to that place in every block of the cluster, and to the barrier there.
+__device__ inline void copy_box_to_all(uint32_t to, const CUtensorMap& map, int column, int row,
+                                       Barrier barrier, uint64_t cache_hint, int blocks) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      ".multicast::cluster.L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5, %6;" ::"r"(to),
+      "l"(&map), "r"(column), "r"(row), "r"(barrier.address),
+      "h"(uint16_t((1 << blocks) - 1)), "l"(cache_hint)
+      : "memory");
+}
+__device__ inline void prefetch(const CUtensorMap& map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 }
 __device__ inline uint64_t evict_first() {
   uint64_t policy;
@@ -77,6 +143,13 @@ __device__ inline uint64_t evict_last() {
 // Of one of the consumers' warpgroups; barrier 0 is __syncthreads().
 __device__ inline void warpgroup_barrier(int consumer) {
   asm volatile("bar.sync %0, 128;" ::"r"(consumer + 1) : "memory");
+}
+// A warpgroup tells a warp something, and goes on.
+__device__ inline void tell_warp(int barrier) {
+  asm volatile("bar.arrive %0, 160;" ::"r"(barrier) : "memory");
+}
+__device__ inline void wait_for_warpgroup(int barrier) {
+  asm volatile("bar.sync %0, 160;" ::"r"(barrier) : "memory");
 }
 
 // Between blocks of threads.
