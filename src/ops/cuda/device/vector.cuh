@@ -32,6 +32,15 @@ __device__ inline Bf16x8 to_bf16(const Float8& x) {
   return result;
 }
 
+// a + b, rounded once: where the sum in float is rounded too, it is nowhere near a boundary between
+// two BF16.
+__device__ inline Bf16x8 sum(const Bf16x8& a, const Bf16x8& b) {
+  Float8 result;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) result.e[i] = a.e[i].to_float() + b.e[i].to_float();
+  return to_bf16(result);
+}
+
 // Codes of x by its row's scale. The hardware's conversion is fp8_encode: tests/format holds it to
 // the toolkit's, which is this instruction.
 __device__ inline Fp8x8 to_fp8(const Float8& x, const RowQuotient& quotient) {
