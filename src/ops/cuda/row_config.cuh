@@ -21,6 +21,14 @@ struct RowConfig {
   constexpr int max_dim() const { return cluster * threads * vectors * 8; }
 };
 
+// Rows start at multiples of 16 bytes only where they are whole vectors.
+inline void require_vectors(const char* operation, int64_t dim) {
+  if (dim <= 0 || dim % 8 != 0)
+    fail("dim % 8 == 0", std::string(operation) +
+                             ": the cuda backend takes rows of multiples of 8, got " +
+                             std::to_string(dim));
+}
+
 // start.operator()<C>() with the first of kConfigs that holds such rows.
 template <const auto& kConfigs, class Start>
 void start_first_that_holds(const char* operation, int64_t rows, int64_t dim, const Start& start) {

@@ -22,6 +22,13 @@ union alignas(8) Fp8x8 {  // e4m3
   __nv_fp8x2_storage_t pair[4];
 };
 
+__device__ inline Float8 to_float(const Bf16x8& x) {
+  Float8 result;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) result.e[i] = x.e[i].to_float();
+  return result;
+}
+
 __device__ inline Bf16x8 to_bf16(const Float8& x) {
   Bf16x8 result;
 #pragma unroll
