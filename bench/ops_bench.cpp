@@ -75,7 +75,7 @@ void bench_quantize_rows(Harness& harness, int64_t rows, int64_t dim) {
                   [&](int call) { backend.run(op(call)); });
 }
 
-enum class Inputs { kApart, kInTurns };
+enum class Inputs { kApart, kInterleaved };
 
 void bench_silu_mul(Harness& harness, int64_t rows, int64_t dim, DType type, Inputs inputs,
                     int64_t hadamard) {
@@ -83,7 +83,7 @@ void bench_silu_mul(Harness& harness, int64_t rows, int64_t dim, DType type, Inp
   const RotatingOutput out(backend, rows, dim, type);
   const auto op = [&](int call) {
     SiluMul product{.out = out(call), .hadamard = hadamard};
-    if (inputs == Inputs::kInTurns) {
+    if (inputs == Inputs::kInterleaved) {
       product.gate = harness.rotating(call, rows, 2 * dim);
     } else {
       product.gate = harness.rotating(2 * call, rows, dim);
@@ -92,7 +92,7 @@ void bench_silu_mul(Harness& harness, int64_t rows, int64_t dim, DType type, Inp
     return product;
   };
   const std::string variant =
-      fmt::format("{}{}{}", name(type), inputs == Inputs::kInTurns ? " in turns" : "",
+      fmt::format("{}{}{}", name(type), inputs == Inputs::kInterleaved ? " interleaved" : "",
                   hadamard ? fmt::format(" hadamard {}", hadamard) : "");
   harness.measure("silu_mul", variant, fmt::format("{} x {}", rows, dim), cost(op(0)),
                   [&](int call) { backend.run(op(call)); });
@@ -105,7 +105,7 @@ void bench_neighbours(Harness& harness, int64_t rows) {
   bench_quantize_rows(harness, rows, 4096);
   bench_quantize_rows(harness, rows, 14336);
   bench_silu_mul(harness, rows, 14336, own, Inputs::kApart, 0);
-  for (const Inputs inputs : {Inputs::kApart, Inputs::kInTurns})
+  for (const Inputs inputs : {Inputs::kApart, Inputs::kInterleaved})
     for (const int64_t hadamard : {0, 512})
       bench_silu_mul(harness, rows, 14336, e4m3, inputs, hadamard);
 }

@@ -22,18 +22,18 @@ using device::WarpHadamardOrder;
 
 constexpr int kVectors = WarpHadamardOrder::kVectors;
 
-// For e4m3, by the rule of the first that holds. Two blocks on a multiprocessor, so that one loads
-// while the other computes; a few rows of many columns go over eight, whose special-function units
-// would take a microsecond for 14336 columns alone.
+// For e4m3; the first that holds the rows runs them. As many threads as fit with all their loads on
+// their way at once, in two blocks or more, so that one loads while another computes. A few long
+// rows go over eight multiprocessors each: on one, the special-function unit alone would take a
+// microsecond for 14336 columns.
 constexpr std::array kConfigs = {
     RowConfig{.threads = 64, .vectors = kVectors, .blocks = 16},  // dim <= 2048
     RowConfig{.threads = 128, .vectors = kVectors, .blocks = 8},  // dim <= 4096
     RowConfig{.threads = 64, .vectors = kVectors, .blocks = 16, .cluster = 8, .max_rows = 64},
     RowConfig{.threads = 128, .vectors = kVectors, .blocks = 8, .cluster = 8, .max_rows = 64},
-    RowConfig{.threads = 256, .vectors = kVectors, .blocks = 4},  // dim <= 8192
-    RowConfig{.threads = 448, .vectors = kVectors, .blocks = 2},  // dim <= 14336, Llama 3 8B's
-    RowConfig{.threads = 512, .vectors = kVectors, .blocks = 2},  // dim <= 16384
-    RowConfig{.threads = 448, .vectors = kVectors, .blocks = 2, .cluster = 2},  // dim <= 28672
+    RowConfig{.threads = 256, .vectors = kVectors, .blocks = 4},                // dim <= 8192
+    RowConfig{.threads = 512, .vectors = kVectors, .blocks = 2},                // dim <= 16384
+    RowConfig{.threads = 512, .vectors = kVectors, .blocks = 2, .cluster = 2},  // dim <= 32768
     RowConfig{.threads = 512, .vectors = kVectors, .blocks = 2, .cluster = 4},  // dim <= 65536
 };
 // For BF16, whose blocks have nothing to tell each other.
@@ -77,9 +77,10 @@ struct SiluMulKernel {
 
     Float8 y[kVectors];
     for_each_vector([&](int i, int, bool) {
+      const Float8 x = device::to_float(gate[i]), factor = device::to_float(up[i]);
 #pragma unroll
       for (int j = 0; j < 8; ++j)  // rounded as it is, not inside the transform's first sum
-        y[i].e[j] = __fmul_rn(silu(gate[i].e[j].to_float()), up[i].e[j].to_float());
+        y[i].e[j] = __fmul_rn(silu(x.e[j]), factor.e[j]);
     });
     if (a.hadamard > 1) device::warp_hadamard(y, a.hadamard, a.hadamard_scale);
 
