@@ -17,24 +17,97 @@
 namespace emberq::bench {
 namespace {
 
-void bench_rms_norm(Harness& harness, int64_t rows, int64_t dim, DType type) {
-  Backend& backend = harness.backend();
-  const size_t out_bytes = size_t(rows * dim) * size_bytes(type);
-  const size_t places = std::max<size_t>(1, (size_t(128) << 20) / out_bytes);
-  const Buffer out(backend, places * out_bytes), scale(backend, size_t(rows) * sizeof(float)),
-      weight(backend, size_t(dim) * sizeof(float));
-  const std::vector<float> ones(size_t(dim), 1.0f);
-  backend.upload(weight.as<void>(), ones.data(), ones.size() * sizeof(float));
-  backend.synchronize();
+// Outputs of an operation, at a place in memory that moves on with the call.
+class RotatingOutput {
+ public:
+  RotatingOutput(Backend& backend, int64_t rows, int64_t dim, DType type)
+      : rows_(rows),
+        dim_(dim),
+        type_(type),
+        bytes_(size_t(rows * dim) * size_bytes(type)),
+        places_(std::max<size_t>(1, (size_t(128) << 20) / bytes_)),
+        memory_(backend, places_ * bytes_),
+        scale_(backend, size_t(rows) * sizeof(float)) {}
 
+  Activations operator()(int call) const {
+    return {type_, memory_.as<std::byte>() + size_t(call) % places_ * bytes_, scale_.as<float>(),
+            rows_, dim_};
+  }
+
+ private:
+  int64_t rows_, dim_;
+  DType type_;
+  size_t bytes_, places_;
+  Buffer memory_, scale_;
+};
+
+enum class Addend { kNone, kResidual };
+
+void bench_rms_norm(Harness& harness, int64_t rows, int64_t dim, DType type, Addend addend) {
+  Backend& backend = harness.backend();
+  const RotatingOutput out(backend, rows, dim, type),
+      sum(backend, rows, dim, backend.activation_type());
+  const Buffer weight = upload(backend, std::vector<float>(size_t(dim), 1.0f));
   const auto op = [&](int call) {
-    auto* to = out.as<std::byte>() + size_t(call) % places * out_bytes;
-    return RmsNorm{.x = harness.rotating(call, rows, dim),
+    if (addend == Addend::kNone)
+      return RmsNorm{
+          .x = harness.rotating(call, rows, dim), .weight = weight.as<float>(), .out = out(call)};
+    return RmsNorm{.x = harness.rotating(2 * call, rows, dim),
+                   .addend = harness.rotating(2 * call + 1, rows, dim),
+                   .sum = sum(call),
                    .weight = weight.as<float>(),
-                   .out = {type, to, scale.as<float>(), rows, dim}};
+                   .out = out(call)};
   };
-  harness.measure("rms_norm", std::string(name(type)), fmt::format("{} x {}", rows, dim),
-                  cost(op(0)), [&](int call) { backend.run(op(call)); });
+  const std::string variant =
+      std::string(name(type)) + (addend == Addend::kResidual ? " of a sum" : "");
+  harness.measure("rms_norm", variant, fmt::format("{} x {}", rows, dim), cost(op(0)),
+                  [&](int call) { backend.run(op(call)); });
+}
+
+void bench_quantize_rows(Harness& harness, int64_t rows, int64_t dim) {
+  Backend& backend = harness.backend();
+  const RotatingOutput out(backend, rows, dim, DType::kF8E4M3);
+  const auto op = [&](int call) {
+    return QuantizeRows{.x = harness.rotating(call, rows, dim), .out = out(call)};
+  };
+  harness.measure("quantize_rows", std::string(name(DType::kF8E4M3)),
+                  fmt::format("{} x {}", rows, dim), cost(op(0)),
+                  [&](int call) { backend.run(op(call)); });
+}
+
+enum class Inputs { kApart, kInterleaved };
+
+void bench_silu_mul(Harness& harness, int64_t rows, int64_t dim, DType type, Inputs inputs,
+                    int64_t hadamard) {
+  Backend& backend = harness.backend();
+  const RotatingOutput out(backend, rows, dim, type);
+  const auto op = [&](int call) {
+    SiluMul product{.out = out(call), .hadamard = hadamard};
+    if (inputs == Inputs::kInterleaved) {
+      product.gate = harness.rotating(call, rows, 2 * dim);
+    } else {
+      product.gate = harness.rotating(2 * call, rows, dim);
+      product.up = harness.rotating(2 * call + 1, rows, dim);
+    }
+    return product;
+  };
+  const std::string variant =
+      fmt::format("{}{}{}", name(type), inputs == Inputs::kInterleaved ? " interleaved" : "",
+                  hadamard ? fmt::format(" hadamard {}", hadamard) : "");
+  harness.measure("silu_mul", variant, fmt::format("{} x {}", rows, dim), cost(op(0)),
+                  [&](int call) { backend.run(op(call)); });
+}
+
+// What stands between the products of a block, in the shapes of Llama 3 8B.
+void bench_neighbours(Harness& harness, int64_t rows) {
+  const DType own = harness.backend().activation_type(), e4m3 = DType::kF8E4M3;
+  for (const DType type : {own, e4m3}) bench_rms_norm(harness, rows, 4096, type, Addend::kResidual);
+  bench_quantize_rows(harness, rows, 4096);
+  bench_quantize_rows(harness, rows, 14336);
+  bench_silu_mul(harness, rows, 14336, own, Inputs::kApart, 0);
+  for (const Inputs inputs : {Inputs::kApart, Inputs::kInterleaved})
+    for (const int64_t hadamard : {0, 512})
+      bench_silu_mul(harness, rows, 14336, e4m3, inputs, hadamard);
 }
 
 // Random codes, all of them; scales near 2^-8.
@@ -86,7 +159,9 @@ void bench(Backend& backend, bool json) {
   for (const int64_t dim : {4096, 8192})
     for (const int64_t rows : {1, 16, 512, 4096, 16384})
       for (const DType type : {backend.activation_type(), DType::kF8E4M3})
-        if (rows <= most_rows) bench_rms_norm(harness, rows, dim, type);
+        if (rows <= most_rows) bench_rms_norm(harness, rows, dim, type, Addend::kNone);
+  for (const int64_t rows : {1, 16, 1024, 4096})
+    if (rows <= most_rows) bench_neighbours(harness, rows);
   if (backend.name() == "cuda")
     for (const auto& [n, k] : {std::pair{28672, 4096}, {4096, 14336}, {6144, 4096}})
       for (const char* scheme : {"lut4-g128", "int4-g128"}) bench_linear(harness, n, k, scheme);

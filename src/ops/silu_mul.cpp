@@ -8,11 +8,17 @@
 namespace emberq {
 
 void check(const SiluMul& op) {
-  for (const Activations* x : {&op.gate, &op.up}) {
-    EMBERQ_CHECK(x->rows == op.out.rows && x->dim == op.out.dim,
-                 "silu_mul: an input is [{}, {}] but out is [{}, {}]", x->rows, x->dim, op.out.rows,
-                 op.out.dim);
-    EMBERQ_CHECK(!x->quantized(), "silu_mul: inputs may not be quantized");
+  EMBERQ_CHECK(!op.gate.quantized() && !op.up.quantized(), "silu_mul: inputs may not be quantized");
+  if (op.interleaved()) {
+    EMBERQ_CHECK(op.gate.rows == op.out.rows && op.gate.dim == 2 * op.out.dim &&
+                     op.out.dim % SiluMul::kInterleaved == 0,
+                 "silu_mul: gate and up in turns of {} are [{}, {}] but out is [{}, {}]",
+                 SiluMul::kInterleaved, op.gate.rows, op.gate.dim, op.out.rows, op.out.dim);
+  } else {
+    for (const Activations* x : {&op.gate, &op.up})
+      EMBERQ_CHECK(x->rows == op.out.rows && x->dim == op.out.dim,
+                   "silu_mul: an input is [{}, {}] but out is [{}, {}]", x->rows, x->dim,
+                   op.out.rows, op.out.dim);
   }
   EMBERQ_CHECK(op.hadamard == 0 || (is_power_of_two(op.hadamard) && op.out.dim % op.hadamard == 0),
                "silu_mul: a Hadamard transform of {} in rows of {}", op.hadamard, op.out.dim);

@@ -5,10 +5,8 @@
 #include <cmath>
 #include <tuple>
 
-#include "base/error.h"
-#include "format/bf16.h"
-#include "format/scale.h"
-#include "support/buffers.h"
+#include "support/e4m3_row.h"
+#include "support/own_type.h"
 #include "support/random.h"
 #include "support/refusal.h"
 #include "support/tolerance.h"
@@ -42,30 +40,17 @@ class RmsNormTest : public testing::TestWithParam<std::tuple<std::string, int, i
     if (name == "cuda" && !cuda_available()) GTEST_SKIP() << "no CUDA device";
     backend_ = name == "cuda" ? make_cuda_backend() : make_cpu_backend();
     rows_ = rows, dim_ = dim;
-    x_ = rows_of(rows, dim);
-    if (name == "cuda")
-      for (float& value : x_) value = bf16::from_float(value).to_float();
+    x_ = test::in_own_type(*backend_, rows_of(rows, dim));
     weight_ = test::normal_floats(size_t(dim), 8, 0.1f);
     for (float& value : weight_) value += 1;
   }
 
-  // Of the backend's own type.
-  Buffer upload_x() const {
-    if (backend_->activation_type() == DType::kF32) return test::to_backend(*backend_, x_);
-    std::vector<bf16> narrow;
-    for (const float value : x_) narrow.push_back(bf16::from_float(value));
-    return test::to_backend(*backend_, narrow);
-  }
+  Buffer upload_x() const { return test::upload_own(*backend_, x_); }
   Activations plain(const Buffer& buffer) const {
-    return {backend_->activation_type(), buffer.as<void>(), nullptr, rows_, dim_};
+    return test::own(*backend_, buffer, rows_, dim_);
   }
   std::vector<float> download(const Buffer& buffer) const {
-    if (backend_->activation_type() == DType::kF32)
-      return test::to_host<float>(*backend_, buffer.as<void>(), x_.size());
-    std::vector<float> wide;
-    for (const bf16 value : test::to_host<bf16>(*backend_, buffer.as<void>(), x_.size()))
-      wide.push_back(value.to_float());
-    return wide;
+    return test::download_own(*backend_, buffer, x_.size());
   }
 
   // The definition.
@@ -96,12 +81,11 @@ TEST_P(RmsNormTest, MatchesTheDefinition) {
   RmsNorm op{.x = plain(x), .weight = weight.as<float>(), .out = plain(result), .eps = kEps};
   backend_->run(op);
   const std::vector<float> out = download(result);
-  const int stored_bits = backend_->activation_type() == DType::kF32 ? 24 : 8;
   for (int64_t r = 0; r < rows_; ++r) {
     const std::vector<double> y = expected_row(r);
     for (int64_t c = 0; c < dim_; ++c)
       ASSERT_NEAR(out[size_t(r * dim_ + c)], y[size_t(c)],
-                  bound(y[size_t(c)]) + test::rounding(y[size_t(c)], stored_bits))
+                  bound(y[size_t(c)]) + test::rounding(y[size_t(c)], test::own_bits(*backend_)))
           << "row " << r << " column " << c;
   }
   op.out = op.x;
@@ -110,37 +94,83 @@ TEST_P(RmsNormTest, MatchesTheDefinition) {
 }
 
 TEST_P(RmsNormTest, QuantizesEachRowByItsOwnLargestMagnitude) {
-  const size_t n = x_.size();
   const Buffer x = upload_x(), weight = test::to_backend(*backend_, weight_);
-  // Poisoned: every code and scale must be written.
-  const Buffer codes = test::to_backend(*backend_, std::vector<uint8_t>(n, 0x7f)),
-               scale = test::to_backend(*backend_, std::vector<float>(size_t(rows_), NAN));
-  backend_->run(RmsNorm{.x = plain(x),
-                        .weight = weight.as<float>(),
-                        .out = test::quantized(codes, scale, rows_, dim_),
-                        .eps = kEps});
-  const auto q = test::to_host<uint8_t>(*backend_, codes.as<void>(), n);
-  const auto s = test::to_host<float>(*backend_, scale.as<void>(), size_t(rows_));
+  const test::E4m3Rows out(*backend_, rows_, dim_);
+  backend_->run(
+      RmsNorm{.x = plain(x), .weight = weight.as<float>(), .out = out.activations(), .eps = kEps});
+  const auto codes = out.host_codes(*backend_);
+  const auto scale = out.host_scale(*backend_);
   for (int64_t r = 0; r < rows_; ++r) {
     const std::vector<double> y = expected_row(r);
-    double absmax = 0;
-    for (const double value : y) absmax = std::max(absmax, std::abs(value));
-    const double expected_scale = absmax > 0 ? absmax / 448 : 1;
-    ASSERT_NEAR(s[size_t(r)], expected_scale,
-                bound(expected_scale) + test::rounding(expected_scale, 24))
-        << r;
-    for (int64_t c = 0; c < dim_; ++c) {
-      // Any code that a value within the bound would have got, once divided: rounding is monotonic.
-      const double value = y[size_t(c)], slack = bound(value) + test::rounding(value, 24);
-      const float low = fp8_round((value - slack) / double(s[size_t(r)])),
-                  high = fp8_round((value + slack) / double(s[size_t(r)]));
-      const float got = fp8_decode(q[size_t(r * dim_ + c)]);
-      ASSERT_TRUE(low <= got && got <= high) << "row " << r << " column " << c << ": " << got;
-      if (value == 0) {
-        ASSERT_EQ(q[size_t(r * dim_ + c)], std::signbit(value) ? 0x80 : 0);
+    std::vector<double> slack;
+    for (const double value : y) slack.push_back(bound(value));
+    const uint8_t* row = codes.data() + r * dim_;
+    ASSERT_TRUE(test::are_codes_of(y, slack, scale[size_t(r)], row)) << "row " << r;
+    for (size_t c = 0; c < y.size(); ++c)
+      if (y[c] == 0) {
+        ASSERT_EQ(row[c], std::signbit(y[c]) ? 0x80 : 0) << "row " << r << " column " << c;
       }
-    }
   }
+}
+
+TEST_P(RmsNormTest, AddsFirstRoundsOnceAndNormalizesWhatItStores) {
+  std::vector<float> addend = test::normal_floats(x_.size(), 9);
+  for (int64_t c = 0; c < std::min(int64_t(3), rows_) * dim_; ++c)
+    addend[size_t(c)] *= float(c % 5) * 0x1p-8f;  // near the boundaries of BF16's rounding
+  for (int64_t c = 0; rows_ > 5 && c < dim_; ++c)
+    addend[size_t(5 * dim_ + c)] = -x_[size_t(5 * dim_ + c)];
+  addend = test::in_own_type(*backend_, addend);
+  std::vector<float> sum;
+  for (size_t i = 0; i < x_.size(); ++i) sum.push_back(x_[i] + addend[i]);
+  sum = test::in_own_type(*backend_, sum);
+  const Buffer weight = test::to_backend(*backend_, weight_);
+
+  // The norm of the sum without an addend, which the tests above hold to the definition.
+  const Buffer whole = test::upload_own(*backend_, sum);
+  const test::E4m3Rows expected(*backend_, rows_, dim_), got(*backend_, rows_, dim_);
+  RmsNorm op{
+      .x = plain(whole), .weight = weight.as<float>(), .out = expected.activations(), .eps = kEps};
+  backend_->run(op);
+  op.out = op.x;
+  backend_->run(op);
+  const std::vector<float> expected_out = download(whole);
+
+  const Buffer x = upload_x(), other = test::upload_own(*backend_, addend),
+               stored = test::upload_own(*backend_, std::vector<float>(x_.size(), NAN));
+  op = {.x = plain(x),
+        .addend = plain(other),
+        .sum = plain(stored),
+        .weight = weight.as<float>(),
+        .out = got.activations(),
+        .eps = kEps};
+  backend_->run(op);
+  EXPECT_EQ(download(stored), sum);
+  EXPECT_EQ(got.host_codes(*backend_), expected.host_codes(*backend_));
+  EXPECT_EQ(got.host_scale(*backend_), expected.host_scale(*backend_));
+
+  op.sum = op.x, op.out = op.addend;
+  backend_->run(op);
+  EXPECT_EQ(download(x), sum) << "in place of x";
+  EXPECT_EQ(download(other), expected_out) << "in place of the addend";
+  const Buffer x_again = upload_x(), addend_again = test::upload_own(*backend_, addend);
+  op.x = plain(x_again), op.addend = plain(addend_again), op.sum = op.addend, op.out = op.x;
+  backend_->run(op);
+  EXPECT_EQ(download(addend_again), sum) << "in place of the addend";
+  EXPECT_EQ(download(x_again), expected_out) << "in place of x";
+}
+
+TEST_P(RmsNormTest, TakesXItselfAsAddend) {
+  const Buffer x = upload_x(), weight = test::to_backend(*backend_, weight_);
+  const test::E4m3Rows out(*backend_, rows_, dim_);
+  backend_->run(RmsNorm{.x = plain(x),
+                        .addend = plain(x),
+                        .sum = plain(x),
+                        .weight = weight.as<float>(),
+                        .out = out.activations(),
+                        .eps = kEps});
+  std::vector<float> twice;
+  for (const float value : x_) twice.push_back(2 * value);
+  EXPECT_EQ(download(x), twice);
 }
 
 std::string name_of(const testing::TestParamInfo<RmsNormTest::ParamType>& info) {
@@ -175,12 +205,8 @@ TEST(RmsNormCuda, RefusesRowsThatNoConfigurationHolds) {
   if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
   const auto backend = make_cuda_backend();
   const Activations x{DType::kBF16, nullptr, nullptr, 1, 16392};
-  try {
-    backend->run(RmsNorm{.x = x, .out = x});
-    FAIL() << "ran";
-  } catch (const Error& e) {
-    EXPECT_TRUE(contains(e.what(), "the cuda backend takes rows of up to 16384, got 16392"));
-  }
+  EXPECT_TRUE(contains(error_of([&] { backend->run(RmsNorm{.x = x, .out = x}); }),
+                       "the cuda backend takes rows of up to 16384, got 16392"));
 }
 
 TEST(RmsNormCuda, RefusesIntegersByName) {
@@ -188,23 +214,37 @@ TEST(RmsNormCuda, RefusesIntegersByName) {
   const auto backend = make_cuda_backend();
   const Activations x{DType::kBF16, nullptr, nullptr, 1, 64};
   const Activations out{DType::kI8, nullptr, nullptr, 1, 64};
-  try {
-    backend->run(RmsNorm{.x = x, .out = out});
-    FAIL() << "ran";
-  } catch (const Error& e) {
-    EXPECT_STREQ(e.what(), "the cuda backend has no rms_norm to I8 operation");
-  }
+  EXPECT_EQ(error_of([&] { backend->run(RmsNorm{.x = x, .out = out}); }),
+            "the cuda backend has no rms_norm to I8 operation");
 }
 
 TEST(RmsNormChecks, NamesTheShapesThatDisagree) {
   const Activations x{DType::kF32, nullptr, nullptr, 2, 64},
       out{DType::kF32, nullptr, nullptr, 2, 32};
-  try {
-    check(RmsNorm{.x = x, .out = out});
-    FAIL() << "accepted an output of another shape";
-  } catch (const Error& e) {
-    EXPECT_TRUE(contains(e.what(), "x is [2, 64] but out is [2, 32]"));
-  }
+  EXPECT_TRUE(contains(error_of([&] { check(RmsNorm{.x = x, .out = out}); }),
+                       "x is [2, 64] but out is [2, 32]"));
+}
+
+TEST(RmsNormChecks, WantAPlaceForTheSumThatIsNotTheOutput) {
+  float memory[2 * 64] = {};
+  const Activations x{DType::kF32, memory, nullptr, 2, 64},
+      short_rows{DType::kF32, memory, nullptr, 2, 32};
+  const auto with = [&](const Activations& addend, const Activations& sum) {
+    return error_of([&] { check(RmsNorm{.x = x, .addend = addend, .sum = sum, .out = x}); });
+  };
+  EXPECT_EQ(with({}, {}), "");
+  EXPECT_TRUE(contains(with(short_rows, x), "addend or sum is F32 [2, 32]"));
+  EXPECT_TRUE(contains(with(x, {}), "addend or sum is F32 [0, 0]"));
+  EXPECT_TRUE(contains(with(x, x), "sum and out are the same memory"));
+}
+
+TEST(RmsNormCost, CountsTheAddendAndTheSum) {
+  float memory[2 * 64] = {};
+  const Activations x{DType::kF32, memory, nullptr, 2, 64};
+  const Cost plain = cost(RmsNorm{.x = x, .out = x}),
+             with = cost(RmsNorm{.x = x, .addend = x, .sum = x, .out = x});
+  EXPECT_EQ(with.bytes - plain.bytes, 2 * 2 * 64 * 4);
+  EXPECT_EQ(with.flops - plain.flops, 2 * 64);
 }
 
 }  // namespace

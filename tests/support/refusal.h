@@ -19,6 +19,17 @@ std::string refusal(const Act& act) {
   return "";
 }
 
+// What any Error that `act` throws says; "" where it throws none.
+template <class Act>
+std::string error_of(const Act& act) {
+  try {
+    act();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
 inline ::testing::AssertionResult contains(const std::string& text, const std::string& part) {
   if (text.find(part) != text.npos) return ::testing::AssertionSuccess();
   return ::testing::AssertionFailure() << '"' << text << "\" does not contain \"" << part << '"';

@@ -24,13 +24,20 @@ void silu_mul_row(const float* gate, const float* up, int64_t n, float* out) {
 }  // namespace
 
 void silu_mul(const SiluMul& op) {
-  const Matrix<float> gate = op.gate.f32(), up = op.up.f32();
+  constexpr int64_t kTurn = SiluMul::kInterleaved;
+  const Matrix<float> gate = op.gate.f32();
+  const int64_t dim = op.out.dim;
   parallel_for(0, gate.rows, [&](int64_t r) {
     thread_local std::vector<float> y;
-    y.resize(size_t(gate.cols));
-    silu_mul_row(gate.row(r), up.row(r), gate.cols, y.data());
+    y.resize(size_t(dim));
+    const float* row = gate.row(r);
+    if (op.interleaved())
+      for (int64_t c = 0; c < dim; c += kTurn)
+        silu_mul_row(row + 2 * c, row + 2 * c + kTurn, kTurn, y.data() + c);
+    else
+      silu_mul_row(row, op.up.f32().row(r), dim, y.data());
     if (op.hadamard)
-      for (int64_t c = 0; c < gate.cols; c += op.hadamard) hadamard(y.data() + c, op.hadamard);
+      for (int64_t c = 0; c < dim; c += op.hadamard) hadamard(y.data() + c, op.hadamard);
     store_row(op.out, r, y.data());
   });
 }

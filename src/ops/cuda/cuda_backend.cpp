@@ -73,7 +73,13 @@ class CudaBackend final : public Backend {
 
   std::vector<double> time(const std::function<void()>& calls, int repeats) override;
 
-  Weight prepare(const Tensor&) override { refuse("dense weight"); }
+  Weight prepare(const Tensor& dense) override {
+    auto weight = std::make_shared<cuda::CudaWeight>();
+    weight->n = dense.shape().at(0), weight->k = dense.shape().at(1);
+    weight->form = cuda::upload_dense(*this, dense);
+    const size_t bytes = size_t(dense.size()) * size_bytes(DType::kBF16);
+    return {weight->n, weight->k, bytes, std::move(weight)};
+  }
   Weight prepare(const QuantizedWeight& quantized) override {
     cuda::CanonicalWeight canonical = cuda::upload_canonical(*this, quantized);
     auto weight = std::make_shared<cuda::CudaWeight>();
@@ -88,16 +94,33 @@ class CudaBackend final : public Backend {
     return {quantized.n, quantized.k, bytes, std::move(weight)};
   }
 
+  void run(const Embed& op) override {
+    check(op);
+    if (!is_dense(*op.table)) refuse("embed of a quantized table");
+    cuda::embed(op, stream_);
+  }
+
   void run(const RmsNorm& op) override {
     check(op);
-    if (kernels_ == CudaKernels::kNaive) refuse("rms_norm");
-    if (op.out.dtype == DType::kI8) refuse("rms_norm to I8");
-    if (op.out.group > 0) refuse("rms_norm to groups");
+    refuse_output("rms_norm", op.out);
     cuda::rms_norm(op, stream_);
+  }
+
+  void run(const QuantizeRows& op) override {
+    check(op);
+    refuse_output("quantize_rows", op.out);
+    cuda::quantize_rows(op, stream_);
+  }
+
+  void run(const SiluMul& op) override {
+    check(op);
+    refuse_output("silu_mul", op.out);
+    cuda::silu_mul(op, stream_);
   }
 
   void run(const Linear& op) override {
     check(op);
+    if (is_dense(*op.weight)) refuse("linear of a dense weight");
     if (op.x.dtype == DType::kI8 || op.x.group > 0) refuse("linear of integers");
     if (kernels_ == CudaKernels::kNaive) return cuda::linear_naive(op, stream_);
     if (!op.x.quantized()) refuse("linear of BF16 inputs");
@@ -105,6 +128,16 @@ class CudaBackend final : public Backend {
   }
 
  private:
+  static bool is_dense(const Weight& weight) {
+    return std::holds_alternative<cuda::DenseWeight>(cuda::cuda_weight(weight).form);
+  }
+  // What no kernel on rows writes, and naive ones, which there are not.
+  void refuse_output(const std::string& operation, const Activations& out) const {
+    if (kernels_ == CudaKernels::kNaive) refuse(operation);
+    if (out.dtype == DType::kI8) refuse(operation + " to I8");
+    if (out.group > 0) refuse(operation + " to groups");
+  }
+
   CudaKernels kernels_;
   cuda::Stream stream_;
   std::optional<cuda::Workspace> workspace_;  // of the fast kernels

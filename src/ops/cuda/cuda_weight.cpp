@@ -1,11 +1,46 @@
 #include "ops/cuda/cuda_weight.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "base/check.h"
+#include "base/parallel.h"
+#include "format/bf16.h"
+#include "format/fp16.h"
 
 namespace emberq::cuda {
+namespace {
+
+template <class Stored, class ToFloat>
+Buffer upload_rounded(Backend& backend, const Tensor& dense, const ToFloat& to_float) {
+  constexpr int64_t kChunk = 1 << 16;  // worth another thread
+  const Stored* from = dense.data<Stored>();
+  std::vector<bf16> values(size_t(dense.size()));
+  parallel_for(0, (dense.size() + kChunk - 1) / kChunk, [&](int64_t chunk) {
+    const int64_t end = std::min(dense.size(), (chunk + 1) * kChunk);
+    for (int64_t i = chunk * kChunk; i < end; ++i)
+      values[size_t(i)] = bf16::from_float(to_float(from[i]));
+  });
+  return upload(backend, values);
+}
+
+}  // namespace
 
 const CudaWeight& cuda_weight(const Weight& weight) {
   return *static_cast<const CudaWeight*>(weight.impl.get());
+}
+
+DenseWeight upload_dense(Backend& backend, const Tensor& dense) {
+  switch (dense.dtype()) {
+    case DType::kBF16:
+      return {upload(backend, dense.bytes())};
+    case DType::kF16:
+      return {upload_rounded<fp16>(backend, dense, [](fp16 x) { return x.to_float(); })};
+    case DType::kF32:
+      return {upload_rounded<float>(backend, dense, [](float x) { return x; })};
+    default:
+      throw Error(fmt::format("cuda: a weight of {}", name(dense.dtype())));
+  }
 }
 
 CanonicalWeight upload_canonical(Backend& backend, const QuantizedWeight& weight) {

@@ -9,6 +9,11 @@
 
 namespace emberq::cuda {
 
+// What is not quantized; tables of embeddings.
+struct DenseWeight {
+  Buffer values;  // [n, k] BF16
+};
+
 // Codes and scales as a checkpoint holds them, which the naive kernels read.
 struct CanonicalWeight {
   WeightScheme scheme;  // four bits; group_size resolved
@@ -35,10 +40,12 @@ struct W4Weight {
 
 struct CudaWeight {
   int64_t n = 0, k = 0;
-  std::variant<CanonicalWeight, W4Weight> form;
+  std::variant<CanonicalWeight, W4Weight, DenseWeight> form;
 };
 const CudaWeight& cuda_weight(const Weight& weight);
 
+// F32, F16 or BF16, each element rounded to BF16; Error for another type.
+DenseWeight upload_dense(Backend& backend, const Tensor& dense);
 // InputError for a weight that no kernel here multiplies.
 CanonicalWeight upload_canonical(Backend& backend, const QuantizedWeight& weight);
 W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, int64_t k,

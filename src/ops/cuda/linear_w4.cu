@@ -10,6 +10,7 @@
 
 #include "ops/cuda/cuda_backend.h"
 #include "ops/cuda/cuda_weight.h"
+#include "ops/cuda/device/cluster.cuh"
 #include "ops/cuda/device/epilogue.cuh"
 #include "ops/cuda/device/pipeline.cuh"
 #include "ops/cuda/device/w4_schedule.cuh"
@@ -74,14 +75,14 @@ struct W4LinearKernel {
   };
 
   static __device__ bool piece_of(const Args& a, int j, W4Piece& piece) {
-    return a.schedule.piece(int(blockIdx.x) / kCluster, j, piece);
+    return a.schedule.piece(int(blockIdx.x), j, piece);
   }
   // Computed anew, so that the piece need not stay in registers that products want.
   static __device__ W4Piece piece_again(const Args& a, int j) {
-    int block;
-    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block));
+    int cluster;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(cluster));
     W4Piece piece;
-    a.schedule.piece(block / kCluster, j, piece);
+    a.schedule.piece(cluster, j, piece);
     return piece;
   }
 
@@ -104,8 +105,7 @@ struct W4LinearKernel {
 
   // The first of this block's.
   static __device__ int row_block(const W4Piece& piece) {
-    const int rank = kCluster > 1 ? device::block_of_cluster() : 0;
-    return (piece.row_tile * kCluster + rank) * kRowBlocks;
+    return (piece.row_tile * kCluster + int(blockIdx.y)) * kRowBlocks;
   }
 
   static __device__ void load_weights(const Args& a, const Shared& shared, int stage,
@@ -130,7 +130,7 @@ struct W4LinearKernel {
     if constexpr (kCluster == 1) {
       device::copy_box(to, a.x, column, token, full, hint);
     } else {
-      const int rank = device::block_of_cluster();
+      const int rank = int(blockIdx.y);
       device::copy_box_to_all(to + rank * (kXBytes / kCluster), a.x, column,
                               token + rank * (C.tokens / kCluster), full, hint, kCluster);
     }
@@ -167,8 +167,10 @@ struct W4LinearKernel {
 
   using Sums = float[kParts][kPart / 2];
 
-  // The place of a block's partial sums.
-  static __device__ int place_of(int block, int consumer) { return block * kConsumers + consumer; }
+  // The place of the partial sums of this block, or of its like in another cluster.
+  static __device__ int place_of(int cluster, int consumer) {
+    return (cluster * kCluster + int(blockIdx.y)) * kConsumers + consumer;
+  }
   static __device__ float* partial_of(const Args& a, int place) {
     return a.partial + int64_t(place) * (C.tokens / 2) * 128 + int(threadIdx.x) % 128;
   }
@@ -208,13 +210,11 @@ struct W4LinearKernel {
   }
   // Adds what the clusters after this one have of a tile that this one's run ends inside of.
   static __device__ void join(const Args& a, const W4Piece& piece, int consumer, Sums& sum) {
-    const int thread = int(threadIdx.x) % 128, cluster = int(blockIdx.x) / kCluster;
+    const int thread = int(threadIdx.x) % 128, cluster = int(blockIdx.x);
     int parts = 0;
     for (int k = piece.k_end; k < a.schedule.k_tiles; ++parts)
       k += a.schedule.run_begin(cluster + parts + 2) - a.schedule.run_begin(cluster + parts + 1);
-    const auto place = [&](int part) {
-      return place_of(int(blockIdx.x) + (part + 1) * kCluster, consumer);
-    };
+    const auto place = [&](int part) { return place_of(cluster + part + 1, consumer); };
     for (int part = thread; part < parts; part += 128)
       wait_for(a.ready + place(part), 2 * piece.round + 1);
     device::warpgroup_barrier(consumer);
@@ -436,7 +436,7 @@ void start(const Linear& op, const W4Weight& weight, const Workspace& workspace,
   const int clusters = most_clusters<Kernel>(workspace.multiprocessors);
   const device::W4Schedule cut =
       schedule(kC, op.x.rows, op.out.dim, weight.k_tiles, clusters);
-  launch<Kernel>(dim3(unsigned(cut.clusters * kC.cluster)), stream,
+  launch<Kernel>(dim3(unsigned(cut.clusters), kC.cluster), stream,
                  {.x = map_rows(op.x, kC.tokens / kC.cluster),
                   .tiles = weight.tiles.as<uint8_t>(),
                   .row_blocks = int(weight.row_blocks),

@@ -76,19 +76,6 @@ __device__ inline void publish_barriers() {
   __syncthreads();
 }
 
-// Of a cluster of blocks: every thread arrives, then waits.
-__device__ inline void cluster_arrive() {
-  asm volatile("barrier.cluster.arrive.release;" ::: "memory");
-}
-__device__ inline void cluster_wait() {
-  asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
-}
-__device__ inline int block_of_cluster() {
-  uint32_t rank;
-  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  return int(rank);
-}
-
 // Programmatic dependent launch: the next kernel's blocks may start where there is room; what
 // kernels before this one wrote is there.
 __device__ inline void launch_dependents() {

@@ -1,0 +1,77 @@
+// Each row in registers from its one load to its one store, as in rms_norm.cu.
+#include <array>
+
+#include "format/scale.h"
+#include "ops/cuda/cuda_backend.h"
+#include "ops/cuda/device/cluster.cuh"
+#include "ops/cuda/device/reduce.cuh"
+#include "ops/cuda/device/row.cuh"
+#include "ops/cuda/launch.cuh"
+#include "ops/cuda/row_config.cuh"
+
+namespace emberq::cuda {
+namespace {
+
+using device::Bf16x8;
+using device::Float8;
+using device::Output;
+
+// The first that holds a row runs it; rms_norm.cu says why four vectors each.
+constexpr std::array kConfigs = {
+    RowConfig{.threads = 128, .vectors = 1, .blocks = 8},                // dim <= 1024
+    RowConfig{.threads = 128, .vectors = 4, .blocks = 8},                // dim <= 4096
+    RowConfig{.threads = 256, .vectors = 4, .blocks = 4},                // dim <= 8192
+    RowConfig{.threads = 512, .vectors = 4, .blocks = 2},                // dim <= 16384
+    RowConfig{.threads = 512, .vectors = 4, .blocks = 2, .cluster = 4},  // dim <= 65536
+};
+
+template <RowConfig C>
+struct QuantizeRowsKernel {
+  struct Args {
+    const Bf16x8* x;     // [rows, vectors]
+    device::Fp8x8* out;  // [rows, vectors]
+    float* scale;        // [rows]
+    int vectors;         // in a row
+  };
+  static constexpr int kThreads = C.threads;
+  static constexpr int kBlocks = C.blocks;
+  static constexpr int kCluster = C.cluster;
+
+  // The y-th block of a row has its y-th part.
+  static __device__ void run(const Args& a) {
+    if constexpr (kCluster > 1) device::cluster_arrive();
+    const int first = int(blockIdx.y) * kThreads * C.vectors;
+    const device::Strided<kThreads, C.vectors> for_each_vector{first, a.vectors};
+    const int64_t r = blockIdx.x, begin = r * a.vectors;
+    Bf16x8 row[C.vectors];
+    for_each_vector(
+        [&](int i, int v, bool inside) { row[i].raw = inside ? a.x[begin + v].raw : uint4{}; });
+    Float8 y[C.vectors];
+    float absmax = 0;
+    for_each_vector([&](int i, int, bool) {
+      y[i] = device::to_float(row[i]);
+      absmax = device::absmax(y[i], absmax);
+    });
+    absmax = device::block_reduce<device::Max, kThreads>(absmax);
+    if constexpr (kCluster > 1) absmax = device::cluster_reduce<device::Max, kCluster>(absmax);
+    const float scale = fp8_row_scale(absmax);
+    if (blockIdx.y == 0 && threadIdx.x == 0) a.scale[r] = scale;
+    device::store_row<Output::kFp8>(for_each_vector, y, scale, a.out + begin);
+  }
+};
+
+}  // namespace
+
+void quantize_rows(const QuantizeRows& op, cudaStream_t stream) {
+  require_vectors("quantize_rows", op.x.dim);
+  if (op.x.rows == 0) return;
+  start_first_that_holds<kConfigs>("quantize_rows", op.x.rows, op.x.dim, [&]<RowConfig C>() {
+    launch<QuantizeRowsKernel<C>>(dim3(unsigned(op.x.rows), C.cluster), stream,
+                                  {.x = static_cast<const Bf16x8*>(op.x.data),
+                                   .out = static_cast<device::Fp8x8*>(op.out.data),
+                                   .scale = op.out.scale,
+                                   .vectors = int(op.x.dim / 8)});
+  });
+}
+
+}  // namespace emberq::cuda
