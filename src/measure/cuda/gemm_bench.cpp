@@ -10,7 +10,7 @@
 #include "format/bf16.h"
 #include "measure/cuda/cublaslt.h"
 #include "measure/cuda/gpu_meter.h"
-#include "measure/cuda/operands.h"
+#include "measure/operands.h"
 #include "ops/cuda/cuda_check.h"
 #include "ops/cuda/stream.h"
 
@@ -110,11 +110,11 @@ void Bench::allocate() {
   for (const GemmShape& shape : plan_.shapes) include(shape.n, shape.k, most_tokens_);
   if (cublaslt_.present()) {
     include(kPeakSide, kPeakSide, kPeakSide);
-    bf16_.x = cuda::random_bf16(*backend_, size_t(x));
-    bf16_.w = cuda::random_bf16(*backend_, bf16_.w_bytes / 2);
-    fp8_.w = cuda::random_e4m3(*backend_, fp8_.w_bytes);
+    bf16_.x = random_bf16(*backend_, size_t(x));
+    bf16_.w = random_bf16(*backend_, bf16_.w_bytes / 2);
+    fp8_.w = random_e4m3(*backend_, fp8_.w_bytes);
   }
-  fp8_.x = cuda::random_e4m3(*backend_, size_t(x));
+  fp8_.x = random_e4m3(*backend_, size_t(x));
   out_ = Buffer(*backend_, size_t(out) * sizeof(bf16));
   std::vector<float> scale;
   for (int64_t i = 0; i < most_tokens_; ++i) scale.push_back(float(8 + i % 8) / (16 * 448));
@@ -140,14 +140,14 @@ Linear Bench::linear(const Weight& weight, void* out, int64_t m) const {
 // The naive kernel takes a while, so it computes some outputs only, of all tokens at once: a row
 // does not depend on how many there are.
 Form Bench::prepare(const GemmShape& shape, const QuantizedWeight& weight) {
-  Form form{.scheme = name(weight.scheme), .outputs = cuda::spread_over(shape.n, kComparedOutputs)};
+  Form form{.scheme = name(weight.scheme), .outputs = spread_over(shape.n, kComparedOutputs)};
   size_t bytes = 0;
   do {
     form.weights.push_back(backend_->prepare(weight));
     bytes += form.weights.back().bytes;
   } while (plan_.regime == Regime::kGraph && bytes < cuda::GpuMeter::kRotatedBytes);
 
-  const Weight some = naive_->prepare(cuda::rows_of(weight, form.outputs));
+  const Weight some = naive_->prepare(rows_of(weight, form.outputs));
   form.expected.resize(size_t(most_tokens_) * form.outputs.size());
   const Buffer out(*naive_, form.expected.size() * sizeof(bf16));
   naive_->run(linear(some, out.as<void>(), most_tokens_));
@@ -178,7 +178,7 @@ std::vector<bf16> Bench::output_row(int64_t row, int64_t n) const {
 double Bench::error_of(const Form& form, int64_t m) const {
   const int64_t n = form.weights.front().n;
   double error = 0, power = 0;
-  for (const int64_t token : cuda::spread_over(m, kComparedTokens)) {
+  for (const int64_t token : spread_over(m, kComparedTokens)) {
     const std::vector<bf16> row = output_row(token, n);
     const bf16* expected = form.expected.data() + token * int64_t(form.outputs.size());
     for (size_t i = 0; i < form.outputs.size(); ++i) {
@@ -237,7 +237,7 @@ std::optional<CallTime> Bench::time_dense(Inputs inputs, int64_t n, int64_t k, i
   }
   poison(rows, n);
   call(best)(0);
-  for (const int64_t token : cuda::spread_over(rows, kComparedTokens)) output_row(token, n);
+  for (const int64_t token : spread_over(rows, kComparedTokens)) output_row(token, n);
   return meter_.time(call(best), kRepeats);
 }
 
@@ -271,7 +271,7 @@ GemmReport Bench::run() {
     std::vector<Form> forms;
     for (const std::string& scheme : plan_.schemes)
       forms.push_back(
-          prepare(shape, cuda::random_weight(shape.n, shape.k, *weight_scheme_from_name(scheme))));
+          prepare(shape, random_weight(shape.n, shape.k, *weight_scheme_from_name(scheme))));
     for (const int64_t m : plan_.tokens) {
       report_.rows.push_back(measure_row(shape, m, forms));
       progress.step(fmt::format("{} x {}, {} tokens", shape.n, shape.k, m));

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "measure/cuda/operands.h"
 #include "measure/cuda/probes.h"
+#include "measure/operands.h"
 #include "ops/cuda/cuda_check.h"
 #include "ops/cuda/handle.h"
 #include "ops/cuda/stream.h"

@@ -1,4 +1,4 @@
-#include "measure/cuda/operands.h"
+#include "measure/operands.h"
 
 #include <algorithm>
 #include <span>
@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "format/bf16.h"
 
-namespace emberq::cuda {
+namespace emberq {
 namespace {
 
 // Not a power of two, so that what repeats is not each row of a matrix.
@@ -109,4 +109,4 @@ std::vector<int64_t> spread_over(int64_t count, int64_t most) {
   return places;
 }
 
-}  // namespace emberq::cuda
+}  // namespace emberq

@@ -5,7 +5,7 @@
 
 #include "ops/backend.h"
 
-namespace emberq::cuda {
+namespace emberq {
 
 // Random numbers to multiply, never zeros throughout: what a product draws, and so its clock,
 // depends on them. A generator fast enough for gigabytes on the host; on the device a block of it
@@ -23,4 +23,4 @@ QuantizedWeight rows_of(const QuantizedWeight& weight, const std::vector<int64_t
 // Up to `most` of 0 ... count - 1, evenly spread, the first and the last among them.
 std::vector<int64_t> spread_over(int64_t count, int64_t most);
 
-}  // namespace emberq::cuda
+}  // namespace emberq
