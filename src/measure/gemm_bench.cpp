@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "base/check.h"
 
@@ -52,7 +53,7 @@ CallTime summary(std::vector<double> seconds) {
   EMBERQ_CHECK(!seconds.empty(), "a summary of no times");
   std::sort(seconds.begin(), seconds.end());
   const auto at = [&](double share) {
-    return seconds[size_t(share * double(seconds.size() - 1) + 0.5)];
+    return seconds[size_t(std::lround(share * double(seconds.size() - 1)))];
   };
   return {.seconds = at(0.5), .spread = (at(0.9) - at(0.1)) / at(0.5)};
 }
