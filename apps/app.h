@@ -19,6 +19,8 @@ void add_generate(CLI::App& app);
 void add_logits(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_debug(CLI::App& app);
+void add_bench(CLI::App& app);
+void add_bench_gemm(CLI::App& bench);
 void add_debug_report(CLI::App& debug);
 
 // Options that several commands share.

@@ -32,6 +32,7 @@ int run(int argc, char** argv) {
   add_generate(app);
   add_logits(app);
   add_tokenize(app);
+  add_bench(app);
   add_debug(app);
   try {
     app.parse(argc, argv);

@@ -28,11 +28,14 @@ MAY_INCLUDE = {
     "src/ops/no_cuda": OPS,
     "src/ops/cuda": OPS + ["ops/cuda/device"],
     "src/ops/cuda/device": ["format"],
+    "src/measure": OPS + ["measure"],
+    "src/measure/no_cuda": OPS + ["measure"],
+    "src/measure/cuda": OPS + ["ops/cuda", "ops/cuda/device", "measure"],
     "src/model": MODEL,
     "src/engine": ENGINE,
     "src/eval": EVAL,
     "src/quant": QUANT,
-    "apps": QUANT + ["report", "apps"],
+    "apps": QUANT + ["measure", "report", "apps"],
 }
 
 # Third-party headers and the only places that may open them.
@@ -43,7 +46,9 @@ DOORS = {
     r"cblas": ["src/base/openblas.cpp", "src/ops/cpu/sgemm.cpp", "src/quant/linear_algebra.cpp"],
     r"omp\.h": ["src/base/parallel.h"],
     r"CLI/": ["apps/"],
-    r"cuda": ["src/ops/cuda/"],
+    r"cuda": ["src/ops/cuda/", "src/measure/cuda/"],
+    r"cublas": ["src/measure/cuda/cublaslt.cpp"],
+    r"dlfcn": ["src/base/openblas.cpp", "src/measure/cuda/shared_library.h"],
 }
 
 MAX_LINES = {".h": 300, ".cuh": 400, ".cpp": 500, ".cu": 500}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Packs the GPU tests and benchmarks of build/cuda, and the libraries they need besides the C library's, into
-# build/gpu-bundle.tar.xz. On a machine with an NVIDIA driver and nothing else:
+# Packs the program, the GPU tests and the benchmarks of build/cuda, and the libraries they need besides the C
+# library's, into build/gpu-bundle.tar.xz. On a machine with an NVIDIA driver and nothing else:
 #
 #   tar xf gpu-bundle.tar.xz && gpu-bundle/run
 set -euo pipefail
@@ -8,10 +8,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bundle=build/gpu-bundle
 rm -rf "$bundle" && mkdir -p "$bundle/lib"
-cp build/cuda/tests/emberq_ops_tests build/cuda/emberq_bench "$bundle"
-strip "$bundle"/emberq_*
-for binary in "$bundle"/emberq_*; do
-  ldd "$binary" | awk '$3 ~ /(openblas|gomp|gfortran|quadmath)/ { print $3 }' | xargs -I{} cp -Lf {} "$bundle/lib"
+cp build/cuda/tests/emberq_ops_tests build/cuda/emberq_bench build/cuda/emberq "$bundle"
+strip "$bundle"/emberq*
+for binary in "$bundle"/emberq*; do
+  ldd "$binary" | awk '$3 ~ /(openblas|gomp|gfortran|quadmath|utf8proc|pcre2)/ { print $3 }' | xargs -I{} cp -Lf {} "$bundle/lib"
 done
 cat >"$bundle/run" <<'END'
 #!/usr/bin/env bash
@@ -30,6 +30,7 @@ if command -v compute-sanitizer >/dev/null; then
 fi
 nvidia-smi --query-gpu=name,clocks.sm,power.draw --format=csv,noheader
 ./emberq_bench cuda || status=1
+./emberq bench gemm || status=1
 exit $status
 END
 chmod +x "$bundle/run"

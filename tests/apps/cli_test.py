@@ -99,13 +99,14 @@ class Program(unittest.TestCase):
         return message
 
     def test_help_is_complete_at_every_level_and_version_is_said(self):
-        commands = ["inspect", "eval", "quantize", "generate", "logits", "tokenize", "debug"]
+        commands = ["inspect", "eval", "quantize", "generate", "logits", "tokenize", "bench", "debug"]
         top = emberq("--help").stdout.decode()
         for command in commands:
             self.assertIn(command, top)
             self.assertEqual(emberq(command, "--help").returncode, 0)
         self.assertIn("--max-windows", emberq("eval", "ppl", "--help").stdout.decode())
         self.assertIn("--pattern", emberq("debug", "inject-outliers", "--help").stdout.decode())
+        self.assertIn("--graph", emberq("bench", "gemm", "--help").stdout.decode())
         self.assertRegex(emberq("--version").stdout.decode(), r"emberq \d+\.\d+")
 
     def test_bad_commands_and_options_have_status_2(self):
@@ -113,6 +114,8 @@ class Program(unittest.TestCase):
                           ["generate", MODEL, "--prompt", "x", "--greedy", "--top-k", "3"],
                           ["eval", "ppl", MODEL, "--text", TEXT, "--kv", "kv2"],
                           ["eval", "ppl", MODEL, "--text", TEXT, "--device", "cuda"],
+                          ["bench"], ["bench", "gemm", "--m", "0"], ["bench", "gemm", "--m", "16,x"],
+                          ["bench", "gemm", "--m", "65536"], ["bench", "gemm", "--forms", "int6"],
                           ["inspect", MODEL, "--threads", "0"]):
             self.assertEqual(emberq(*arguments).returncode, 2, arguments)
 
@@ -314,6 +317,14 @@ class Program(unittest.TestCase):
 
         # Of the nine shards more; sanitizers keep some of what is freed.
         self.assertLess(peak(12) - peak(3), 2 * RANDOM_SHARD_BYTES)
+
+    def test_bench_gemm_refuses_shapes_that_are_none_and_machines_without_a_gpu(self):
+        self.assertIn("llama-4", self.refused("bench", "gemm", "--model", "llama-4"))
+        self.assertIn("multiple of 128", self.refused("bench", "gemm", "--model", "4096x4000"))
+        # To CUDA, a machine without a GPU.
+        no_gpu = {"env": os.environ | {"CUDA_VISIBLE_DEVICES": ""}}
+        self.assertIn("GPU", self.refused("bench", "gemm", **no_gpu))
+        self.assertIn("GPU", self.refused("bench", "gemm", "--model", "256x128", "--m", "1", "--json", **no_gpu))
 
     def test_an_interrupt_leaves_nothing(self):
         for number in (signal.SIGINT, signal.SIGTERM):

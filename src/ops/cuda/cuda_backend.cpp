@@ -8,6 +8,7 @@
 #include "ops/cuda/cuda_check.h"
 #include "ops/cuda/cuda_weight.h"
 #include "ops/cuda/handle.h"
+#include "ops/cuda/stream.h"
 
 namespace emberq {
 namespace {
@@ -72,6 +73,7 @@ class CudaBackend final : public Backend {
   void synchronize() override { CUDA_CHECK(cudaStreamSynchronize(stream_)); }
 
   std::vector<double> time(const std::function<void()>& calls, int repeats) override;
+  cudaStream_t stream() const { return stream_; }
 
   Weight prepare(const Tensor& dense) override {
     auto weight = std::make_shared<cuda::CudaWeight>();
@@ -177,6 +179,10 @@ std::vector<double> CudaBackend::time(const std::function<void()>& calls, int re
 }
 
 }  // namespace
+
+cudaStream_t cuda::stream_of(Backend& backend) {
+  return dynamic_cast<CudaBackend&>(backend).stream();
+}
 
 bool cuda_available() { return obstacle().empty(); }
 

@@ -1,0 +1,213 @@
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+
+#include "apps/app.h"
+#include "base/check.h"
+#include "base/table.h"
+#include "measure/gemm_bench.h"
+
+namespace emberq {
+namespace {
+
+struct Options {
+  std::string model = "llama-3-8b";
+  std::vector<int64_t> tokens = {1, 16, 64, 128, 256, 512, 1024, 4096};
+  std::vector<std::string> forms = {"lut4", "int4"};
+  bool graph = false;
+  std::string cublaslt;
+  bool json = false;
+};
+
+std::string today() { return fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::time(nullptr))); }
+
+OrderedJson json_of(const std::optional<double>& value) {
+  return value ? OrderedJson(*value) : OrderedJson(nullptr);
+}
+
+OrderedJson json_of(const std::optional<GpuLoad>& load) {
+  return {{"sm_mhz", load ? OrderedJson(load->sm_mhz) : OrderedJson(nullptr)},
+          {"watts", load ? OrderedJson(load->watts) : OrderedJson(nullptr)}};
+}
+
+OrderedJson json_of(const CallTime& time) {
+  OrderedJson json = {{"us", time.seconds * 1e6}, {"spread", time.spread}};
+  json.update(json_of(time.load));
+  return json;
+}
+
+std::optional<double> ratio(const std::optional<CallTime>& fp8, const FormTime& form) {
+  if (!fp8) return std::nullopt;
+  return fp8->seconds / form.time.seconds;
+}
+
+double terabytes(const FormTime& form) { return form.cost.bytes / form.time.seconds * 1e-12; }
+double teraflops(const FormTime& form) { return form.cost.flops / form.time.seconds * 1e-12; }
+
+OrderedJson json_of(const GemmRow& row, const GpuPeaks& peaks) {
+  OrderedJson json = {{"layer", row.shape.layer},
+                      {"n", row.shape.n},
+                      {"k", row.shape.k},
+                      {"m", row.m},
+                      {"bf16", row.bf16 ? json_of(*row.bf16) : OrderedJson(nullptr)},
+                      {"fp8", row.fp8 ? json_of(*row.fp8) : OrderedJson(nullptr)}};
+  OrderedJson forms = OrderedJson::object();
+  for (const FormTime& form : row.forms) {
+    OrderedJson one = json_of(form.time);
+    one["bytes"] = form.cost.bytes;
+    one["flops"] = form.cost.flops;
+    one["tb_per_s"] = terabytes(form);
+    one["tflops"] = teraflops(form);
+    one["share_of_roof"] = json_of(share_of_roof(form, peaks));
+    one["fp8_ratio"] = json_of(ratio(row.fp8, form));
+    one["error"] = form.error;
+    forms[form.scheme] = one;
+  }
+  json["forms"] = forms;
+  return json;
+}
+
+OrderedJson json_of(const Options& options, const GemmReport& report) {
+  OrderedJson rows = OrderedJson::array();
+  for (const GemmRow& row : report.rows) rows.push_back(json_of(row, report.peaks));
+  OrderedJson json = {
+      {"card", report.card},
+      {"driver", report.driver},
+      {"date", today()},
+      {"version", EMBERQ_VERSION},
+      {"cublaslt", report.cublaslt.empty() ? OrderedJson(nullptr) : OrderedJson(report.cublaslt)},
+      {"model", options.model},
+      {"regime", options.graph ? "graph" : "cold"},
+      {"repeats", report.repeats},
+      {"flushed_bytes", report.flushed_bytes},
+      {"rotated_bytes", report.rotated_bytes},
+      {"fixed_us", report.peaks.fixed_seconds * 1e6},
+      {"read_tb_per_s", report.peaks.read_rate * 1e-12},
+      {"copy_tb_per_s", report.peaks.copy_rate * 1e-12},
+      {"fp8_tflops", nullptr}};
+  if (report.peaks.fp8_rate) json["fp8_tflops"] = *report.peaks.fp8_rate * 1e-12;
+  json.update(json_of(report.load));
+  json["notes"] = report.notes;
+  json["rows"] = rows;
+  return json;
+}
+
+// The cell of a number that may be absent.
+std::string cell(const std::optional<double>& value, double scale, int digits) {
+  return value ? fmt::format("{:.{}f}", *value * scale, digits) : "-";
+}
+
+std::string micros(const std::optional<CallTime>& time) {
+  return time ? fmt::format("{:.1f}", time->seconds * 1e6) : "-";
+}
+
+std::vector<std::string> cells(const GemmRow& row, const GpuPeaks& peaks) {
+  std::vector<std::string> cells = {row.shape.layer, fmt::format("{}x{}", row.shape.n, row.shape.k),
+                                    fmt::format("{}", row.m), micros(row.bf16), micros(row.fp8)};
+  // Of the row: its least steady product, its slowest clock, its highest power.
+  double spread = 0;
+  std::optional<double> mhz, watts;
+  const auto include = [&](const CallTime& time) {
+    spread = std::max(spread, time.spread);
+    if (!time.load) return;
+    mhz = std::min(mhz.value_or(time.load->sm_mhz), time.load->sm_mhz);
+    watts = std::max(watts.value_or(0), time.load->watts);
+  };
+  if (row.bf16) include(*row.bf16);
+  if (row.fp8) include(*row.fp8);
+  for (const FormTime& form : row.forms) {
+    include(form.time);
+    cells.insert(cells.end(),
+                 {micros(form.time), fmt::format("{:.2f}", terabytes(form)),
+                  fmt::format("{:.0f}", teraflops(form)), cell(share_of_roof(form, peaks), 100, 0),
+                  cell(ratio(row.fp8, form), 1, 2)});
+  }
+  cells.insert(cells.end(),
+               {fmt::format("{:.1f}", 100 * spread), cell(mhz, 1, 0), cell(watts, 1, 0)});
+  return cells;
+}
+
+std::string header(const GemmReport& report, bool graph) {
+  const GpuPeaks& peaks = report.peaks;
+  std::string text = fmt::format("{}, driver {}, {}", report.card, report.driver, today());
+  if (report.load)
+    text += fmt::format(", {:.0f} MHz and {:.0f} W", report.load->sm_mhz, report.load->watts);
+  if (!report.cublaslt.empty()) text += fmt::format(", cuBLASLt {}", report.cublaslt);
+  text += fmt::format(
+      "\npeaks: {:.2f} TB/s read, {:.2f} TB/s copied, FP8 {} TFLOPS; an empty "
+      "kernel {:.2f} us\n",
+      peaks.read_rate * 1e-12, peaks.copy_rate * 1e-12, cell(peaks.fp8_rate, 1e-12, 0),
+      peaks.fixed_seconds * 1e6);
+  if (graph)
+    return text + fmt::format(
+                      "calls back to back in a graph, weights rotate through {:.0f} MB; "
+                      "the median of {}\n",
+                      double(report.rotated_bytes) / 1e6, report.repeats);
+  return text + fmt::format(
+                    "single calls, each after reading {:.0f} MB, with gaps between; the "
+                    "median of {}\n",
+                    double(report.flushed_bytes) / 1e6, report.repeats);
+}
+
+void print(const Options& options, const GemmReport& report) {
+  std::vector<std::vector<std::string>> rows = {{"layer", "NxK", "M", "BF16 us", "FP8 us"}};
+  for (const std::string& form : options.forms)
+    rows[0].insert(rows[0].end(), {form + " us", "TB/s", "TFLOPS", "% of roof", "FP8 / it"});
+  rows[0].insert(rows[0].end(), {"spread %", "MHz", "W"});
+  for (const GemmRow& row : report.rows) rows.push_back(cells(row, report.peaks));
+  fmt::print("{}\n{}", header(report, options.graph), format_table(rows));
+  for (const std::string& note : report.notes) fmt::print("{}\n", note);
+}
+
+void run(const Options& options) {
+  GemmBench bench{.shapes = gemm_shapes(options.model),
+                  .tokens = options.tokens,
+                  .regime = options.graph ? Regime::kGraph : Regime::kCold,
+                  .cublaslt = options.cublaslt};
+  for (const std::string& form : options.forms) bench.schemes.push_back(form + "-g128");
+  EMBERQ_REQUIRE(
+      cuda_available(),
+      "bench gemm measures on a GPU of compute capability 9.0 (H100, H200): this machine "
+      "has none that can be used, or this program was built without CUDA");
+  const GemmReport report = run_gemm_bench(bench);
+  options.json ? print_json(json_of(options, report)) : print(options, report);
+}
+
+}  // namespace
+
+void add_bench_gemm(CLI::App& bench) {
+  CLI::App* gemm = bench.add_subcommand(
+      "gemm",
+      "Four-bit weights times FP8 activations on a GPU, checked against the naive kernel and timed "
+      "beside cuBLASLt's BF16 and FP8. docs/benchmarks.md says how");
+  const auto options = std::make_shared<Options>();
+  gemm->add_option("--model", options->model,
+                   "Whose products: llama-3-8b, llama-2-7b or llama-2-70b; or one shape, outputs "
+                   "by inputs, as 28672x4096")
+      ->capture_default_str();
+  gemm->add_option("--m", options->tokens, "Numbers of tokens, with commas between")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 65535))
+      ->capture_default_str();
+  gemm->add_option("--forms", options->forms,
+                   "What the codes of the weights are, with commas between: lut4, a sign and an "
+                   "index; int4, -8 to 7")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"lut4", "int4"}))
+      ->capture_default_str();
+  gemm->add_flag("--graph", options->graph,
+                 "Time calls back to back from a CUDA graph, on weights that take turns, instead "
+                 "of one by one on a cold cache");
+  gemm->add_option("--cublaslt", options->cublaslt,
+                   "The file of cuBLASLt; by default what EMBERQ_CUBLASLT names, a file or a "
+                   "Python's site-packages, else libcublasLt.so.13 or .12 by the loader's search");
+  gemm->add_flag("--json", options->json,
+                 "Print one JSON object: card, driver, date, version, cublaslt, model, regime, "
+                 "repeats, flushed_bytes, rotated_bytes, fixed_us, read_tb_per_s, copy_tb_per_s, "
+                 "fp8_tflops, sm_mhz, watts, notes and rows");
+  gemm->callback([options] { run(*options); });
+}
+
+}  // namespace emberq

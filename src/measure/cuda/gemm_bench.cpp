@@ -1,0 +1,285 @@
+// Runs what measure/gemm_bench.h describes: a row for each shape and number of tokens, and in it
+// each product checked, then timed.
+#include "measure/gemm_bench.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "base/progress.h"
+#include "format/bf16.h"
+#include "measure/cuda/cublaslt.h"
+#include "measure/cuda/gpu_meter.h"
+#include "measure/operands.h"
+#include "ops/cuda/cuda_check.h"
+#include "ops/cuda/stream.h"
+
+namespace emberq {
+namespace {
+
+using cuda::CublasLtProduct;
+using Inputs = CublasLtProduct::Inputs;
+
+constexpr int kRepeats = 25;
+constexpr int kTrialRepeats = 5;           // to choose among cuBLASLt's algorithms
+constexpr int64_t kPeakSide = 8192;        // of the product that is the peak
+constexpr int64_t kFp8Rows = 16;           // of which cuBLASLt takes whole ones
+constexpr int64_t kComparedOutputs = 256;  // columns of out, and rows of W
+constexpr int64_t kComparedTokens = 64;
+constexpr double kLargestError = 0.01;  // two roundings to BF16 and 14-bit sums make 0.002
+
+int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+// What cuBLASLt multiplies, of one type: activations, and memory in which weights take turns.
+struct DenseOperands {
+  size_t element_bytes = 0;
+  Buffer x, w;
+  size_t w_bytes = 0;
+
+  static size_t place_bytes(size_t weight_bytes) {
+    return size_t(round_up(int64_t(weight_bytes), 256));  // the alignment that cuBLASLt assumes
+  }
+  const std::byte* weight(int call, int64_t n, int64_t k) const {
+    const size_t place = place_bytes(size_t(n * k) * element_bytes);
+    return w.as<std::byte>() + size_t(call) % (w_bytes / place) * place;
+  }
+};
+
+// Our weight of one shape in one scheme, and what must come of it.
+struct Form {
+  std::string scheme;
+  std::vector<Weight> weights;   // the same one, in as many places as take turns
+  std::vector<int64_t> outputs;  // that are compared
+  std::vector<bf16> expected;    // [most tokens, outputs.size()]
+};
+
+class Bench {
+ public:
+  explicit Bench(const GemmBench& plan);
+  GemmReport run();
+
+ private:
+  void allocate();
+  void measure_peaks();
+  Form prepare(const GemmShape& shape, const QuantizedWeight& weight);
+  GemmRow measure_row(const GemmShape& shape, int64_t m, const std::vector<Form>& forms);
+  std::optional<CallTime> time_dense(Inputs inputs, int64_t n, int64_t k, int64_t m);
+  FormTime time_form(const Form& form, int64_t m);
+
+  Linear linear(const Weight& weight, void* out, int64_t m) const;
+  void poison(int64_t m, int64_t n);
+  std::vector<bf16> output_row(int64_t row, int64_t n) const;
+  double error_of(const Form& form, int64_t m) const;
+  size_t turning_bytes(size_t weight_bytes) const;
+
+  const GemmBench& plan_;
+  int64_t most_tokens_ = 0;
+  std::unique_ptr<Backend> backend_ = make_cuda_backend(),
+                           naive_ = make_cuda_backend(CudaKernels::kNaive);
+  cuda::CublasLt cublaslt_;
+  cuda::GpuMeter meter_;
+  DenseOperands bf16_{.element_bytes = 2}, fp8_{.element_bytes = 1};
+  Buffer token_scale_, out_;
+  GemmReport report_;
+};
+
+Bench::Bench(const GemmBench& plan)
+    : plan_(plan), cublaslt_(*backend_, plan.cublaslt), meter_(*backend_, plan.regime) {
+  EMBERQ_CHECK(!plan.shapes.empty() && !plan.tokens.empty(), "a benchmark of nothing");
+  most_tokens_ = *std::max_element(plan.tokens.begin(), plan.tokens.end());
+}
+
+// Bytes in which weights of this size take turns.
+size_t Bench::turning_bytes(size_t weight_bytes) const {
+  if (plan_.regime == Regime::kCold) return weight_bytes;
+  const size_t places = (cuda::GpuMeter::kRotatedBytes + weight_bytes - 1) / weight_bytes;
+  return places * weight_bytes;
+}
+
+// The largest operands of all rows, once.
+void Bench::allocate() {
+  int64_t x = 0, out = 0;
+  const auto include = [&](int64_t n, int64_t k, int64_t m) {
+    const int64_t rows = round_up(m, kFp8Rows);
+    x = std::max(x, rows * k), out = std::max(out, rows * n);
+    for (DenseOperands* dense : {&bf16_, &fp8_}) {
+      const size_t place = DenseOperands::place_bytes(size_t(n * k) * dense->element_bytes);
+      dense->w_bytes = std::max(dense->w_bytes, turning_bytes(place));
+    }
+  };
+  for (const GemmShape& shape : plan_.shapes) include(shape.n, shape.k, most_tokens_);
+  if (cublaslt_.present()) {
+    include(kPeakSide, kPeakSide, kPeakSide);
+    bf16_.x = random_bf16(*backend_, size_t(x));
+    bf16_.w = random_bf16(*backend_, bf16_.w_bytes / 2);
+    fp8_.w = random_e4m3(*backend_, fp8_.w_bytes);
+  }
+  fp8_.x = random_e4m3(*backend_, size_t(x));
+  out_ = Buffer(*backend_, size_t(out) * sizeof(bf16));
+  std::vector<float> scale;
+  for (int64_t i = 0; i < most_tokens_; ++i) scale.push_back(float(8 + i % 8) / (16 * 448));
+  token_scale_ = upload(*backend_, scale);
+}
+
+void Bench::measure_peaks() {
+  report_.peaks = meter_.measure_peaks();
+  const auto peak = time_dense(Inputs::kFp8, kPeakSide, kPeakSide, kPeakSide);
+  if (peak) {
+    const double flops = 2.0 * kPeakSide * kPeakSide * kPeakSide;
+    report_.peaks.fp8_rate = flops / (peak->seconds - report_.peaks.fixed_seconds);
+  }
+  report_.load = peak ? peak->load : meter_.load();
+}
+
+Linear Bench::linear(const Weight& weight, void* out, int64_t m) const {
+  return {.x = {DType::kF8E4M3, fp8_.x.as<void>(), token_scale_.as<float>(), m, weight.k},
+          .weight = &weight,
+          .out = {DType::kBF16, out, nullptr, m, weight.n}};
+}
+
+// The naive kernel takes a while, so it computes some outputs only, of all tokens at once: a row
+// does not depend on how many there are.
+Form Bench::prepare(const GemmShape& shape, const QuantizedWeight& weight) {
+  Form form{.scheme = name(weight.scheme), .outputs = spread_over(shape.n, kComparedOutputs)};
+  size_t bytes = 0;
+  do {
+    form.weights.push_back(backend_->prepare(weight));
+    bytes += form.weights.back().bytes;
+  } while (plan_.regime == Regime::kGraph && bytes < cuda::GpuMeter::kRotatedBytes);
+
+  const Weight some = naive_->prepare(rows_of(weight, form.outputs));
+  form.expected.resize(size_t(most_tokens_) * form.outputs.size());
+  const Buffer out(*naive_, form.expected.size() * sizeof(bf16));
+  naive_->run(linear(some, out.as<void>(), most_tokens_));
+  naive_->download(form.expected.data(), out.as<void>(), form.expected.size() * sizeof(bf16));
+  naive_->synchronize();
+  return form;
+}
+
+// Of NaN, so that an output that nobody writes shows.
+void Bench::poison(int64_t m, int64_t n) {
+  CUDA_CHECK(cudaMemsetAsync(out_.as<void>(), 0xff, size_t(m * n) * sizeof(bf16),
+                             cuda::stream_of(*backend_)));
+}
+
+std::vector<bf16> Bench::output_row(int64_t row, int64_t n) const {
+  std::vector<bf16> values(static_cast<size_t>(n));
+  backend_->download(values.data(), out_.as<bf16>() + row * n, values.size() * sizeof(bf16));
+  backend_->synchronize();
+  for (const bf16 value : values)
+    EMBERQ_CHECK(std::isfinite(value.to_float()),
+                 "bench gemm: row {} of an output is not finite, or was not all written", row);
+  return values;
+}
+
+// RMS of the difference from what is expected, relative to that.
+double Bench::error_of(const Form& form, int64_t m) const {
+  const int64_t n = form.weights.front().n;
+  double error = 0, power = 0;
+  for (const int64_t token : spread_over(m, kComparedTokens)) {
+    const std::vector<bf16> row = output_row(token, n);
+    const bf16* expected = form.expected.data() + token * int64_t(form.outputs.size());
+    for (size_t i = 0; i < form.outputs.size(); ++i) {
+      const double is = double(row[size_t(form.outputs[i])].to_float()),
+                   must_be = double(expected[i].to_float());
+      error += (is - must_be) * (is - must_be), power += must_be * must_be;
+    }
+  }
+  return std::sqrt(error / power);
+}
+
+FormTime Bench::time_form(const Form& form, int64_t m) {
+  const Weight& first = form.weights.front();
+  poison(m, first.n);
+  backend_->run(linear(first, out_.as<void>(), m));
+  const double error = error_of(form, m);
+  EMBERQ_CHECK(error < kLargestError,  // a NaN is not
+               "bench gemm: {} weights of {} x {} times {} tokens: the output differs from the "
+               "naive kernel's by {:.3g} of its RMS",
+               form.scheme, first.n, first.k, m, error);
+  const auto call = [&](int i) {
+    const Weight& weight = form.weights[size_t(i) % form.weights.size()];
+    backend_->run(linear(weight, out_.as<void>(), m));
+  };
+  return {.scheme = form.scheme,
+          .time = meter_.time(call, kRepeats),
+          .cost = cost(linear(first, out_.as<void>(), m)),
+          .error = error};
+}
+
+// Of the algorithm that a short trial finds fastest.
+std::optional<CallTime> Bench::time_dense(Inputs inputs, int64_t n, int64_t k, int64_t m) {
+  if (!cublaslt_.present()) return std::nullopt;
+  const DenseOperands& dense = inputs == Inputs::kFp8 ? fp8_ : bf16_;
+  const int64_t rows = inputs == Inputs::kFp8 ? round_up(m, kFp8Rows) : m;
+  CublasLtProduct product(cublaslt_, inputs, n, k, rows);
+  const auto starts = [&](int algorithm, int call) {
+    return product.run(algorithm, dense.x.as<void>(), dense.weight(call, n, k), out_.as<void>());
+  };
+  const auto call = [&](int algorithm) {
+    return [&, algorithm](int i) {
+      EMBERQ_CHECK(starts(algorithm, i), "cuBLASLt runs algorithm {} once, not again", algorithm);
+    };
+  };
+  int best = -1;
+  double best_seconds = 0;
+  for (int a = 0; a < product.algorithms(); ++a) {
+    if (!starts(a, 0)) continue;
+    const double seconds = summary(meter_.seconds(call(a), kTrialRepeats)).seconds;
+    if (best < 0 || seconds < best_seconds) best = a, best_seconds = seconds;
+  }
+  if (best < 0) {
+    report_.notes.push_back(fmt::format("cuBLASLt has no {} product of {} x {} for {} tokens",
+                                        inputs == Inputs::kFp8 ? "FP8" : "BF16", n, k, m));
+    return std::nullopt;
+  }
+  poison(rows, n);
+  call(best)(0);
+  for (const int64_t token : spread_over(rows, kComparedTokens)) output_row(token, n);
+  return meter_.time(call(best), kRepeats);
+}
+
+GemmRow Bench::measure_row(const GemmShape& shape, int64_t m, const std::vector<Form>& forms) {
+  GemmRow row{.shape = shape,
+              .m = m,
+              .bf16 = time_dense(Inputs::kBf16, shape.n, shape.k, m),
+              .fp8 = time_dense(Inputs::kFp8, shape.n, shape.k, m)};
+  for (const Form& form : forms) row.forms.push_back(time_form(form, m));
+  return row;
+}
+
+GemmReport Bench::run() {
+  report_.card = meter_.card();
+  report_.driver = meter_.driver();
+  if (cublaslt_.present())
+    report_.cublaslt = cublaslt_.version();
+  else
+    report_.notes.push_back(
+        fmt::format("no cuBLASLt to compare with ({}); --cublaslt or EMBERQ_CUBLASLT can name it",
+                    cublaslt_.why_not()));
+  report_.repeats = kRepeats;
+  if (plan_.regime == Regime::kCold)
+    report_.flushed_bytes = int64_t(cuda::GpuMeter::kFlushedBytes);
+  else
+    report_.rotated_bytes = int64_t(cuda::GpuMeter::kRotatedBytes);
+  allocate();
+  measure_peaks();
+  Progress progress("bench", int64_t(plan_.shapes.size() * plan_.tokens.size()));
+  for (const GemmShape& shape : plan_.shapes) {
+    std::vector<Form> forms;
+    for (const std::string& scheme : plan_.schemes)
+      forms.push_back(
+          prepare(shape, random_weight(shape.n, shape.k, *weight_scheme_from_name(scheme))));
+    for (const int64_t m : plan_.tokens) {
+      report_.rows.push_back(measure_row(shape, m, forms));
+      progress.step(fmt::format("{} x {}, {} tokens", shape.n, shape.k, m));
+    }
+  }
+  return std::move(report_);
+}
+
+}  // namespace
+
+GemmReport run_gemm_bench(const GemmBench& bench) { return Bench(bench).run(); }
+
+}  // namespace emberq

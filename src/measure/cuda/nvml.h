@@ -1,0 +1,39 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "measure/cuda/shared_library.h"
+#include "measure/gemm_bench.h"
+
+namespace emberq::cuda {
+
+// The driver's management library, as far as it is there: what it cannot say is absent.
+class Nvml {
+ public:
+  explicit Nvml(const std::string& pci_bus_id);
+  ~Nvml();
+  Nvml(const Nvml&) = delete;
+  Nvml& operator=(const Nvml&) = delete;
+
+  std::string driver() const;  // "580.159.04"; empty where unknown
+  std::optional<GpuLoad> load() const;
+
+ private:
+  // As nvml.h declares them, which comes with neither the driver nor every toolkit: status is 0 for
+  // success, a device an opaque pointer.
+  struct Functions {
+    int (*init)();
+    int (*shutdown)();
+    int (*device)(const char* pci_bus_id, void** device);
+    int (*clock)(void* device, int which, unsigned* mhz);
+    int (*power)(void* device, unsigned* milliwatts);
+    int (*driver_version)(char* text, unsigned size);
+  };
+  SharedLibrary library_;
+  Functions call_{};
+  bool started_ = false;
+  void* device_ = nullptr;
+};
+
+}  // namespace emberq::cuda
