@@ -56,8 +56,9 @@ class Backend {
 };
 
 std::unique_ptr<Backend> make_cpu_backend();
-// kNaive: each operation by its definition, to compare with.
-enum class CudaKernels { kFast, kNaive };
+// kNaive: each operation by its definition, to compare with. kBatchInvariant: as kFast, but a row
+// of a linear's output is the same to the bit whatever rows are beside it.
+enum class CudaKernels { kFast, kBatchInvariant, kNaive };
 // Throws Error where there is no usable device.
 std::unique_ptr<Backend> make_cuda_backend(CudaKernels kernels = CudaKernels::kFast);
 bool cuda_available();

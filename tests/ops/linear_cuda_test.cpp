@@ -22,7 +22,9 @@ struct Case {
 };
 
 std::unique_ptr<Backend> backend_of(const std::string& name) {
-  return make_cuda_backend(name == "cuda" ? CudaKernels::kFast : CudaKernels::kNaive);
+  return make_cuda_backend(name == "cuda"         ? CudaKernels::kFast
+                           : name == "cuda-naive" ? CudaKernels::kNaive
+                                                  : CudaKernels::kBatchInvariant);
 }
 
 // Codes in no order and scales of every kind, zero and the smallest normal number among them.
@@ -166,7 +168,7 @@ TEST_P(LinearCuda, HoldsForInputsThatBreakThings) {
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (const char* backend : {"cuda-naive", "cuda"}) {
-    for (const int64_t m : {1, 3, 16, 17, 64, 65, 128, 129, 257})
+    for (const int64_t m : {1, 3, 16, 17, 32, 33, 64, 65, 128, 129, 257})
       all.push_back({backend, "lut4-g128", m, 200, 384});
     for (const char* scheme : {"int4-g128", "int4-g64", "int4-g32", "lut4-g64", "lut4-g32"})
       for (const int64_t m : {1, 65, 130}) all.push_back({backend, scheme, m, 129, 256});
@@ -185,10 +187,37 @@ INSTANTIATE_TEST_SUITE_P(Shapes, LinearCuda, testing::ValuesIn(cases()), [](cons
   return name;
 });
 
+TEST(LinearCudaBatchInvariant, GivesARowTheSameBitsWhateverRowsAreBesideIt) {
+  if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
+  const auto backend = backend_of("cuda-batch-invariant");
+  for (const auto& [n, k] : {std::pair{1000, 3968}, {4096, 1024}}) {
+    const Problem all = random_problem(600, random_weight(n, k, "int4-g128", any_code));
+    const std::vector<float> y = run(*backend, all, true);
+    for (const int64_t m : {1, 17, 64, 100, 256, 300}) {
+      Problem first = all;
+      first.m = m;
+      first.x.resize(size_t(m * k)), first.x_scale.resize(size_t(m));
+      first.residual.resize(size_t(m * n));
+      const std::vector<float> alone = run(*backend, first, true);
+      for (size_t i = 0; i < alone.size(); ++i) ASSERT_EQ(alone[i], y[i]) << m << ": " << i;
+    }
+  }
+}
+
+TEST(LinearCudaRepeated, GivesTheSameBitsEveryTime) {
+  if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
+  const auto backend = backend_of("cuda");
+  for (const int64_t m : {1, 40, 200, 700}) {
+    const Problem p = random_problem(m, random_weight(1024, 4096, "lut4-g128", any_code));
+    const std::vector<float> once = run(*backend, p, true);
+    for (int again = 0; again < 4; ++again) ASSERT_EQ(run(*backend, p, true), once) << m;
+  }
+}
+
 TEST(LinearCudaLarge, IsWhatTheNaiveKernelComputes) {
   if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
   const auto fast = backend_of("cuda"), naive = backend_of("cuda-naive");
-  for (const int64_t m : {1, 16, 64, 128, 512}) {
+  for (const int64_t m : {1, 16, 32, 64, 128, 512}) {
     const Problem p = random_problem(m, random_weight(4096, 4096, "lut4-g128", any_code));
     const std::vector<float> y = run(*fast, p, true), reference = run(*naive, p, true);
     double error = 0, power = 0;

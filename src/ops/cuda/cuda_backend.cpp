@@ -45,13 +45,20 @@ class CudaBackend final : public Backend {
     uint64_t kept = ~uint64_t(0);
     CUDA_CHECK(cudaDeviceGetDefaultMemPool(&pool, kDevice));
     CUDA_CHECK(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept));
-    if (kernels == CudaKernels::kFast)
+    if (kernels != CudaKernels::kNaive)
       workspace_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
   }
   ~CudaBackend() override { cudaStreamSynchronize(stream_); }
 
   std::string_view name() const override {
-    return kernels_ == CudaKernels::kNaive ? "cuda-naive" : "cuda";
+    switch (kernels_) {
+      case CudaKernels::kNaive:
+        return "cuda-naive";
+      case CudaKernels::kBatchInvariant:
+        return "cuda-batch-invariant";
+      default:
+        return "cuda";
+    }
   }
   DType activation_type() const override { return DType::kBF16; }
 
@@ -92,6 +99,7 @@ class CudaBackend final : public Backend {
     } else {
       if (quantized.scheme.product != WeightProduct::kExact) refuse("e4m3 product");
       weight->form = cuda::repack(*this, canonical, quantized.n, quantized.k, stream_);
+      synchronize();  // linears read weights before the kernels ahead of them are over
     }
     return {quantized.n, quantized.k, bytes, std::move(weight)};
   }
@@ -126,7 +134,10 @@ class CudaBackend final : public Backend {
     if (op.x.dtype == DType::kI8 || op.x.group > 0) refuse("linear of integers");
     if (kernels_ == CudaKernels::kNaive) return cuda::linear_naive(op, stream_);
     if (!op.x.quantized()) refuse("linear of BF16 inputs");
-    cuda::linear_w4(op, *workspace_, stream_);
+    cuda::linear_w4(op, *workspace_,
+                    kernels_ == CudaKernels::kBatchInvariant ? cuda::BatchInvariant::kYes
+                                                             : cuda::BatchInvariant::kNo,
+                    stream_);
   }
 
  private:

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include "ops/cuda/w4_plan.h"
 #include "ops/embed.h"
 #include "ops/linear.h"
 #include "ops/quantize_rows.h"
@@ -18,6 +19,7 @@ void silu_mul(const SiluMul& op, cudaStream_t stream);
 void linear_naive(const Linear& op, cudaStream_t stream);  // of a CanonicalWeight
 struct Workspace;
 // Of a W4Weight and e4m3 inputs.
-void linear_w4(const Linear& op, const Workspace& workspace, cudaStream_t stream);
+void linear_w4(const Linear& op, const Workspace& workspace, BatchInvariant invariant,
+               cudaStream_t stream);
 
 }  // namespace emberq::cuda

@@ -6,6 +6,7 @@
 
 #include "ops/backend.h"
 #include "ops/cuda/device/w4.cuh"
+#include "ops/cuda/w4_plan.h"
 
 namespace emberq::cuda {
 
@@ -33,7 +34,7 @@ struct W4Weight {
   device::W4Table table{};
   Buffer tiles;
 
-  static constexpr int kRowsOfBlock = 128;
+  static constexpr int kRowsOfBlock = W4Config::kRows;
   static constexpr int kCodeBytes = device::kW4Words * 4;
   static constexpr int tile_bytes(int sets) { return kCodeBytes + 128 * sets; }
 };

@@ -1,11 +1,11 @@
 // Four-bit weights times e4m3 activations. D^T = W X^T: weights are operand A of wgmma, from
 // registers, where they become e4m3; tokens are its N. docs/kernels/w4a8.md has the steps tried.
 //
-// A block of threads works on tiles of C.rows() outputs (rows of W) by C.tokens tokens, a cluster of
+// A block of threads works on tiles of 128 outputs (rows of W) by C.tokens tokens, a cluster of
 // blocks on as many rows more and the same tokens, which each block loads a part of for all. One
-// warp keeps a ring of stages full, across tiles; two or four warpgroups each multiply their own 64
-// rows, and add each group's product, times its scale, to sums in FP32. device/w4_schedule.cuh says
-// who works on what.
+// warp keeps a ring of stages full, across tiles; two warpgroups each multiply their own 64 rows,
+// and add each group's product, times its scale, to sums in FP32. device/w4_schedule.cuh says who
+// works on what.
 #include <algorithm>
 
 #include "ops/cuda/cuda_backend.h"
@@ -27,7 +27,7 @@ using device::W4Piece;
 template <W4Config C, bool kSigns, int kSets>
 struct W4LinearKernel {
   struct Args {
-    CUtensorMap x;
+    CUtensorMap x, out;  // out where its rows are aligned
     const uint8_t* tiles;
     int row_blocks;
     device::W4Schedule schedule;
@@ -38,24 +38,20 @@ struct W4LinearKernel {
     int* ready;
     device::LinearEpilogue epilogue;
   };
-  static constexpr int kConsumers = C.consumers;
-  // Two consumers need more registers than their part of all: a warpgroup with little to do, of
-  // which one warp loads, gives them its own. Four have enough, and no such warpgroup.
-  static constexpr bool kMovesRegisters = kConsumers == 2;
-  static constexpr int kThreads = 128 * kConsumers + (kMovesRegisters ? 128 : 64);
+  static constexpr int kConsumers = W4Config::kRows / device::kW4Rows;
+  static constexpr int kThreads = 128 * (kConsumers + 1);
   static constexpr int kLoader = 4 * kConsumers, kTeller = kLoader + 1;  // warps
   static constexpr int kBlocks = 1;
   static constexpr int kCluster = C.cluster;
   static constexpr bool kEarly = true;
 
-  static constexpr int kRowBlocks = C.rows() / W4Weight::kRowsOfBlock;
-  static constexpr int kTileBytes = W4Weight::tile_bytes(kSets), kRowBlockBytes = 2 * kTileBytes;
+  static constexpr int kTileBytes = W4Weight::tile_bytes(kSets);
   static constexpr int kWeightBytes = kConsumers * kTileBytes;
   static constexpr int kXBytes = C.tokens * 128;
   // Tokens that are stored at a time, through shared memory; few are stored where they are.
-  static constexpr int kStoredTokens = C.tokens <= 16 ? 0 : kConsumers == 4 ? 32 : 64;
-  static constexpr int kStagingBytes = kStoredTokens * device::kW4Rows * 2;  // of a consumer
-  static constexpr int kAlignment = 1024;  // of the swizzle
+  static constexpr int kStoredTokens = C.tokens <= 16 ? 0 : C.tokens == 32 ? 16 : 32;
+  static constexpr int kStagingBytes = 2 * kStoredTokens * device::kW4Rows * 2;  // of a consumer
+  static constexpr int kAlignment = 1024;                                        // of the swizzle
   static constexpr int kSharedBytes =
       C.stages * (kXBytes + kWeightBytes + 16) + kConsumers * kStagingBytes + kAlignment;
 
@@ -103,23 +99,18 @@ struct W4LinearKernel {
     bool more_;
   };
 
-  // The first of this block's.
   static __device__ int row_block(const W4Piece& piece) {
-    return (piece.row_tile * kCluster + int(blockIdx.y)) * kRowBlocks;
+    return piece.row_tile * kCluster + int(blockIdx.y);
   }
 
   static __device__ void load_weights(const Args& a, const Shared& shared, int stage,
                                       const W4Piece& piece, uint64_t hint) {
     const device::Barrier full = shared.full_of(stage);
     full.arrive_and_expect(kWeightBytes + kXBytes);
-#pragma unroll
-    for (int b = 0; b < kRowBlocks; ++b) {
-      const int rows = min(row_block(piece) + b, a.row_blocks - 1);  // a tile may reach past W
-      device::copy_bulk(
-          shared.weights + stage * kWeightBytes + b * kRowBlockBytes,
-          a.tiles + (int64_t(rows) * a.schedule.k_tiles + piece.k) * kRowBlockBytes,
-          kRowBlockBytes, full, hint);
-    }
+    const int rows = min(row_block(piece), a.row_blocks - 1);  // a cluster may reach past W
+    device::copy_bulk(shared.weights + stage * kWeightBytes,
+                      a.tiles + (int64_t(rows) * a.schedule.k_tiles + piece.k) * kWeightBytes,
+                      kWeightBytes, full, hint);
   }
   // This block's part of the tokens, to all blocks of the cluster.
   static __device__ void load_tokens(const Args& a, const Shared& shared, int stage,
@@ -139,10 +130,12 @@ struct W4LinearKernel {
   static __device__ void produce(const Args& a, const Shared& shared) {
     const uint64_t once = device::evict_first(), often = device::evict_last();
     device::prefetch(a.x);
-    // No kernel writes weights: a first ring of them is on its way while the kernel before this one
-    // still works on the tokens.
+    // No kernel writes weights: the first of them are on their way while the kernel before this one
+    // still works on the tokens; no more than hide their latency, or that kernel's end waits for
+    // them.
+    constexpr int kEarlyStages = 4;
     int filled = 0;
-    for (Steps s(a); s.more() && filled < C.stages; s.next(), ++filled)
+    for (Steps s(a); s.more() && filled < kEarlyStages; s.next(), ++filled)
       load_weights(a, shared, filled, s.piece(), once);
     Steps s(a);
     device::wait_for_dependencies();
@@ -157,13 +150,10 @@ struct W4LinearKernel {
     }
   }
 
-  // Tokens are multiplied in parts, each with the inputs that share a scale: a unit. There are
-  // registers for the products of two units where tokens are many, so that one is multiplied while
-  // the other is added to the sums.
-  static constexpr int kPart = std::min(C.tokens, kConsumers == 2 ? 64 : 32),
-                       kParts = C.tokens / kPart;
+  // Tokens are multiplied in parts, each with the inputs that share a scale: a unit. There are no
+  // registers for more than one unit's products.
+  static constexpr int kPart = std::min(C.tokens, 128), kParts = C.tokens / kPart;
   static constexpr int kUnits = kSets * kParts;
-  static constexpr int kProducts = C.tokens == 128 || (C.tokens == 256 && kSets == 1) ? 2 : 1;
 
   using Sums = float[kParts][kPart / 2];
 
@@ -203,8 +193,7 @@ struct W4LinearKernel {
         device::wait_for_warpgroup(told(consumer));
         if (threadIdx.x % 32 == 0) {
           __threadfence();
-          device::store_release(a.ready + place_of(int(blockIdx.x), consumer),
-                                2 * piece.round + 1);
+          device::store_release(a.ready + place_of(int(blockIdx.x), consumer), 2 * piece.round + 1);
         }
       }
   }
@@ -225,8 +214,7 @@ struct W4LinearKernel {
 #pragma unroll
       for (int p = 0; p < kParts; ++p)
 #pragma unroll
-        for (int c = 0; c < kPart / 2; ++c)
-          sum[p][c] += __ldcg(from + (p * (kPart / 2) + c) * 128);
+        for (int c = 0; c < kPart / 2; ++c) sum[p][c] += __ldcg(from + (p * (kPart / 2) + c) * 128);
     }
     device::warpgroup_barrier(consumer);
     const int next = piece.round + 1;
@@ -241,7 +229,7 @@ struct W4LinearKernel {
     if constexpr (kStoredTokens > 0) {
       if (a.epilogue.aligned()) {
         a.epilogue.template store<C.tokens, kStoredTokens>(
-            token, column, sum[0], shared.staging + consumer * kStagingBytes, consumer);
+            a.out, token, column, sum[0], shared.staging + consumer * kStagingBytes, consumer);
         return;
       }
     }
@@ -260,11 +248,10 @@ struct W4LinearKernel {
   // What a thread of a consumer reads, by where it is in shared memory.
   struct Reader {
     uint32_t codes, scales;  // of the first stage
-    uint32_t x;              // descriptor, likewise
+    uint64_t x;              // descriptor, likewise
     device::W4Table table;   // loaded, or it is computed again and again
 
-    __device__ Reader(const Shared& shared, int consumer)
-        : x(device::swizzled_rows(shared.x)) {
+    __device__ Reader(const Shared& shared, int consumer) : x(device::swizzled_rows(shared.x)) {
       const uint32_t thread = threadIdx.x % 128, tile = shared.weights + consumer * kTileBytes;
       codes = tile + thread * 16;
       scales = tile + W4Weight::kCodeBytes + (thread / 32 * 8 + thread % 32 / 4) * 4;
@@ -286,8 +273,7 @@ struct W4LinearKernel {
     to.words[4] = v[1].x, to.words[5] = v[1].y, to.words[6] = v[1].z, to.words[7] = v[1].w;
 #pragma unroll
     for (int set = 0; set < kSets; ++set)
-      to.scale[set] =
-          device::load_shared_4(reader.scales + ring.stage * kWeightBytes + set * 128);
+      to.scale[set] = device::load_shared_4(reader.scales + ring.stage * kWeightBytes + set * 128);
   }
 
   // A stage can be filled again, with tokens by every block of the cluster.
@@ -301,31 +287,18 @@ struct W4LinearKernel {
     }
   }
 
-  // Codes are taken from shared memory while the stage before is multiplied, where there are
-  // registers for both.
-  static constexpr bool kAhead = kConsumers == 2 || C.tokens < 64;
-
-  // sum += the product of one stage, whose codes were taken before if kAhead; then takes those of
-  // the next one.
-  static __device__ void multiply(const Shared& shared, const Reader& reader, Ring& ring,
-                                  bool last, Codes& codes, Sums& sum) {
+  // sum += the product of one stage, whose codes were taken before; then takes those of the next
+  // one, while this one is multiplied.
+  static __device__ void multiply(const Shared& shared, const Reader& reader, Ring& ring, bool last,
+                                  Codes& codes, Sums& sum) {
     constexpr int kSteps = 4 / kSets;  // of wgmma, of a unit
-    if constexpr (!kAhead) take(shared, reader, ring, codes);
-    const uint32_t x = reader.x + ring.stage * (kXBytes >> 4);
+    const uint64_t x = reader.x + ring.stage * (kXBytes >> 4);
     const Ring now = ring;
     uint32_t weights[16];
     uint32_t scale[kSets];
 #pragma unroll
     for (int set = 0; set < kSets; ++set) scale[set] = codes.scale[set];
-    float product[kProducts][kPart / 2];
-    const auto add = [&](int unit) {
-      const int set = unit / kParts, part = unit % kParts;
-      const float low = __uint_as_float(scale[set] << 16),
-                  high = __uint_as_float(scale[set] & 0xffff0000);
-#pragma unroll
-      for (int c = 0; c < kPart / 2; ++c)
-        sum[part][c] = fmaf(c % 4 < 2 ? low : high, product[unit % kProducts][c], sum[part][c]);
-    };
+    float product[kPart / 2];
 #pragma unroll
     for (int unit = 0; unit < kUnits; ++unit) {
       const int set = unit / kParts, part = unit % kParts;
@@ -334,37 +307,29 @@ struct W4LinearKernel {
         if (part == 0) {  // while the step before is multiplied
 #pragma unroll
           for (int h = 0; h < 2; ++h) {
-            const device::W4Pair pair = kSigns
-                                            ? device::expand_signed(codes.words[2 * j + h], reader.table)
-                                            : device::expand_any(codes.words[2 * j + h], reader.table);
+            const device::W4Pair pair =
+                kSigns ? device::expand_signed(codes.words[2 * j + h], reader.table)
+                       : device::expand_any(codes.words[2 * j + h], reader.table);
             weights[4 * j + 2 * h] = pair.even, weights[4 * j + 2 * h + 1] = pair.odd;
           }
           device::pin<4>(weights + 4 * j);
         }
         if (part == 0 || j == set * kSteps) device::wgmma_fence();
-        device::Wgmma<kPart>::run(product[unit % kProducts], weights + 4 * j,
-                                  x + part * (kPart * 128 >> 4) + 2 * j, j > set * kSteps);
+        device::Wgmma<kPart>::run(product, weights + 4 * j, x + part * (kPart * 128 >> 4) + 2 * j,
+                                  j > set * kSteps);
       }
       device::wgmma_commit();
       if (unit == (kSets - 1) * kParts) {  // all codes are expanded
         ring.next();
-        if (kAhead && !last) take(shared, reader, ring, codes);
+        if (!last) take(shared, reader, ring, codes);
       }
-      if constexpr (kProducts == 1) {
-        device::wgmma_wait<0>();
-        if (unit + 1 == kUnits) release(shared, now);
-        add(unit);
-      } else {
-        if (unit > 0) {
-          device::wgmma_wait<1>();
-          add(unit - 1);
-        }
-        if (unit + 1 == kUnits) {
-          device::wgmma_wait<0>();
-          release(shared, now);
-          add(unit);
-        }
-      }
+      device::wgmma_wait<0>();
+      if (unit + 1 == kUnits) release(shared, now);
+      const float low = __uint_as_float(scale[set] << 16),
+                  high = __uint_as_float(scale[set] & 0xffff0000);
+#pragma unroll
+      for (int c = 0; c < kPart / 2; ++c)
+        sum[part][c] = fmaf(c % 4 < 2 ? low : high, product[c], sum[part][c]);
     }
   }
 
@@ -375,7 +340,7 @@ struct W4LinearKernel {
     for (int j = 0; piece_of(a, j, piece); ++j) {
       Sums sum = {};
       Codes codes;
-      if constexpr (kAhead) take(shared, reader, ring, codes);
+      take(shared, reader, ring, codes);
       for (int steps = device::uniform(piece.k_end - piece.k); steps > 0; --steps)
         multiply(shared, reader, ring, steps == 1, codes, sum);
       const W4Piece done = piece_again(a, j);
@@ -386,14 +351,15 @@ struct W4LinearKernel {
       if (done.k_end < a.schedule.k_tiles) join(a, done, consumer, sum);
       store(a, shared, done, consumer, sum);
     }
+    if (kStoredTokens > 0 && threadIdx.x % 128 == 0) device::wait_for_copies_out<0>();
   }
 
   static __device__ void run(const Args& a) {
     extern __shared__ uint8_t memory[];
     __shared__ device::W4Table table;
     const uint32_t x = (device::shared_address(memory) + kAlignment - 1) / kAlignment * kAlignment,
-                   weights = x + C.stages * kXBytes, staging = weights + C.stages * kWeightBytes,
-                   full = staging + kConsumers * kStagingBytes, empty = full + C.stages * 8;
+                   staging = x + C.stages * kXBytes, weights = staging + kConsumers * kStagingBytes,
+                   full = weights + C.stages * kWeightBytes, empty = full + C.stages * 8;
     const Shared shared{x, weights, staging, full, empty, device::shared_address(&table)};
     if (threadIdx.x == 0) {
       table = a.table;
@@ -408,7 +374,7 @@ struct W4LinearKernel {
 
     const int warp = device::uniform(int(threadIdx.x) / 32), warpgroup = warp / 4;
     if (warpgroup == kConsumers) {
-      if constexpr (kMovesRegisters) device::fewer_registers<40>();
+      device::fewer_registers<40>();
       if (warp == kLoader && threadIdx.x % 32 == 0) {
         produce(a, shared);
       } else {
@@ -416,7 +382,7 @@ struct W4LinearKernel {
         if (warp == kTeller) tell(a);
       }
     } else {
-      if constexpr (kMovesRegisters) device::more_registers<232>();
+      device::more_registers<232>();
       if constexpr (kCluster > 1) device::cluster_wait();
       device::wait_for_dependencies();
       consume(a, shared, warpgroup);
@@ -430,61 +396,64 @@ struct W4LinearKernel {
 
 template <size_t kConfig, bool kSigns, int kSets>
 void start(const Linear& op, const W4Weight& weight, const Workspace& workspace,
-           cudaStream_t stream) {
+           BatchInvariant invariant, cudaStream_t stream) {
   constexpr W4Config kC = kW4Configs[kConfig];
   using Kernel = W4LinearKernel<kC, kSigns, kSets>;
   const int clusters = most_clusters<Kernel>(workspace.multiprocessors);
   const device::W4Schedule cut =
-      schedule(kC, op.x.rows, op.out.dim, weight.k_tiles, clusters);
+      schedule(kC, op.x.rows, op.out.dim, weight.k_tiles, clusters, invariant);
+  const auto epilogue = device::LinearEpilogue::of(op);
   launch<Kernel>(dim3(unsigned(cut.clusters), kC.cluster), stream,
                  {.x = map_rows(op.x, kC.tokens / kC.cluster),
+                  .out = Kernel::kStoredTokens > 0 && epilogue.aligned()
+                             ? map_bf16_rows(op.out, Kernel::kStoredTokens)
+                             : CUtensorMap{},
                   .tiles = weight.tiles.as<uint8_t>(),
                   .row_blocks = int(weight.row_blocks),
                   .schedule = cut,
                   .table = weight.table,
                   .partial = workspace.partial.as<float>(),
                   .ready = workspace.ready.as<int>(),
-                  .epilogue = device::LinearEpilogue::of(op)});
+                  .epilogue = epilogue});
 }
 
 template <bool kSigns, int kSets, size_t... I>
 void start_picked(const Linear& op, const W4Weight& weight, const Workspace& workspace,
-                  cudaStream_t stream, std::index_sequence<I...>) {
-  const size_t picked = pick(op.x.rows);
-  ((I == picked ? start<I, kSigns, kSets>(op, weight, workspace, stream) : void()), ...);
+                  BatchInvariant invariant, cudaStream_t stream, std::index_sequence<I...>) {
+  const size_t picked = pick(op.x.rows, invariant);
+  ((I == picked ? start<I, kSigns, kSets>(op, weight, workspace, invariant, stream) : void()), ...);
 }
 
 template <bool kSigns>
 void start_by_sets(const Linear& op, const W4Weight& weight, const Workspace& workspace,
-                   cudaStream_t stream) {
+                   BatchInvariant invariant, cudaStream_t stream) {
   constexpr auto kAll = std::make_index_sequence<kW4Configs.size()>();
   switch (weight.sets) {
     case 1:
-      return start_picked<kSigns, 1>(op, weight, workspace, stream, kAll);
+      return start_picked<kSigns, 1>(op, weight, workspace, invariant, stream, kAll);
     case 2:
-      return start_picked<kSigns, 2>(op, weight, workspace, stream, kAll);
+      return start_picked<kSigns, 2>(op, weight, workspace, invariant, stream, kAll);
     default:
-      return start_picked<kSigns, 4>(op, weight, workspace, stream, kAll);
+      return start_picked<kSigns, 4>(op, weight, workspace, invariant, stream, kAll);
   }
 }
 
 }  // namespace
 
 Workspace::Workspace(Backend& backend, int multiprocessors) : multiprocessors(multiprocessors) {
-  int rows = 0, sums = 0;
-  for (const W4Config& config : kW4Configs) {
-    rows = std::max(rows, config.rows());
-    sums = std::max(sums, config.rows() * config.tokens);
-  }
-  partial = Buffer(backend, size_t(multiprocessors) * size_t(sums) * sizeof(float));
-  ready = upload(backend, std::vector<int>(size_t(multiprocessors * rows / device::kW4Rows)));
+  int tokens = 0;
+  for (const W4Config& config : kW4Configs) tokens = std::max(tokens, config.tokens);
+  const auto rows = size_t(multiprocessors) * W4Config::kRows;
+  partial = Buffer(backend, rows * size_t(tokens) * sizeof(float));
+  ready = upload(backend, std::vector<int>(rows / device::kW4Rows));
 }
 
-void linear_w4(const Linear& op, const Workspace& workspace, cudaStream_t stream) {
+void linear_w4(const Linear& op, const Workspace& workspace, BatchInvariant invariant,
+               cudaStream_t stream) {
   if (op.x.rows == 0) return;
   const auto& weight = std::get<W4Weight>(cuda_weight(*op.weight).form);
-  weight.signs ? start_by_sets<true>(op, weight, workspace, stream)
-               : start_by_sets<false>(op, weight, workspace, stream);
+  weight.signs ? start_by_sets<true>(op, weight, workspace, invariant, stream)
+               : start_by_sets<false>(op, weight, workspace, invariant, stream);
 }
 
 }  // namespace emberq::cuda

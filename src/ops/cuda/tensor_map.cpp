@@ -16,21 +16,28 @@ auto* encode_function() {
   return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
 }
 
+CUtensorMap map_128_bytes(const Activations& x, CUtensorMapDataType type, int element, int rows) {
+  static auto* const encode = encode_function();
+  const cuuint64_t sizes[] = {cuuint64_t(x.dim), cuuint64_t(x.rows)},
+                   row_bytes[] = {cuuint64_t(x.dim * element)};
+  const cuuint32_t box[] = {cuuint32_t(128 / element), cuuint32_t(rows)}, steps[] = {1, 1};
+  CUtensorMap map;
+  const CUresult result =
+      encode(&map, type, 2, x.data, sizes, row_bytes, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+             CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+             CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  EMBERQ_CHECK(result == CUDA_SUCCESS, "a tensor map of [{}, {}] {} in boxes of {}: error {}",
+               x.rows, x.dim, name(x.dtype), rows, int(result));
+  return map;
+}
+
 }  // namespace
 
 CUtensorMap map_rows(const Activations& x, int rows) {
-  static auto* const encode = encode_function();
-  const cuuint64_t sizes[] = {cuuint64_t(x.dim), cuuint64_t(x.rows)},
-                   row_bytes[] = {cuuint64_t(x.dim)};
-  const cuuint32_t box[] = {128, cuuint32_t(rows)}, steps[] = {1, 1};
-  CUtensorMap map;
-  const CUresult result =
-      encode(&map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2, x.data, sizes, row_bytes, box, steps,
-             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  EMBERQ_CHECK(result == CUDA_SUCCESS, "a tensor map of [{}, {}] e4m3 in boxes of {}: error {}",
-               x.rows, x.dim, rows, int(result));
-  return map;
+  return map_128_bytes(x, CU_TENSOR_MAP_DATA_TYPE_UINT8, 1, rows);
+}
+CUtensorMap map_bf16_rows(const Activations& x, int rows) {
+  return map_128_bytes(x, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, rows);
 }
 
 }  // namespace emberq::cuda

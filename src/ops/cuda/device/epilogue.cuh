@@ -35,42 +35,49 @@ struct LinearEpilogue {
   }
 
   // Rows of out start at multiples of 16 bytes.
-  __device__ bool aligned() const { return n % 8 == 0; }
+  __host__ __device__ bool aligned() const {
+    return n % 8 == 0 && reinterpret_cast<uintptr_t>(out) % 16 == 0 &&
+           reinterpret_cast<uintptr_t>(residual) % 16 == 0;
+  }
 
   // A warpgroup's sums of wgmma, d[64 columns][tokens], from `token` and `column` on, whose
-  // registers for eight tokens follow each other; kPass tokens at a time through `staging`, [kPass]
-  // [64] BF16 of shared memory, so that global memory sees whole lines. For aligned() rows.
+  // registers for eight tokens follow each other. kPass tokens at a time are written to one of two
+  // buffers of `staging`, [2][kPass][64] BF16 of shared memory, and copied on while the next are.
+  // For aligned() rows; `map` is of out, in boxes of kPass rows. Before the block ends, thread 0 of
+  // the warpgroup waits for its copies.
   template <int kTokens, int kPass>
-  __device__ void store(int token, int column, const float* sum, uint32_t staging,
-                        int barrier) const {
-    static_assert(kPass % 16 == 0 && kTokens % kPass == 0);
+  __device__ void store(const CUtensorMap& map, int token, int column, const float* sum,
+                        uint32_t staging, int barrier) const {
+    static_assert(kPass % 16 == 0 && kTokens % (2 * kPass) == 0);
     const int thread = int(threadIdx.x) % 128, warp = thread / 32, lane = thread % 32;
     const int my_column = column + warp * 16 + lane / 4;
     const float bias_of[2] = {bias && my_column < n ? bias[my_column] : 0,
                               bias && my_column + 8 < n ? bias[my_column + 8] : 0};
     // Lanes 8 i ... 8 i + 7 name the rows of 8 x 8 matrix i: tokens 0 and 8, columns 0 and 8.
-    const uint32_t matrix =
-        staging + place(lane / 16 * 8 + lane % 8, warp * 2 + lane / 8 % 2);
-    // Eight threads have the columns of a token, of every sixteenth.
-    const int own_token = thread / 8, own_column = column + thread % 8 * 8;
-    const uint32_t own = staging + place(own_token, thread % 8);
+    const uint32_t matrix = staging + place(lane / 16 * 8 + lane % 8, warp * 2 + lane / 8 % 2);
     constexpr uint32_t kSixteen = 16 * 128;  // tokens, in bytes
-    const auto inside = [&](int t) { return token + t + own_token < m && own_column < n; };
-    const auto at = [&](int t) { return int64_t(token + t + own_token) * n + own_column; };
 #pragma unroll
     for (int pass = 0; pass < kTokens; pass += kPass) {
+      const uint32_t buffer = pass / kPass % 2 * (kPass * 128);
       float scale[kPass / 4];  // of this thread's tokens: two of every eight
 #pragma unroll
       for (int i = 0; i < kPass / 4; ++i) {
         const int t = token + pass + i / 2 * 8 + lane % 4 * 2 + i % 2;
         scale[i] = x_scale && t < m ? x_scale[t] : 1.0f;
       }
+      if (thread == 0) wait_for_copies_out<1>();
+      warpgroup_barrier(barrier);
       if (residual) {
+        // Eight threads have the columns of a token, of every sixteenth.
+        const int own_column = column + thread % 8 * 8;
 #pragma unroll
-        for (int t = 0; t < kPass; t += 16)
-          if (inside(pass + t))
-            store_shared_16(own + t / 16 * kSixteen,
-                            *reinterpret_cast<const uint4*>(residual + at(pass + t)));
+        for (int t = 0; t < kPass; t += 16) {
+          const int own_token = token + pass + t + thread / 8;
+          if (own_token < m && own_column < n)
+            store_shared_16(
+                staging + buffer + place(thread / 8, thread % 8) + t / 16 * kSixteen,
+                *reinterpret_cast<const uint4*>(residual + int64_t(own_token) * n + own_column));
+        }
         warpgroup_barrier(barrier);
       }
 #pragma unroll
@@ -79,35 +86,30 @@ struct LinearEpilogue {
         if (residual)
           asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                        : "=r"(pairs[0]), "=r"(pairs[1]), "=r"(pairs[2]), "=r"(pairs[3])
-                       : "r"(matrix + t / 16 * kSixteen)
+                       : "r"(matrix + buffer + t / 16 * kSixteen)
                        : "memory");
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           const float* d = sum + ((pass + t) / 8 + i / 2) * 4 + i % 2 * 2;
           const float* s = scale + (t / 8 + i / 2) * 2;
           const float2 other = __bfloat1622float2(reinterpret_cast<__nv_bfloat162&>(pairs[i]));
-          const __nv_bfloat162 pair = __floats2bfloat162_rn(
-              d[0] * s[0] + bias_of[i % 2] + other.x, d[1] * s[1] + bias_of[i % 2] + other.y);
+          const __nv_bfloat162 pair = __floats2bfloat162_rn(d[0] * s[0] + bias_of[i % 2] + other.x,
+                                                            d[1] * s[1] + bias_of[i % 2] + other.y);
           pairs[i] = reinterpret_cast<const uint32_t&>(pair);
         }
-        asm volatile(
-            "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
-                matrix + t / 16 * kSixteen),
-            "r"(pairs[0]), "r"(pairs[1]), "r"(pairs[2]), "r"(pairs[3])
-            : "memory");
+        asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
+                         matrix + buffer + t / 16 * kSixteen),
+                     "r"(pairs[0]), "r"(pairs[1]), "r"(pairs[2]), "r"(pairs[3])
+                     : "memory");
       }
+      publish_to_copies();
       warpgroup_barrier(barrier);
-#pragma unroll
-      for (int t = 0; t < kPass; t += 16)
-        if (inside(pass + t))
-          *reinterpret_cast<uint4*>(out + at(pass + t)) =
-              load_shared_16(own + t / 16 * kSixteen);
-      warpgroup_barrier(barrier);
+      if (thread == 0) copy_box_out(map, column, token + pass, staging + buffer);
     }
   }
 
  private:
-  // Where sixteen of a token's 128 bytes are; eight tokens' same columns are in eight banks.
+  // Where sixteen of a token's 128 bytes are, in TMA's swizzle.
   static __device__ uint32_t place(int row, int chunk) {
     return uint32_t(row * 128 + (chunk ^ row % 8) * 16);
   }

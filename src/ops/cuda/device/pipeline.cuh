@@ -55,8 +55,7 @@ struct Barrier {
         : "memory");
   }
   __device__ void arrive_and_expect(uint32_t bytes) const {
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address),
-                 "r"(bytes)
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address), "r"(bytes)
                  : "memory");
   }
   // Until the phase of this parity is over. A new barrier is in phase 0; the one before has parity
@@ -109,9 +108,28 @@ __device__ inline void copy_box_to_all(uint32_t to, const CUtensorMap& map, int 
   asm volatile(
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
       ".multicast::cluster.L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5, %6;" ::"r"(to),
-      "l"(&map), "r"(column), "r"(row), "r"(barrier.address),
-      "h"(uint16_t((1 << blocks) - 1)), "l"(cache_hint)
+      "l"(&map), "r"(column), "r"(row), "r"(barrier.address), "h"(uint16_t((1 << blocks) - 1)),
+      "l"(cache_hint)
       : "memory");
+}
+// The other way: from shared memory, where this thread and those that it has synchronized with have
+// written, to the map's box, of which nothing is written outside the tensor. One of a thread's
+// groups.
+__device__ inline void copy_box_out(const CUtensorMap& map, int column, int row, uint32_t from) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];\n"
+      "cp.async.bulk.commit_group;" ::"l"(&map),
+      "r"(column), "r"(row), "r"(from)
+      : "memory");
+}
+// Before it, in every thread that has written.
+__device__ inline void publish_to_copies() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+// Until all but the latest kPending of this thread's groups have read their shared memory.
+template <int kPending>
+__device__ inline void wait_for_copies_out() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
 }
 __device__ inline void prefetch(const CUtensorMap& map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");

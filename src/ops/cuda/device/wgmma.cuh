@@ -23,14 +23,13 @@ __device__ inline void pin(uint32_t* registers) {
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+r"(registers[i])::"memory");
 }
 
-// Shared memory where row i of B, 128 bytes, is at 128 i in TMA's 128-byte swizzle: the low half of
-// its descriptor; the address is a multiple of 1024. A step of 32 bytes inside the rows adds 2, one
-// of 1024 bytes to other rows 64.
-__device__ inline uint32_t swizzled_rows(uint32_t shared_address) {
-  return uint32_t(1) << 16 | (shared_address & 0x3ffff) >> 4;
+// Shared memory where row i of B, 128 bytes, is at 128 i in TMA's 128-byte swizzle; the address is
+// a multiple of 1024. A step of 32 bytes inside the rows adds 2, one of 1024 bytes, to other rows,
+// 64.
+__device__ inline uint64_t swizzled_rows(uint32_t shared_address) {
+  constexpr uint64_t kSwizzle128 = uint64_t(1) << 62, kEightRows = uint64_t(1024 >> 4) << 32;
+  return kSwizzle128 | kEightRows | uint64_t(1) << 16 | uint64_t((shared_address & 0x3ffff) >> 4);
 }
-// Its high half: the swizzle, and that eight rows are 1024 bytes.
-inline constexpr uint32_t kSwizzledRows = uint32_t(1) << 30 | 1024 >> 4;
 
 // Four registers of d by name, for the lists below.
 #define EMBERQ_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
@@ -42,94 +41,83 @@ struct Wgmma;
 template <>
 struct Wgmma<8> {
   // d is a b^T, or d + a b^T where `add`.
-  static __device__ void run(float (&d)[4], const uint32_t* a, uint32_t b, bool add) {
+  static __device__ void run(float (&d)[4], const uint32_t* a, uint64_t b, bool add) {
     asm volatile(
-        "{.reg .pred add; .reg .b64 b; setp.ne.b32 add, %9, 0; "
-        "mov.b64 b, {%8, %10}; "
+        "{.reg .pred add; setp.ne.b32 add, %9, 0; "
         "wgmma.mma_async.sync.aligned.m64n8k32.f32.e4m3.e4m3 {"
         "%0, %1, %2, %3}, "
-        "{%4, %5, %6, %7}, b, add, 1, 1;}"
+        "{%4, %5, %6, %7}, %8, add, 1, 1;}"
         : EMBERQ_D4(0)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(int(add)),
-          "r"(kSwizzledRows));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(add)));
   }
 };
 
 template <>
 struct Wgmma<16> {
   // d is a b^T, or d + a b^T where `add`.
-  static __device__ void run(float (&d)[8], const uint32_t* a, uint32_t b, bool add) {
+  static __device__ void run(float (&d)[8], const uint32_t* a, uint64_t b, bool add) {
     asm volatile(
-        "{.reg .pred add; .reg .b64 b; setp.ne.b32 add, %13, 0; "
-        "mov.b64 b, {%12, %14}; "
+        "{.reg .pred add; setp.ne.b32 add, %13, 0; "
         "wgmma.mma_async.sync.aligned.m64n16k32.f32.e4m3.e4m3 {"
         "%0, %1, %2, %3, %4, %5, %6, %7}, "
-        "{%8, %9, %10, %11}, b, add, 1, 1;}"
+        "{%8, %9, %10, %11}, %12, add, 1, 1;}"
         : EMBERQ_D4(0), EMBERQ_D4(4)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(int(add)),
-          "r"(kSwizzledRows));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(add)));
   }
 };
 
 template <>
 struct Wgmma<32> {
   // d is a b^T, or d + a b^T where `add`.
-  static __device__ void run(float (&d)[16], const uint32_t* a, uint32_t b, bool add) {
+  static __device__ void run(float (&d)[16], const uint32_t* a, uint64_t b, bool add) {
     asm volatile(
-        "{.reg .pred add; .reg .b64 b; setp.ne.b32 add, %21, 0; "
-        "mov.b64 b, {%20, %22}; "
+        "{.reg .pred add; setp.ne.b32 add, %21, 0; "
         "wgmma.mma_async.sync.aligned.m64n32k32.f32.e4m3.e4m3 {"
         "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
-        "{%16, %17, %18, %19}, b, add, 1, 1;}"
+        "{%16, %17, %18, %19}, %20, add, 1, 1;}"
         : EMBERQ_D16(0)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(int(add)),
-          "r"(kSwizzledRows));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(add)));
   }
 };
 
 template <>
 struct Wgmma<64> {
   // d is a b^T, or d + a b^T where `add`.
-  static __device__ void run(float (&d)[32], const uint32_t* a, uint32_t b, bool add) {
+  static __device__ void run(float (&d)[32], const uint32_t* a, uint64_t b, bool add) {
     asm volatile(
-        "{.reg .pred add; .reg .b64 b; setp.ne.b32 add, %37, 0; "
-        "mov.b64 b, {%36, %38}; "
+        "{.reg .pred add; setp.ne.b32 add, %37, 0; "
         "wgmma.mma_async.sync.aligned.m64n64k32.f32.e4m3.e4m3 {"
         "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
         "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-        "{%32, %33, %34, %35}, b, add, 1, 1;}"
+        "{%32, %33, %34, %35}, %36, add, 1, 1;}"
         : EMBERQ_D16(0), EMBERQ_D16(16)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(int(add)),
-          "r"(kSwizzledRows));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(add)));
   }
 };
 
 template <>
 struct Wgmma<128> {
   // d is a b^T, or d + a b^T where `add`.
-  static __device__ void run(float (&d)[64], const uint32_t* a, uint32_t b, bool add) {
+  static __device__ void run(float (&d)[64], const uint32_t* a, uint64_t b, bool add) {
     asm volatile(
-        "{.reg .pred add; .reg .b64 b; setp.ne.b32 add, %69, 0; "
-        "mov.b64 b, {%68, %70}; "
+        "{.reg .pred add; setp.ne.b32 add, %69, 0; "
         "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {"
         "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
         "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
         "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
         "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-        "{%64, %65, %66, %67}, b, add, 1, 1;}"
+        "{%64, %65, %66, %67}, %68, add, 1, 1;}"
         : EMBERQ_D16(0), EMBERQ_D16(16), EMBERQ_D16(32), EMBERQ_D16(48)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(int(add)),
-          "r"(kSwizzledRows));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(add)));
   }
 };
 
 template <>
 struct Wgmma<256> {
   // d is a b^T, or d + a b^T where `add`.
-  static __device__ void run(float (&d)[128], const uint32_t* a, uint32_t b, bool add) {
+  static __device__ void run(float (&d)[128], const uint32_t* a, uint64_t b, bool add) {
     asm volatile(
-        "{.reg .pred add; .reg .b64 b; setp.ne.b32 add, %133, 0; "
-        "mov.b64 b, {%132, %134}; "
+        "{.reg .pred add; setp.ne.b32 add, %133, 0; "
         "wgmma.mma_async.sync.aligned.m64n256k32.f32.e4m3.e4m3 {"
         "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
         "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
@@ -141,11 +129,10 @@ struct Wgmma<256> {
         "%111, "
         "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, "
         "%127}, "
-        "{%128, %129, %130, %131}, b, add, 1, 1;}"
+        "{%128, %129, %130, %131}, %132, add, 1, 1;}"
         : EMBERQ_D16(0), EMBERQ_D16(16), EMBERQ_D16(32), EMBERQ_D16(48), EMBERQ_D16(64),
           EMBERQ_D16(80), EMBERQ_D16(96), EMBERQ_D16(112)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(int(add)),
-          "r"(kSwizzledRows));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(add)));
   }
 };
 

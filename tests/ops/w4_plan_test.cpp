@@ -1,0 +1,132 @@
+// How a product with four-bit weights is cut, walked through on the CPU as the kernel does.
+#include "ops/cuda/w4_plan.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace emberq::cuda {
+namespace {
+
+struct Case {
+  int64_t m, n, k_tiles;
+  int clusters;
+};
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const int64_t m : {1, 16, 17, 64, 100, 300, 2049})
+    for (const int64_t n : {1, 128, 200, 4096, 28672})
+      for (const int64_t k_tiles : {1, 3, 32, 112})
+        for (const int clusters : {1, 66, 132}) all.push_back({m, n, k_tiles, clusters});
+  return all;
+}
+
+// f(plan, config) for each case, in any batch and not.
+template <class F>
+void for_each_plan(const F& f) {
+  for (const Case& c : cases())
+    for (const BatchInvariant invariant : {BatchInvariant::kNo, BatchInvariant::kYes}) {
+      const W4Config& config = kW4Configs[pick(c.m, invariant)];
+      f(schedule(config, c.m, c.n, c.k_tiles, c.clusters, invariant), config);
+    }
+}
+
+// The pieces of a cluster in its order.
+std::vector<device::W4Piece> pieces(const device::W4Schedule& plan, int cluster) {
+  std::vector<device::W4Piece> all;
+  for (device::W4Piece piece; plan.piece(cluster, int(all.size()), piece);) all.push_back(piece);
+  return all;
+}
+
+TEST(W4Plan, TakesTheSmallestTileThatHoldsAllTokens) {
+  EXPECT_EQ(kW4Configs[pick(1)].tokens, 16);
+  EXPECT_EQ(kW4Configs[pick(16)].tokens, 16);
+  EXPECT_EQ(kW4Configs[pick(17)].tokens, 32);
+  EXPECT_EQ(kW4Configs[pick(64)].tokens, 64);
+  EXPECT_EQ(kW4Configs[pick(65)].tokens, 128);
+  EXPECT_EQ(kW4Configs[pick(int64_t(1) << 40)].tokens, 256);
+}
+
+TEST(W4Plan, TakesOneClusterSizeWhereResultsMustBeTheSameInAnyBatch) {
+  for (int64_t m = 1; m < 1000; ++m)
+    EXPECT_EQ(kW4Configs[pick(m, BatchInvariant::kYes)].cluster, kW4Configs.back().cluster);
+}
+
+TEST(W4Plan, GivesEveryStepOfEveryTileToOneCluster) {
+  for_each_plan([](const device::W4Schedule& plan, const W4Config&) {
+    const auto steps = size_t(plan.row_tiles) * size_t(plan.token_tiles) * size_t(plan.k_tiles);
+    std::vector<char> taken(steps);
+    for (int cluster = 0; cluster < plan.clusters; ++cluster)
+      for (const device::W4Piece& p : pieces(plan, cluster)) {
+        ASSERT_LT(p.row_tile, plan.row_tiles);
+        ASSERT_LT(p.token_tile, plan.token_tiles);
+        ASSERT_LE(p.k_end, plan.k_tiles);
+        ASSERT_LT(p.k, p.k_end);
+        for (int k = p.k; k < p.k_end; ++k) {
+          const size_t tile = size_t(p.token_tile) * size_t(plan.row_tiles) + size_t(p.row_tile);
+          char& step = taken[tile * size_t(plan.k_tiles) + size_t(k)];
+          ASSERT_EQ(step, 0);
+          step = 1;
+        }
+      }
+    ASSERT_EQ(std::count(taken.begin(), taken.end(), 1), std::ptrdiff_t(steps));
+  });
+}
+
+// The kernel joins what follows a piece by the lengths of the runs after it, and has room for one
+// partial sum of a cluster in a round.
+TEST(W4Plan, ContinuesATileAtTheBeginningOfTheNextRuns) {
+  for_each_plan([](const device::W4Schedule& plan, const W4Config&) {
+    std::vector<std::vector<device::W4Piece>> of(static_cast<size_t>(plan.clusters));
+    for (int cluster = 0; cluster < plan.clusters; ++cluster)
+      of[size_t(cluster)] = pieces(plan, cluster);
+    for (int cluster = 0; cluster < plan.clusters; ++cluster) {
+      std::vector<int> left(size_t(std::max(plan.rounds, 1)));
+      for (const device::W4Piece& p : of[size_t(cluster)]) {
+        if (p.k > 0) {
+          ASSERT_EQ(left[size_t(p.round)]++, 0);
+          continue;
+        }
+        if (p.k_end == plan.k_tiles) continue;
+        int k = p.k_end;
+        for (int next = cluster + 1; k < plan.k_tiles; ++next) {
+          const auto& others = of[size_t(next)];
+          const auto rest = std::find_if(others.begin(), others.end(), [&](const auto& other) {
+            return other.row_tile == p.row_tile && other.token_tile == p.token_tile;
+          });
+          ASSERT_NE(rest, others.end());
+          ASSERT_EQ(rest->k, k);
+          ASSERT_EQ(rest->round, p.round);
+          k += plan.run_begin(next + 1) - plan.run_begin(next);
+          ASSERT_EQ(std::min(k, plan.k_tiles), rest->k_end);
+        }
+      }
+    }
+  });
+}
+
+TEST(W4Plan, LeavesNoClusterWithMuchMoreThanAnother) {
+  for_each_plan([](const device::W4Schedule& plan, const W4Config&) {
+    int least = INT32_MAX, most = 0;
+    for (int cluster = 0; cluster < plan.clusters; ++cluster) {
+      int steps = 0;
+      for (const device::W4Piece& p : pieces(plan, cluster)) steps += p.k_end - p.k;
+      least = std::min(least, steps), most = std::max(most, steps);
+    }
+    ASSERT_LE(most - least, std::max(plan.rounds, 1));
+  });
+}
+
+TEST(W4Plan, CutsATileOfTokensTheSameWhateverTheBatchIs) {
+  const auto plan_of = [](int64_t m) {
+    return schedule(kW4Configs[pick(m, BatchInvariant::kYes)], m, 6144, 32, 66,
+                    BatchInvariant::kYes);
+  };
+  const device::W4Schedule one = plan_of(1), many = plan_of(5000);
+  for (int cluster = 0; cluster <= 66; ++cluster)
+    EXPECT_EQ(one.run_begin(cluster), many.run_begin(cluster));
+}
+
+}  // namespace
+}  // namespace emberq::cuda
