@@ -150,10 +150,14 @@ struct W4LinearKernel {
     }
   }
 
-  // Tokens are multiplied in parts, each with the inputs that share a scale: a unit. There are no
-  // registers for more than one unit's products.
-  static constexpr int kPart = std::min(C.tokens, 128), kParts = C.tokens / kPart;
+  // Tokens are multiplied in parts, each with the inputs that share a scale: a unit. Where there
+  // are registers for it, a unit is added to the sums while the next is multiplied, and two stages
+  // follow each other without a break.
+  static constexpr bool kOverlaps = C.tokens <= 128;
+  static constexpr int kPart = C.tokens == 128 ? 64 : std::min(C.tokens, 128),
+                       kParts = C.tokens / kPart;
   static constexpr int kUnits = kSets * kParts;
+  static constexpr int kProducts = kOverlaps ? 2 : 1, kStagesAtOnce = kOverlaps ? 2 : 1;
 
   using Sums = float[kParts][kPart / 2];
 
@@ -287,49 +291,68 @@ struct W4LinearKernel {
     }
   }
 
-  // sum += the product of one stage, whose codes were taken before; then takes those of the next
-  // one, while this one is multiplied.
+  // Register operands of wgmma for k-step j from a stage's codes.
+  static __device__ void expand(const Reader& reader, const Codes& codes, int j, uint32_t* to) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const uint32_t word = codes.words[2 * j + h];
+      const device::W4Pair pair = kSigns ? device::expand_signed(word, reader.table)
+                                         : device::expand_any(word, reader.table);
+      to[2 * h] = pair.even, to[2 * h + 1] = pair.odd;
+    }
+    device::pin<4>(to);
+  }
+
+  // sum += the product of kStages stages. The codes of the first were taken before, those of each
+  // next one are when these are expanded; of the one after the last unless there is none.
+  template <int kStages>
   static __device__ void multiply(const Shared& shared, const Reader& reader, Ring& ring, bool last,
                                   Codes& codes, Sums& sum) {
     constexpr int kSteps = 4 / kSets;  // of wgmma, of a unit
-    const uint64_t x = reader.x + ring.stage * (kXBytes >> 4);
-    const Ring now = ring;
-    uint32_t weights[16];
-    uint32_t scale[kSets];
-#pragma unroll
-    for (int set = 0; set < kSets; ++set) scale[set] = codes.scale[set];
-    float product[kPart / 2];
-#pragma unroll
-    for (int unit = 0; unit < kUnits; ++unit) {
-      const int set = unit / kParts, part = unit % kParts;
-#pragma unroll
-      for (int j = set * kSteps; j < (set + 1) * kSteps; ++j) {
-        if (part == 0) {  // while the step before is multiplied
-#pragma unroll
-          for (int h = 0; h < 2; ++h) {
-            const device::W4Pair pair =
-                kSigns ? device::expand_signed(codes.words[2 * j + h], reader.table)
-                       : device::expand_any(codes.words[2 * j + h], reader.table);
-            weights[4 * j + 2 * h] = pair.even, weights[4 * j + 2 * h + 1] = pair.odd;
-          }
-          device::pin<4>(weights + 4 * j);
-        }
-        if (part == 0 || j == set * kSteps) device::wgmma_fence();
-        device::Wgmma<kPart>::run(product, weights + 4 * j, x + part * (kPart * 128 >> 4) + 2 * j,
-                                  j > set * kSteps);
-      }
-      device::wgmma_commit();
-      if (unit == (kSets - 1) * kParts) {  // all codes are expanded
-        ring.next();
-        if (!last) take(shared, reader, ring, codes);
-      }
-      device::wgmma_wait<0>();
-      if (unit + 1 == kUnits) release(shared, now);
-      const float low = __uint_as_float(scale[set] << 16),
-                  high = __uint_as_float(scale[set] & 0xffff0000);
+    Ring at[kStages];
+    uint32_t weights[kStages][16], scale[kStages][kSets] = {};
+    float product[kProducts][kPart / 2];
+    const auto add = [&](int unit) {
+      const int stage = unit / kUnits, set = unit % kUnits / kParts, part = unit % kParts;
+      const float low = __uint_as_float(scale[stage][set] << 16),
+                  high = __uint_as_float(scale[stage][set] & 0xffff0000);
+      if (unit % kUnits + 1 == kUnits) release(shared, at[stage]);
 #pragma unroll
       for (int c = 0; c < kPart / 2; ++c)
-        sum[part][c] = fmaf(c % 4 < 2 ? low : high, product[c], sum[part][c]);
+        sum[part][c] = fmaf(c % 4 < 2 ? low : high, product[unit % kProducts][c], sum[part][c]);
+    };
+#pragma unroll
+    for (int unit = 0; unit < kStages * kUnits; ++unit) {
+      const int stage = unit / kUnits, set = unit % kUnits / kParts, part = unit % kParts;
+      if (unit % kUnits == 0) {
+        at[stage] = ring;
+#pragma unroll
+        for (int i = 0; i < kSets; ++i) scale[stage][i] = codes.scale[i];
+      }
+      const uint64_t x = reader.x + at[stage].stage * (kXBytes >> 4) + part * (kPart * 128 >> 4);
+#pragma unroll
+      for (int j = set * kSteps; j < (set + 1) * kSteps; ++j) {
+        uint32_t* operand = weights[stage] + 4 * j;
+        if (part == 0) expand(reader, codes, j, operand);  // while the step before is multiplied
+        if (part == 0 || j == set * kSteps) device::wgmma_fence();
+        device::Wgmma<kPart>::run(product[unit % kProducts], operand, x + 2 * j, j > set * kSteps);
+      }
+      device::wgmma_commit();
+      if (unit % kUnits == (kSets - 1) * kParts) {  // all codes are expanded
+        ring.next();
+        if (stage + 1 < kStages || !last) take(shared, reader, ring, codes);
+      }
+      if constexpr (kProducts == 1) {
+        device::wgmma_wait<0>();
+        add(unit);
+      } else if (unit > 0) {
+        device::wgmma_wait<1>();
+        add(unit - 1);
+      }
+    }
+    if constexpr (kProducts > 1) {
+      device::wgmma_wait<0>();
+      add(kStages * kUnits - 1);
     }
   }
 
@@ -341,8 +364,10 @@ struct W4LinearKernel {
       Sums sum = {};
       Codes codes;
       take(shared, reader, ring, codes);
-      for (int steps = device::uniform(piece.k_end - piece.k); steps > 0; --steps)
-        multiply(shared, reader, ring, steps == 1, codes, sum);
+      int steps = device::uniform(piece.k_end - piece.k);
+      if constexpr (kStagesAtOnce == 2)
+        for (; steps >= 2; steps -= 2) multiply<2>(shared, reader, ring, steps == 2, codes, sum);
+      for (; steps > 0; --steps) multiply<1>(shared, reader, ring, steps == 1, codes, sum);
       const W4Piece done = piece_again(a, j);
       if (done.k > 0) {
         leave(a, done, consumer, sum);
