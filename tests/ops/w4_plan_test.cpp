@@ -27,7 +27,7 @@ template <class F>
 void for_each_plan(const F& f) {
   for (const Case& c : cases())
     for (const BatchInvariant invariant : {BatchInvariant::kNo, BatchInvariant::kYes}) {
-      const W4Config& config = kW4Configs[pick(c.m, invariant)];
+      const W4Config& config = kW4Configs[pick(c.m, c.n, c.k_tiles, 132, invariant)];
       f(schedule(config, c.m, c.n, c.k_tiles, c.clusters, invariant), config);
     }
 }
@@ -39,18 +39,29 @@ std::vector<device::W4Piece> pieces(const device::W4Schedule& plan, int cluster)
   return all;
 }
 
+W4Config config_of(int64_t m, int64_t n = 28672, int64_t k_tiles = 32,
+                   BatchInvariant invariant = BatchInvariant::kNo) {
+  return kW4Configs[pick(m, n, k_tiles, 132, invariant)];
+}
+
 TEST(W4Plan, TakesTheSmallestTileThatHoldsAllTokens) {
-  EXPECT_EQ(kW4Configs[pick(1)].tokens, 16);
-  EXPECT_EQ(kW4Configs[pick(16)].tokens, 16);
-  EXPECT_EQ(kW4Configs[pick(17)].tokens, 32);
-  EXPECT_EQ(kW4Configs[pick(64)].tokens, 64);
-  EXPECT_EQ(kW4Configs[pick(65)].tokens, 128);
-  EXPECT_EQ(kW4Configs[pick(int64_t(1) << 40)].tokens, 256);
+  EXPECT_EQ(config_of(1).tokens, 16);
+  EXPECT_EQ(config_of(16).tokens, 16);
+  EXPECT_EQ(config_of(17).tokens, 32);
+  EXPECT_EQ(config_of(64).tokens, 64);
+  EXPECT_EQ(config_of(65).tokens, 128);
+}
+
+TEST(W4Plan, TakesTheLargestTileWhereThereIsWorkEnough) {
+  EXPECT_EQ(config_of(129).tokens, 256);
+  EXPECT_EQ(config_of(256, 6144).tokens, 128);
+  EXPECT_EQ(config_of(1024, 6144).tokens, 256);
+  EXPECT_EQ(config_of(int64_t(1) << 40).tokens, 256);
 }
 
 TEST(W4Plan, TakesOneClusterSizeWhereResultsMustBeTheSameInAnyBatch) {
   for (int64_t m = 1; m < 1000; ++m)
-    EXPECT_EQ(kW4Configs[pick(m, BatchInvariant::kYes)].cluster, kW4Configs.back().cluster);
+    EXPECT_EQ(config_of(m, 28672, 32, BatchInvariant::kYes).cluster, 1);
 }
 
 TEST(W4Plan, GivesEveryStepOfEveryTileToOneCluster) {
@@ -120,11 +131,11 @@ TEST(W4Plan, LeavesNoClusterWithMuchMoreThanAnother) {
 
 TEST(W4Plan, CutsATileOfTokensTheSameWhateverTheBatchIs) {
   const auto plan_of = [](int64_t m) {
-    return schedule(kW4Configs[pick(m, BatchInvariant::kYes)], m, 6144, 32, 66,
+    return schedule(config_of(m, 6144, 32, BatchInvariant::kYes), m, 6144, 32, 132,
                     BatchInvariant::kYes);
   };
   const device::W4Schedule one = plan_of(1), many = plan_of(5000);
-  for (int cluster = 0; cluster <= 66; ++cluster)
+  for (int cluster = 0; cluster <= 132; ++cluster)
     EXPECT_EQ(one.run_begin(cluster), many.run_begin(cluster));
 }
 

@@ -284,6 +284,7 @@ struct W4LinearKernel {
   static __device__ void release(const Shared& shared, const Ring& ring) {
     const int lane = int(threadIdx.x) % 32;
     const device::Barrier empty = shared.empty_of(ring.stage);
+    __syncwarp();  // all lanes have read
     if constexpr (kCluster == 1) {
       if (lane == 0) empty.arrive();
     } else {
@@ -445,7 +446,8 @@ void start(const Linear& op, const W4Weight& weight, const Workspace& workspace,
 template <bool kSigns, int kSets, size_t... I>
 void start_picked(const Linear& op, const W4Weight& weight, const Workspace& workspace,
                   BatchInvariant invariant, cudaStream_t stream, std::index_sequence<I...>) {
-  const size_t picked = pick(op.x.rows, invariant);
+  const size_t picked =
+      pick(op.x.rows, op.out.dim, weight.k_tiles, workspace.multiprocessors, invariant);
   ((I == picked ? start<I, kSigns, kSets>(op, weight, workspace, invariant, stream) : void()), ...);
 }
 

@@ -17,27 +17,32 @@ struct W4Config {
   static constexpr int kRows = 128;  // of W, of a block
 };
 
-// By measurement (docs/kernels/w4a8.md), fewest tokens first; the first that holds all tokens of a
-// product multiplies it, or the last.
+// By measurement (docs/kernels/w4a8.md), fewest tokens first. Only the last is fast enough for the
+// L2 to feel it when every block loads its own tokens.
 inline constexpr std::array kW4Configs = {
     W4Config{.tokens = 16, .cluster = 1, .stages = 16},
-    W4Config{.tokens = 32, .cluster = 2, .stages = 14},
-    W4Config{.tokens = 64, .cluster = 2, .stages = 11},
-    W4Config{.tokens = 128, .cluster = 2, .stages = 8},
+    W4Config{.tokens = 32, .cluster = 1, .stages = 14},
+    W4Config{.tokens = 64, .cluster = 1, .stages = 11},
+    W4Config{.tokens = 128, .cluster = 1, .stages = 8},
     W4Config{.tokens = 256, .cluster = 2, .stages = 5},
 };
 
 // Whether a row of the result is the same whatever rows are beside it.
 enum class BatchInvariant { kNo, kYes };
 
-// Index of the configuration for m tokens. Those that are the same in any batch need the same
-// clusters for any m.
-constexpr size_t pick(int64_t m, BatchInvariant invariant = BatchInvariant::kNo) {
-  size_t i = 0;
-  if (invariant == BatchInvariant::kYes)
-    while (kW4Configs[i].cluster != kW4Configs.back().cluster) ++i;
-  while (i + 1 < kW4Configs.size() && kW4Configs[i].tokens < m) ++i;
-  return i;
+// Index of the configuration for m tokens, n outputs and k_tiles times 128 inputs: the smallest
+// tile that holds all tokens; for more than 128, the largest where there is work enough, for its
+// sums take long to join and to store (11 us and 0.95 a step, against 5 and 0.6 of half the tokens;
+// H200, 2026-11-21). Results that are the same in any batch need clusters of one size.
+constexpr size_t pick(int64_t m, int64_t n, int64_t k_tiles, int multiprocessors,
+                      BatchInvariant invariant = BatchInvariant::kNo) {
+  constexpr size_t kHalf = kW4Configs.size() - 2;
+  for (size_t i = 0; i <= kHalf; ++i)
+    if (m <= kW4Configs[i].tokens) return i;
+  const int64_t tokens = kW4Configs[kHalf].tokens,
+                tiles = (n + W4Config::kRows - 1) / W4Config::kRows * ((m + tokens - 1) / tokens);
+  const bool enough = tiles * k_tiles >= 64 * int64_t(multiprocessors);
+  return enough && invariant == BatchInvariant::kNo ? kHalf + 1 : kHalf;
 }
 
 // Whole tiles as long as all clusters have one; what is left, of more than one tile for each where
