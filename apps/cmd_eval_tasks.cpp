@@ -12,6 +12,7 @@ struct Options {
   std::vector<std::string> tasks;
   std::string data;
   int64_t limit = 0;
+  bool bos = false;
   bool json = false;
 };
 
@@ -53,7 +54,8 @@ void run(const Options& options) {
   std::vector<std::vector<std::string>> rows = {
       {"task", "items", "accuracy %", "normalized %", "perplexity", "seconds"}};
   for (const Task& task : tasks) {
-    const TaskResult result = score_task(model, tokenizer, task);
+    const TaskResult result = score_task(model, tokenizer, task,
+                                         options.bos ? SpecialTokens::kAdd : SpecialTokens::kNone);
     json[task.name] = json_of(result);
     rows.push_back(row_of(task.name, result));
   }
@@ -74,6 +76,8 @@ void add_eval_tasks(CLI::App& eval) {
       ->required()
       ->delimiter(',');
   command->add_option("--data", options->data, "The folder of the tasks' .jsonl files")->required();
+  command->add_flag("--bos", options->bos,
+                    "Put what the tokenizer adds, BOS mostly, before each text");
   command->add_option("--limit", options->limit, "The first items of each task only; 0: all")
       ->capture_default_str();
   add_execution(*command, options->model);

@@ -22,13 +22,12 @@ std::vector<int> join(std::span<const int> context, std::span<const int> continu
 }  // namespace
 
 TokenPair encode_pair(const Tokenizer& tokenizer, std::string_view context,
-                      std::string_view continuation) {
+                      std::string_view continuation, SpecialTokens special) {
   const size_t last = context.find_last_not_of(" \t\n\v\f\r");
   const std::string_view kept = context.substr(0, last == context.npos ? 0 : last + 1);
   const std::string judged = std::string(context.substr(kept.size())) + std::string(continuation);
-  TokenPair pair{
-      .context = tokenizer.encode(kept, SpecialTokens::kNone),
-      .continuation = tokenizer.encode(std::string(kept) + judged, SpecialTokens::kNone)};
+  TokenPair pair{.context = tokenizer.encode(kept, special),
+                 .continuation = tokenizer.encode(std::string(kept) + judged, special)};
   const size_t shared = std::min(pair.context.size(), pair.continuation.size());
   pair.continuation.erase(pair.continuation.begin(), pair.continuation.begin() + ptrdiff_t(shared));
   EMBERQ_REQUIRE(!pair.continuation.empty(), "\"{}\" adds no token to what is before it", judged);

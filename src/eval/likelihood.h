@@ -17,11 +17,10 @@ struct TokenPair {
 
 // As lm-evaluation-harness encodes them (lm_eval/api/model.py, _encode_pair): white space (ASCII)
 // at the end of the context moves to the continuation; both are encoded as one text, of which the
-// continuation is what is longer than the encoded context. No special tokens are put around; an
-// empty context becomes the BOS token, or EOS where there is none. InputError where no token is
-// left for the continuation.
+// continuation is what is longer than the encoded context. An empty context becomes the BOS token,
+// or EOS where there is none. InputError where no token is left for the continuation.
 TokenPair encode_pair(const Tokenizer& tokenizer, std::string_view context,
-                      std::string_view continuation);
+                      std::string_view continuation, SpecialTokens special = SpecialTokens::kNone);
 
 struct Likelihood {
   double log_p = 0;     // sum over the continuation's tokens

@@ -84,11 +84,12 @@ std::vector<TaskItem> parse_items(std::string_view text, const fs::path& path, T
   return items;
 }
 
-std::vector<TokenPair> encode(const Tokenizer& tokenizer, const TaskItem& item) {
+std::vector<TokenPair> encode(const Tokenizer& tokenizer, const TaskItem& item,
+                              SpecialTokens special) {
   std::vector<TokenPair> pairs;
   try {
     for (const TaskRequest& request : item.requests)
-      pairs.push_back(encode_pair(tokenizer, request.context, request.continuation));
+      pairs.push_back(encode_pair(tokenizer, request.context, request.continuation, special));
   } catch (const InputError& e) {
     throw InputError(fmt::format("{}: {}", item.where, e.what()));
   }
@@ -164,11 +165,12 @@ Task load_task(const std::string& name, const fs::path& folder, int64_t limit) {
   return task;
 }
 
-TaskResult score_task(Model& model, const Tokenizer& tokenizer, const Task& task) {
+TaskResult score_task(Model& model, const Tokenizer& tokenizer, const Task& task,
+                      SpecialTokens special) {
   const auto start = std::chrono::steady_clock::now();
   EMBERQ_CHECK(!task.items.empty(), "task {} has no items", task.name);
   std::vector<std::vector<TokenPair>> items;  // all before the first runs: a bad one stops early
-  for (const TaskItem& item : task.items) items.push_back(encode(tokenizer, item));
+  for (const TaskItem& item : task.items) items.push_back(encode(tokenizer, item, special));
   LikelihoodScorer scorer(model, longest_text(items));
   Tally tally;
   Progress progress(task.name, int64_t(items.size()));

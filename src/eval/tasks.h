@@ -60,8 +60,10 @@ struct TaskResult {
   double seconds = 0;
 };
 
-// Standard errors are sqrt(p (1 - p) / (items - 1)), NaN for one item. InputError where a
-// continuation adds no token to its context.
-TaskResult score_task(Model& model, const Tokenizer& tokenizer, const Task& task);
+// Standard errors are sqrt(p (1 - p) / (items - 1)), NaN for one item. kNone: texts as they are, as
+// the harness does with add_bos_token=False; kAdd: with what the tokenizer puts around them, as it
+// does by default in newer versions. InputError where a continuation adds no token to its context.
+TaskResult score_task(Model& model, const Tokenizer& tokenizer, const Task& task,
+                      SpecialTokens special = SpecialTokens::kNone);
 
 }  // namespace emberq

@@ -37,6 +37,18 @@ TEST(EncodePair, LetsBosStandForAnEmptyContext) {
   EXPECT_EQ(encode_pair(tokenizer, " ", "Paris").continuation, pair.continuation);
 }
 
+TEST(EncodePair, PutsBosBeforeTheContextWhereAskedFor) {
+  const Tokenizer tokenizer = Tokenizer::load(kTokenizer);
+  const TokenPair plain = encode_pair(tokenizer, "The city of", " Paris");
+  const TokenPair pair = encode_pair(tokenizer, "The city of", " Paris", SpecialTokens::kAdd);
+  std::vector<int> context = {*tokenizer.bos_id()};
+  context.insert(context.end(), plain.context.begin(), plain.context.end());
+  EXPECT_EQ(pair.context, context);
+  EXPECT_EQ(pair.continuation, plain.continuation);
+  EXPECT_EQ(encode_pair(tokenizer, "", " Paris", SpecialTokens::kAdd).context,
+            std::vector<int>{*tokenizer.bos_id()});
+}
+
 TEST(EncodePair, RefusesAContinuationOfNoTokens) {
   const Tokenizer tokenizer = Tokenizer::load(kTokenizer);
   EXPECT_REFUSED(encode_pair(tokenizer, "The city", ""), "adds no token");
