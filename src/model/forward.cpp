@@ -20,6 +20,7 @@ Activations Model::forward(std::span<const int> ids, KvCache& cache) {
   for (size_t i = 0; i < layers_.size(); ++i) {
     check_interrupt();
     runner_.run(layers_[i], cache.layer(int64_t(i)));
+    if (after_block_) after_block_();
   }
   cache.set_length(position + tokens);
   return runner_.normalized(runner_.hidden(), final_norm_);

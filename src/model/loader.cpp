@@ -108,7 +108,8 @@ Model::Model(const ModelConfig& config, Backend& backend)
       backend_(&backend),
       runner_(backend, *config_) {}
 
-Model Model::load(const Checkpoint& checkpoint, Backend& backend, std::optional<KvScheme> kv) {
+Model Model::load(const Checkpoint& checkpoint, Backend& backend, std::optional<KvScheme> kv,
+                  std::function<void()> after_block) {
   const ModelConfig& config = checkpoint.config();
   Model model(config, backend);
   model.kv_ = kv.value_or(checkpoint.attention().kv);
@@ -126,7 +127,9 @@ Model Model::load(const Checkpoint& checkpoint, Backend& backend, std::optional<
     model.layers_.push_back(loader.layer(i));
     model.layers_.back().down_hadamard = checkpoint.side_file().down_hadamard;
     set_attention(model.layers_.back(), backend, config, attention, i);
+    if (after_block) after_block();
   }
+  model.after_block_ = std::move(after_block);
   return model;
 }
 

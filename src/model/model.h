@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -18,8 +19,11 @@ class Model {
   // Weights are prepared as they are read: the CPU backend leaves them in the mapped file. `kv`
   // overrides what the checkpoint says of its cache: kFp turns off what surrounds a quantized one
   // (S, means, Hadamard, the rounding of queries and probabilities); the others keep it.
+  // `after_block` is called after each block that is loaded or run, for who cannot have all of a
+  // large model's pages in memory (Checkpoint::forget_pages).
   static Model load(const Checkpoint& checkpoint, Backend& backend,
-                    std::optional<KvScheme> kv = std::nullopt);
+                    std::optional<KvScheme> kv = std::nullopt,
+                    std::function<void()> after_block = {});
 
   const ModelConfig& config() const { return *config_; }
   Backend& backend() const { return *backend_; }
@@ -56,6 +60,7 @@ class Model {
   Weight embedding_, head_;
   Buffer final_norm_;
   std::vector<Layer> layers_;
+  std::function<void()> after_block_;
   BlockRunner runner_;
 };
 

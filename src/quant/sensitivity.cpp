@@ -59,7 +59,13 @@ std::vector<int64_t> layers_of(const ModelConfig& config, const SensitivityUnit&
   return layers;
 }
 
-// Measures one unit after the other on the original in memory.
+// Its weights stay in its files: of them no more than a block's are in memory.
+Model load_original(const Checkpoint& checkpoint, Backend& backend,
+                    std::optional<KvScheme> kv = std::nullopt) {
+  return Model::load(checkpoint, backend, kv, [&checkpoint] { checkpoint.forget_pages(); });
+}
+
+// Measures one unit after the other on the original.
 class Analysis {
  public:
   Analysis(const Checkpoint& checkpoint, Backend& backend, ReferenceLogits reference, Model model,
@@ -123,7 +129,7 @@ class Analysis {
 
   Divergence of_cache(const SensitivityUnit& unit, const std::string& label, Sensitivity& result) {
     const AttentionScheme& attention = *unit.attention;
-    Model model = Model::load(checkpoint_, backend_, attention.kv);
+    Model model = load_original(checkpoint_, backend_, attention.kv);
     for (int64_t i = 0; i < model.config().num_layers; ++i)
       set_attention(model.layer(i), backend_, model.config(), attention, i);
     result.bits = model.cache_shape().bits_per_number(backend_.activation_type());
@@ -219,7 +225,7 @@ SensitivityReport measure_sensitivity(const Checkpoint& checkpoint, Backend& bac
                  "the logits of {} windows of {} tokens take {:.1f} GB, more than {:.0f}", windows,
                  length, bytes / 1e9, kMaxLogitBytes / 1e9);
 
-  Model model = Model::load(checkpoint, backend);
+  Model model = load_original(checkpoint, backend);
   ReferenceLogits reference =
       reference_logits(model, ids, {.window = length, .max_windows = windows});
   SensitivityReport report;
