@@ -76,7 +76,7 @@ class Methods {
       options.calibration_windows =
           std::min(*options.calibration_windows, options.recipe.calibration_windows);
     const QuantizeReport report = quantize(options, backend_);
-    const OrderedJson row = quantized(name, options.output, report.bits_per_weight);
+    OrderedJson row = quantized(name, options.output, report.bits_per_weight);
     fs::remove_all(options.output);
     return row;
   }

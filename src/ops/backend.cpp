@@ -15,6 +15,7 @@ std::vector<double> Backend::time(const std::function<void()>& calls, int repeat
   };
   run();  // warms caches and threads
   std::vector<double> seconds;
+  seconds.reserve(size_t(repeats));
   for (int i = 0; i < repeats; ++i) seconds.push_back(run());
   return seconds;
 }

@@ -75,7 +75,7 @@ BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, Backend& backend, c
 }
 
 Tensor BlockQuantizer::rotated(const std::string& name, const std::vector<double>& norm) const {
-  const Tensor original = checkpoint_.get(name, {config_.vocab_size, config_.hidden_size});
+  Tensor original = checkpoint_.get(name, {config_.vocab_size, config_.hidden_size});
   if (rotation_.empty()) return original;
   std::vector<double> values = original.to_double();
   rotate_columns(values, config_.vocab_size, rotation_, norm);
@@ -144,6 +144,7 @@ void BlockQuantizer::center(int64_t layer, QuantizedBlock& block) {
   const KeyStatistics keys = original_->keys(original_layer(layer, block.dense), stride_);
   const auto mean = [&](const std::vector<double>& sums) {
     std::vector<float> means;
+    means.reserve(sums.size());
     for (const double sum : sums) means.push_back(float(sum / double(keys.tokens)));
     return means;
   };
