@@ -5,14 +5,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
 #include <random>
 #include <span>
 #include <string_view>
 
 #include "base/error.h"
 #include "bench/harness.h"
-#include "format/bf16.h"
+#include "measure/operands.h"
 
 namespace emberq::bench {
 namespace {
@@ -110,29 +109,13 @@ void bench_neighbours(Harness& harness, int64_t rows) {
       bench_silu_mul(harness, rows, 14336, e4m3, inputs, hadamard);
 }
 
-// Random codes, all of them; scales near 2^-8.
-QuantizedWeight random_weight(int64_t n, int64_t k, const WeightScheme& scheme, uint64_t seed) {
-  std::mt19937 random{uint32_t(seed)};
-  const int64_t groups = n * k / scheme.group_size;
-  std::vector<uint32_t> packed(size_t(n * k / 8));
-  std::ranges::generate(packed, std::ref(random));
-  std::vector<bf16> scale;
-  for (int64_t i = 0; i < groups; ++i)
-    scale.push_back(bf16::from_float(float(128 + random() % 128) * 0x1p-15f));
-  return {.scheme = scheme,
-          .n = n,
-          .k = k,
-          .packed = Tensor::copy_of(DType::kI32, {n, k / 8}, std::span<const uint32_t>(packed)),
-          .scale = Tensor::copy_of(DType::kBF16, {n, groups / n}, std::span<const bf16>(scale))};
-}
-
 void bench_linear(Harness& harness, int64_t n, int64_t k, const std::string& scheme_name) {
   Backend& backend = harness.backend();
   const WeightScheme scheme = *weight_scheme_from_name(scheme_name);
   constexpr int64_t kMostTokens = 4096;
   std::vector<Weight> weights;  // more than the L2 holds
   for (int64_t bytes = 0; bytes < int64_t(200) << 20; bytes += n * k / 2)
-    weights.push_back(backend.prepare(random_weight(n, k, scheme, weights.size())));
+    weights.push_back(backend.prepare(random_weight(n, k, scheme)));
   std::mt19937 random{7};
   std::vector<uint8_t> codes(size_t(kMostTokens * k));
   for (uint8_t& code : codes)

@@ -34,7 +34,6 @@ struct W4Weight {
   device::W4Table table{};
   Buffer tiles;
 
-  static constexpr int kRowsOfBlock = W4Config::kRows;
   static constexpr int kCodeBytes = device::kW4Words * 4;
   static constexpr int tile_bytes(int sets) { return kCodeBytes + 128 * sets; }
 };

@@ -229,7 +229,7 @@ struct W4LinearKernel {
   static __device__ void store(const Args& a, const Shared& shared, const W4Piece& piece,
                                int consumer, const Sums& sum) {
     const int token = piece.token_tile * C.tokens,
-              column = row_block(piece) * W4Weight::kRowsOfBlock + consumer * device::kW4Rows;
+              column = row_block(piece) * W4Config::kRows + consumer * device::kW4Rows;
     if constexpr (kStoredTokens > 0) {
       if (a.epilogue.aligned()) {
         a.epilogue.template store<C.tokens, kStoredTokens>(

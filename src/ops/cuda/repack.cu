@@ -70,7 +70,7 @@ struct RepackKernel {
 W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, int64_t k,
                 cudaStream_t stream) {
   const WeightScheme& scheme = canonical.scheme;
-  W4Weight result{.row_blocks = (n + W4Weight::kRowsOfBlock - 1) / W4Weight::kRowsOfBlock,
+  W4Weight result{.row_blocks = (n + W4Config::kRows - 1) / W4Config::kRows,
                   .k_tiles = (k + kW4Inputs - 1) / kW4Inputs,
                   .sets = scheme.group_size < kW4Inputs ? kW4Inputs / scheme.group_size : 1,
                   .signs = scheme.code == WeightCode::kLut};

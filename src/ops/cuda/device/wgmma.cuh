@@ -39,20 +39,6 @@ template <int kN>
 struct Wgmma;
 
 template <>
-struct Wgmma<8> {
-  // d is a b^T, or d + a b^T where `add`.
-  static __device__ void run(float (&d)[4], const uint32_t* a, uint64_t b, bool add) {
-    asm volatile(
-        "{.reg .pred add; setp.ne.b32 add, %9, 0; "
-        "wgmma.mma_async.sync.aligned.m64n8k32.f32.e4m3.e4m3 {"
-        "%0, %1, %2, %3}, "
-        "{%4, %5, %6, %7}, %8, add, 1, 1;}"
-        : EMBERQ_D4(0)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(add)));
-  }
-};
-
-template <>
 struct Wgmma<16> {
   // d is a b^T, or d + a b^T where `add`.
   static __device__ void run(float (&d)[8], const uint32_t* a, uint64_t b, bool add) {
@@ -108,30 +94,6 @@ struct Wgmma<128> {
         "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
         "{%64, %65, %66, %67}, %68, add, 1, 1;}"
         : EMBERQ_D16(0), EMBERQ_D16(16), EMBERQ_D16(32), EMBERQ_D16(48)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(add)));
-  }
-};
-
-template <>
-struct Wgmma<256> {
-  // d is a b^T, or d + a b^T where `add`.
-  static __device__ void run(float (&d)[128], const uint32_t* a, uint64_t b, bool add) {
-    asm volatile(
-        "{.reg .pred add; setp.ne.b32 add, %133, 0; "
-        "wgmma.mma_async.sync.aligned.m64n256k32.f32.e4m3.e4m3 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
-        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
-        "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, "
-        "%111, "
-        "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, "
-        "%127}, "
-        "{%128, %129, %130, %131}, %132, add, 1, 1;}"
-        : EMBERQ_D16(0), EMBERQ_D16(16), EMBERQ_D16(32), EMBERQ_D16(48), EMBERQ_D16(64),
-          EMBERQ_D16(80), EMBERQ_D16(96), EMBERQ_D16(112)
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(add)));
   }
 };
