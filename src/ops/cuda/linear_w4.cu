@@ -157,7 +157,7 @@ struct W4LinearKernel {
   static constexpr int kPart = C.tokens == 128 ? 64 : std::min(C.tokens, 128),
                        kParts = C.tokens / kPart;
   static constexpr int kUnits = kSets * kParts;
-  static constexpr int kProducts = kOverlaps ? 2 : 1, kStagesAtOnce = kOverlaps ? 2 : 1;
+  static constexpr int kProducts = kOverlaps ? 2 : 1;
 
   using Sums = float[kParts][kPart / 2];
 
@@ -343,7 +343,7 @@ struct W4LinearKernel {
         ring.next();
         if (stage + 1 < kStages || !last) take(shared, reader, ring, codes);
       }
-      if constexpr (kProducts == 1) {
+      if constexpr (!kOverlaps) {
         device::wgmma_wait<0>();
         add(unit);
       } else if (unit > 0) {
@@ -351,7 +351,7 @@ struct W4LinearKernel {
         add(unit - 1);
       }
     }
-    if constexpr (kProducts > 1) {
+    if constexpr (kOverlaps) {
       device::wgmma_wait<0>();
       add(kStages * kUnits - 1);
     }
@@ -366,7 +366,7 @@ struct W4LinearKernel {
       Codes codes;
       take(shared, reader, ring, codes);
       int steps = device::uniform(piece.k_end - piece.k);
-      if constexpr (kStagesAtOnce == 2)
+      if constexpr (kOverlaps)
         for (; steps >= 2; steps -= 2) multiply<2>(shared, reader, ring, steps == 2, codes, sum);
       for (; steps > 0; --steps) multiply<1>(shared, reader, ring, steps == 1, codes, sum);
       const W4Piece done = piece_again(a, j);
