@@ -1,6 +1,8 @@
 #include "measure/cuda/gpu_meter.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "base/check.h"
 #include "measure/cuda/probes.h"
@@ -17,6 +19,8 @@ constexpr size_t kNoiseBytes = size_t(4) << 30;
 constexpr int kPeakRepeats = 15;
 constexpr double kBatchSeconds = 2e-3;
 constexpr int kFewestCalls = 4, kMostCalls = 1000;  // in a graph
+// After a product that has drawn all the power there is, until the clock is where it was.
+constexpr std::chrono::milliseconds kRest(200);
 
 int current_device() {
   int device = 0;
@@ -101,6 +105,8 @@ std::vector<double> GpuMeter::seconds(const std::function<void(int)>& call, int 
 }
 
 CallTime GpuMeter::time(const std::function<void(int)>& call, int repeats) {
+  backend_->synchronize();
+  std::this_thread::sleep_for(kRest);
   CallTime result = summary(seconds(call, repeats));
   result.load = load();
   return result;

@@ -3,9 +3,10 @@
 //
 // A block of threads works on tiles of 128 outputs (rows of W) by C.tokens tokens, a cluster of
 // blocks on as many rows more and the same tokens, which each block loads a part of for all. One
-// warp keeps a ring of stages full, across tiles; two warpgroups each multiply their own 64 rows,
-// and add each group's product, times its scale, to sums in FP32. device/w4_schedule.cuh says who
-// works on what.
+// warp keeps a ring of stages full, across tiles; warpgroups each multiply 64 rows, and add each
+// group's product, times its scale, to sums in FP32. Where tokens are few, C.split warpgroups take
+// a tile's steps in turn, for instructions to be hidden behind each other, and each finishes a part
+// of the tokens. device/w4_schedule.cuh says who works on what.
 #include <algorithm>
 
 #include "ops/cuda/cuda_backend.h"
@@ -32,26 +33,39 @@ struct W4LinearKernel {
     int row_blocks;
     device::W4Schedule schedule;
     device::W4Table table;
-    float* partial;  // [blocks][consumers][tokens / 2][128], where tiles are cut
+    float* partial;  // [blocks][consumers][kOwn][128], where tiles are cut
     // [blocks][consumers]: 2 r + 1 where the partial of round r is there, 2 r where none is, and 0
     // after the last
     int* ready;
     device::LinearEpilogue epilogue;
   };
-  static constexpr int kConsumers = W4Config::kRows / device::kW4Rows;
+  static constexpr int kHalves = W4Config::kRows / device::kW4Rows;  // of a block's rows
+  static constexpr int kConsumers = kHalves * C.split;
   static constexpr int kThreads = 128 * (kConsumers + 1);
   static constexpr int kLoader = 4 * kConsumers, kTeller = kLoader + 1;  // warps
-  static constexpr int kBlocks = 1;
+  static constexpr int kBlocks = C.blocks;
   static constexpr int kCluster = C.cluster;
   static constexpr bool kEarly = true;
 
+  // A multiprocessor's registers: what each thread starts with, in eights, and how the loader's
+  // warpgroup and the consumers divide that.
+  static constexpr int kRegisters = (1 << 16) / (kBlocks * kThreads) / 8 * 8,
+                       kLoaderRegisters = C.split * kBlocks == 1 ? 40 : 32,
+                       kConsumerRegisters =
+                           std::min(232, (kRegisters * kThreads / 128 - kLoaderRegisters) /
+                                             kConsumers / 8 * 8);
+
   static constexpr int kTileBytes = W4Weight::tile_bytes(kSets);
-  static constexpr int kWeightBytes = kConsumers * kTileBytes;
+  static constexpr int kWeightBytes = kHalves * kTileBytes;
   static constexpr int kXBytes = C.tokens * 128;
+  // Tokens that a consumer finishes, and the registers their sums take.
+  static constexpr int kOwnTokens = C.tokens / C.split, kOwn = kOwnTokens / 2;
   // Tokens that are stored at a time, through shared memory; few are stored where they are.
-  static constexpr int kStoredTokens = C.tokens <= 16 ? 0 : C.tokens == 32 ? 16 : 32;
-  static constexpr int kStagingBytes = 2 * kStoredTokens * device::kW4Rows * 2;  // of a consumer
-  static constexpr int kAlignment = 1024;                                        // of the swizzle
+  static constexpr int kStoredTokens = kOwnTokens <= 16 ? 0 : kOwnTokens == 32 ? 16 : 32;
+  // A consumer's shared memory, for what it stores and for sums that others give it.
+  static constexpr int kStagingBytes = std::max(2 * kStoredTokens * device::kW4Rows * 2,
+                                                C.split > 1 ? kOwn * 128 * int(sizeof(float)) : 0);
+  static constexpr int kAlignment = 1024;  // of the swizzle
   static constexpr int kSharedBytes =
       C.stages * (kXBytes + kWeightBytes + 16) + kConsumers * kStagingBytes + kAlignment;
 
@@ -65,8 +79,15 @@ struct W4LinearKernel {
   // Where a thread is in the ring. Parities tell its rounds apart.
   struct Ring {
     int stage = 0, parity = 0;
-    __device__ void next() {
-      if (++stage == C.stages) stage = 0, parity ^= 1;
+    template <int kSteps = 1>
+    __device__ void advance() {
+      static_assert(kSteps <= C.stages);
+      stage += kSteps;
+      if (stage >= C.stages) stage -= C.stages, parity ^= 1;
+    }
+    __device__ void advance(int steps) {
+      const auto to = unsigned(stage + steps);
+      stage = int(to % C.stages), parity ^= int(to / C.stages & 1);
     }
   };
 
@@ -131,9 +152,9 @@ struct W4LinearKernel {
     const uint64_t once = device::evict_first(), often = device::evict_last();
     device::prefetch(a.x);
     // No kernel writes weights: the first of them are on their way while the kernel before this one
-    // still works on the tokens; no more than hide their latency, or that kernel's end waits for
-    // them.
-    constexpr int kEarlyStages = 4;
+    // still works on the tokens. Where both have room on a multiprocessor, all that the ring holds;
+    // else no more than hide their latency, or that kernel's end waits for them.
+    constexpr int kEarlyStages = kBlocks > 1 ? C.stages : 4;
     int filled = 0;
     for (Steps s(a); s.more() && filled < kEarlyStages; s.next(), ++filled)
       load_weights(a, shared, filled, s.piece(), once);
@@ -141,7 +162,7 @@ struct W4LinearKernel {
     device::wait_for_dependencies();
     if constexpr (kCluster > 1) device::cluster_wait();
     Ring ring;
-    for (; s.more(); s.next(), ring.next()) {
+    for (; s.more(); s.next(), ring.advance()) {
       if (--filled < 0) {
         shared.empty_of(ring.stage).wait(ring.parity ^ 1);
         load_weights(a, shared, ring.stage, s.piece(), once);
@@ -150,23 +171,18 @@ struct W4LinearKernel {
     }
   }
 
-  // Tokens are multiplied in parts, each with the inputs that share a scale: a unit. Where there
-  // are registers for it, a unit is added to the sums while the next is multiplied, and two stages
-  // follow each other without a break.
-  static constexpr bool kOverlaps = C.tokens <= 128;
-  static constexpr int kPart = C.tokens == 128 ? 64 : std::min(C.tokens, 128),
-                       kParts = C.tokens / kPart;
-  static constexpr int kUnits = kSets * kParts;
-  static constexpr int kProducts = kOverlaps ? 2 : 1;
+  // Tokens are multiplied in parts, each with the inputs that share a scale.
+  static constexpr int kPart = std::min(C.tokens, 128), kParts = C.tokens / kPart;
 
-  using Sums = float[kParts][kPart / 2];
+  using Sums = float[C.tokens / 2];  // of a wgmma, part after part
+  using Own = float[kOwn];           // what a consumer finishes of them
 
   // The place of the partial sums of this block, or of its like in another cluster.
   static __device__ int place_of(int cluster, int consumer) {
     return (cluster * kCluster + int(blockIdx.y)) * kConsumers + consumer;
   }
   static __device__ float* partial_of(const Args& a, int place) {
-    return a.partial + int64_t(place) * (C.tokens / 2) * 128 + int(threadIdx.x) % 128;
+    return a.partial + int64_t(place) * kOwn * 128 + device::thread_again() % 128;
   }
   static __device__ void wait_for(const int* ready, int value) {
     while (device::load_acquire(ready) != value) {
@@ -177,17 +193,15 @@ struct W4LinearKernel {
   // threads of another read them. That they are there is for tell() to say: it takes as long as a
   // step or two until all multiprocessors see them.
   static constexpr int told(int consumer) { return 1 + kConsumers + consumer; }  // barrier
-  static __device__ void leave(const Args& a, const W4Piece& piece, int consumer, const Sums& sum) {
+  static __device__ void leave(const Args& a, const W4Piece& piece, int consumer, const Own& sum) {
     const int place = place_of(int(blockIdx.x), consumer);
     if (piece.round > 0) {  // what the round before has left may not have been read yet
-      if (threadIdx.x % 128 == 0) wait_for(a.ready + place, 2 * piece.round);
+      if (device::thread_again() % 128 == 0) wait_for(a.ready + place, 2 * piece.round);
       device::warpgroup_barrier(consumer);
     }
     float* to = partial_of(a, place);
 #pragma unroll
-    for (int p = 0; p < kParts; ++p)
-#pragma unroll
-      for (int c = 0; c < kPart / 2; ++c) __stcg(to + (p * (kPart / 2) + c) * 128, sum[p][c]);
+    for (int c = 0; c < kOwn; ++c) __stcg(to + c * 128, sum[c]);
     device::tell_warp(told(consumer));
   }
   static __device__ void tell(const Args& a) {
@@ -202,8 +216,8 @@ struct W4LinearKernel {
       }
   }
   // Adds what the clusters after this one have of a tile that this one's run ends inside of.
-  static __device__ void join(const Args& a, const W4Piece& piece, int consumer, Sums& sum) {
-    const int thread = int(threadIdx.x) % 128, cluster = int(blockIdx.x);
+  static __device__ void join(const Args& a, const W4Piece& piece, int consumer, Own& sum) {
+    const int thread = device::thread_again() % 128, cluster = int(blockIdx.x);
     int parts = 0;
     for (int k = piece.k_end; k < a.schedule.k_tiles; ++parts)
       k += a.schedule.run_begin(cluster + parts + 2) - a.schedule.run_begin(cluster + parts + 1);
@@ -211,14 +225,12 @@ struct W4LinearKernel {
     for (int part = thread; part < parts; part += 128)
       wait_for(a.ready + place(part), 2 * piece.round + 1);
     device::warpgroup_barrier(consumer);
-    constexpr int kAtOnce = C.tokens <= 16 ? 4 : 1;
+    constexpr int kAtOnce = kOwn <= 8 ? 4 : 1;
 #pragma unroll kAtOnce
     for (int part = 0; part < parts; ++part) {
       const float* from = partial_of(a, place(part));
 #pragma unroll
-      for (int p = 0; p < kParts; ++p)
-#pragma unroll
-        for (int c = 0; c < kPart / 2; ++c) sum[p][c] += __ldcg(from + (p * (kPart / 2) + c) * 128);
+      for (int c = 0; c < kOwn; ++c) sum[c] += __ldcg(from + c * 128);
     }
     device::warpgroup_barrier(consumer);
     const int next = piece.round + 1;
@@ -226,156 +238,201 @@ struct W4LinearKernel {
       device::store_release(a.ready + place(part), next < a.schedule.rounds ? 2 * next : 0);
   }
 
+  static __device__ uint32_t staging_of(const Shared& shared, int consumer) {
+    return shared.staging + consumer * kStagingBytes;
+  }
+  // The sums over all steps of the tokens that this consumer finishes: its own with those of the
+  // other that has taken the same rows in turn with it.
+  static __device__ void share(const Shared& shared, int consumer, const Sums& sum, Own& own) {
+    static_assert(C.split == 2);
+    const bool first = consumer < kHalves;
+    const int other = first ? consumer + kHalves : consumer - kHalves,
+              thread = device::thread_again() % 128,
+              barrier = 1 + 2 * kConsumers + consumer % kHalves;
+    // What is still being stored from there has been read.
+    if (kStoredTokens > 0 && thread == 0) device::wait_for_copies_out<0>();
+    device::named_barrier(barrier, 256);
+    const uint32_t to = staging_of(shared, other) + thread * 4;
+#pragma unroll
+    for (int c = 0; c < kOwn; ++c)
+      device::store_shared_4(to + c * 512, first ? sum[kOwn + c] : sum[c]);
+    device::named_barrier(barrier, 256);
+    const uint32_t from = staging_of(shared, consumer) + thread * 4;
+#pragma unroll
+    for (int c = 0; c < kOwn; ++c)
+      own[c] =
+          (first ? sum[c] : sum[kOwn + c]) + __uint_as_float(device::load_shared_4(from + c * 512));
+  }
+
   static __device__ void store(const Args& a, const Shared& shared, const W4Piece& piece,
-                               int consumer, const Sums& sum) {
-    const int token = piece.token_tile * C.tokens,
-              column = row_block(piece) * W4Config::kRows + consumer * device::kW4Rows;
+                               int consumer, const Own& sum) {
+    const int token = piece.token_tile * C.tokens + consumer / kHalves * kOwnTokens,
+              column = row_block(piece) * W4Config::kRows + consumer % kHalves * device::kW4Rows;
     if constexpr (kStoredTokens > 0) {
       if (a.epilogue.aligned()) {
-        a.epilogue.template store<C.tokens, kStoredTokens>(
-            a.out, token, column, sum[0], shared.staging + consumer * kStagingBytes, consumer);
+        a.epilogue.template store<kOwnTokens, kStoredTokens>(
+            a.out, token, column, sum, staging_of(shared, consumer), consumer);
         return;
       }
     }
-    const int thread = int(threadIdx.x) % 128, lane = thread % 32;
+    const int thread = device::thread_again() % 128, lane = thread % 32;
 #pragma unroll
-    for (int p = 0; p < kParts; ++p)
-#pragma unroll
-      for (int c = 0; c < kPart / 2; ++c) {
-        const int at_column = column + thread / 32 * 16 + lane / 4 + c % 4 / 2 * 8;
-        const int at_token = token + p * kPart + c / 4 * 8 + lane % 4 * 2 + c % 2;
-        if (at_token < a.epilogue.m && at_column < a.epilogue.n)
-          a.epilogue.store(at_token, at_column, sum[p][c]);
-      }
+    for (int c = 0; c < kOwn; ++c) {
+      const int at_column = column + thread / 32 * 16 + lane / 4 + c % 4 / 2 * 8;
+      const int at_token = token + c / 4 * 8 + lane % 4 * 2 + c % 2;
+      if (at_token < a.epilogue.m && at_column < a.epilogue.n)
+        a.epilogue.store(at_token, at_column, sum[c]);
+    }
   }
 
-  // What a thread of a consumer reads, by where it is in shared memory.
+  // What a thread of a consumer reads.
   struct Reader {
-    uint32_t codes, scales;  // of the first stage
-    uint64_t x;              // descriptor, likewise
-    device::W4Table table;   // loaded, or it is computed again and again
+    uint32_t tile;  // of the first stage: address in shared memory
+    uint64_t x;     // descriptor of the first stage's tokens
+    uint32_t thread = uint32_t(device::thread_again()) % 128;  // of the warpgroup
+    device::W4Table table;  // loaded, or it is computed again and again
 
-    __device__ Reader(const Shared& shared, int consumer) : x(device::swizzled_rows(shared.x)) {
-      const uint32_t thread = threadIdx.x % 128, tile = shared.weights + consumer * kTileBytes;
-      codes = tile + thread * 16;
-      scales = tile + W4Weight::kCodeBytes + (thread / 32 * 8 + thread % 32 / 4) * 4;
-      for (int i = 0; i < 4; ++i) table.words[i] = device::load_shared_4(shared.table + 4 * i);
+    __device__ Reader(const Args& a, const Shared& shared, int consumer)
+        : tile(shared.weights + uint32_t(consumer % kHalves * kTileBytes)),
+          x(device::swizzled_rows(shared.x)) {
+      // Half of it from constant memory, as PRMT can take one of the two; the other from an address
+      // that looks different in every thread, or it would be moved from a uniform register before
+      // every use.
+      for (int i = 0; i < 4; ++i)
+        table.words[i] =
+            i % 2 ? a.table.words[i]
+                  : device::load_shared_4(shared.table + 4 * i + (device::thread_again() >> 10));
     }
   };
 
-  // A stage's weights as they are stored, of one thread.
-  struct Codes {
-    uint32_t words[8];
-    uint32_t scale[kSets];  // two BF16, of rows g and g + 8
-  };
+  // Of the warpgroup; where registers are scarce, read anew each time.
+  static __device__ uint32_t thread_of(const Reader& reader) {
+    return C.tokens < 256 ? reader.thread : uint32_t(device::thread_again()) % 128;
+  }
+
+  // A stage's weights as they are stored, of one thread; waits for them.
+  using Codes = uint32_t[8];
   static __device__ void take(const Shared& shared, const Reader& reader, const Ring& ring,
                               Codes& to) {
     shared.full_of(ring.stage).wait(ring.parity);
-    const uint32_t codes = reader.codes + ring.stage * kWeightBytes;
+    const uint32_t codes = reader.tile + ring.stage * kWeightBytes + thread_of(reader) * 16;
     const uint4 v[2] = {device::load_shared_16(codes), device::load_shared_16(codes + 2048)};
-    to.words[0] = v[0].x, to.words[1] = v[0].y, to.words[2] = v[0].z, to.words[3] = v[0].w;
-    to.words[4] = v[1].x, to.words[5] = v[1].y, to.words[6] = v[1].z, to.words[7] = v[1].w;
-#pragma unroll
-    for (int set = 0; set < kSets; ++set)
-      to.scale[set] = device::load_shared_4(reader.scales + ring.stage * kWeightBytes + set * 128);
+    to[0] = v[0].x, to[1] = v[0].y, to[2] = v[0].z, to[3] = v[0].w;
+    to[4] = v[1].x, to[5] = v[1].y, to[6] = v[1].z, to[7] = v[1].w;
+  }
+  // Two scales of it, in BF16, of rows g and g + 8.
+  static __device__ uint32_t scales(const Reader& reader, const Ring& ring, int set) {
+    return device::load_shared_4(reader.tile + ring.stage * kWeightBytes +
+                                 thread_of(reader) / 4 * 4 + W4Weight::kCodeBytes + set * 128);
   }
 
   // A stage can be filled again, with tokens by every block of the cluster.
   static __device__ void release(const Shared& shared, const Ring& ring) {
-    const int lane = int(threadIdx.x) % 32;
     const device::Barrier empty = shared.empty_of(ring.stage);
     __syncwarp();  // all lanes have read
+    if (!device::elect()) return;
     if constexpr (kCluster == 1) {
-      if (lane == 0) empty.arrive();
+      empty.arrive();
     } else {
-      if (lane < kCluster) empty.arrive_at(lane);
+#pragma unroll
+      for (int block = 0; block < kCluster; ++block) empty.arrive_at(block);
     }
   }
 
-  // Register operands of wgmma for k-step j from a stage's codes.
-  static __device__ void expand(const Reader& reader, const Codes& codes, int j, uint32_t* to) {
+  // A stage's weights as operand A: four registers for each 32 inputs.
+  using Operand = uint32_t[16];
+  static __device__ void expand(const Reader& reader, const Codes& codes, Operand& to) {
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const uint32_t word = codes.words[2 * j + h];
-      const device::W4Pair pair = kSigns ? device::expand_signed(word, reader.table)
-                                         : device::expand_any(word, reader.table);
-      to[2 * h] = pair.even, to[2 * h + 1] = pair.odd;
+    for (int w = 0; w < 8; ++w) {
+      const device::W4Pair pair = kSigns ? device::expand_signed(codes[w], reader.table)
+                                         : device::expand_any(codes[w], reader.table);
+      to[2 * w] = pair.even, to[2 * w + 1] = pair.odd;
     }
-    device::pin<4>(to);
+    device::pin<16>(to);
   }
 
-  // sum += the product of kStages stages. The codes of the first were taken before, those of each
-  // next one are when these are expanded; of the one after the last unless there is none.
-  template <int kStages>
-  static __device__ void multiply(const Shared& shared, const Reader& reader, Ring& ring, bool last,
-                                  Codes& codes, Sums& sum) {
-    constexpr int kSteps = 4 / kSets;  // of wgmma, of a unit
-    Ring at[kStages];
-    uint32_t weights[kStages][16], scale[kStages][kSets] = {};
-    float product[kProducts][kPart / 2];
-    const auto add = [&](int unit) {
-      const int stage = unit / kUnits, set = unit % kUnits / kParts, part = unit % kParts;
-      const float low = __uint_as_float(scale[stage][set] << 16),
-                  high = __uint_as_float(scale[stage][set] & 0xffff0000);
-      if (unit % kUnits + 1 == kUnits) release(shared, at[stage]);
+  // Whether there are registers for the next stage's operand beside this one's.
+  static constexpr bool kAhead =
+      kSets == 1 ? C.tokens < 256 || kSigns : C.tokens != 64 && C.tokens != 256;
+
+  // sum += the product of a stage, whose weights were expanded before; those of the consumer's next
+  // one, of which `more` says whether there is one, are while the first part is multiplied, or at
+  // the end.
+  static __device__ void multiply(const Shared& shared, const Reader& reader, Ring& ring, bool more,
+                                  Codes& codes, const Operand& weights, Operand& next, Sums& sum) {
+    constexpr int kSteps = 4 / kSets;  // of wgmma, that share scales
+    const Ring at = ring;
+    uint32_t scale = 0;
+    float product[kPart / 2];
 #pragma unroll
-      for (int c = 0; c < kPart / 2; ++c)
-        sum[part][c] = fmaf(c % 4 < 2 ? low : high, product[unit % kProducts][c], sum[part][c]);
-    };
+    for (int set = 0; set < kSets; ++set)
 #pragma unroll
-    for (int unit = 0; unit < kStages * kUnits; ++unit) {
-      const int stage = unit / kUnits, set = unit % kUnits / kParts, part = unit % kParts;
-      if (unit % kUnits == 0) {
-        at[stage] = ring;
+      for (int part = 0; part < kParts; ++part) {
+        const uint64_t x = reader.x + at.stage * (kXBytes >> 4) + part * (kPart * 128 >> 4);
+        device::wgmma_fence();
 #pragma unroll
-        for (int i = 0; i < kSets; ++i) scale[stage][i] = codes.scale[i];
-      }
-      const uint64_t x = reader.x + at[stage].stage * (kXBytes >> 4) + part * (kPart * 128 >> 4);
-#pragma unroll
-      for (int j = set * kSteps; j < (set + 1) * kSteps; ++j) {
-        uint32_t* operand = weights[stage] + 4 * j;
-        if (part == 0) expand(reader, codes, j, operand);  // while the step before is multiplied
-        if (part == 0 || j == set * kSteps) device::wgmma_fence();
-        device::Wgmma<kPart>::run(product[unit % kProducts], operand, x + 2 * j, j > set * kSteps);
-      }
-      device::wgmma_commit();
-      if (unit % kUnits == (kSets - 1) * kParts) {  // all codes are expanded
-        ring.next();
-        if (stage + 1 < kStages || !last) take(shared, reader, ring, codes);
-      }
-      if constexpr (!kOverlaps) {
+        for (int j = set * kSteps; j < (set + 1) * kSteps; ++j)
+          device::Wgmma<kPart>::run(product, weights + 4 * j, x + 2 * j, j > set * kSteps);
+        device::wgmma_commit();
+        if (set == 0 && part == 0) {
+          ring.template advance<C.split>();
+          if (more) take(shared, reader, ring, codes);
+          if (kAhead && more) expand(reader, codes, next);
+        }
+        if (part == 0) scale = scales(reader, at, set);
         device::wgmma_wait<0>();
-        add(unit);
-      } else if (unit > 0) {
-        device::wgmma_wait<1>();
-        add(unit - 1);
+        if (set + 1 == kSets && part + 1 == kParts) release(shared, at);
+        const float low = __uint_as_float(scale << 16), high = __uint_as_float(scale & 0xffff0000);
+#pragma unroll
+        for (int c = 0; c < kPart / 2; ++c) {
+          float& to = sum[part * (kPart / 2) + c];
+          to = fmaf(c % 4 < 2 ? low : high, product[c], to);
+        }
       }
-    }
-    if constexpr (kOverlaps) {
-      device::wgmma_wait<0>();
-      add(kStages * kUnits - 1);
-    }
+    if (!kAhead && more) expand(reader, codes, next);
+  }
+
+  // Where piece j's sums go.
+  static __device__ void finish(const Args& a, const Shared& shared, int j, int consumer,
+                                Own& sum) {
+    const W4Piece piece = piece_again(a, j);
+    if (piece.k > 0) return leave(a, piece, consumer, sum);
+    if (piece.k_end < a.schedule.k_tiles) join(a, piece, consumer, sum);
+    store(a, shared, piece, consumer, sum);
   }
 
   static __device__ void consume(const Args& a, const Shared& shared, int consumer) {
-    const Reader reader(shared, consumer);
-    Ring ring;
+    const Reader reader(a, shared, consumer);
+    const int turn = consumer / kHalves;
+    Ring begin;  // of a piece
     W4Piece piece;
     for (int j = 0; piece_of(a, j, piece); ++j) {
+      const int all = device::uniform(piece.k_end - piece.k);
       Sums sum = {};
-      Codes codes;
-      take(shared, reader, ring, codes);
-      int steps = device::uniform(piece.k_end - piece.k);
-      if constexpr (kOverlaps)
-        for (; steps >= 2; steps -= 2) multiply<2>(shared, reader, ring, steps == 2, codes, sum);
-      for (; steps > 0; --steps) multiply<1>(shared, reader, ring, steps == 1, codes, sum);
-      const W4Piece done = piece_again(a, j);
-      if (done.k > 0) {
-        leave(a, done, consumer, sum);
-        continue;
+      int steps = (all - turn + C.split - 1) / C.split;
+      if (C.split == 1 || steps > 0) {
+        Ring ring = begin;
+        if (turn > 0) ring.template advance<1>();
+        Codes codes;
+        Operand weights[kAhead ? 2 : 1];
+        Operand &even = weights[0], &odd = weights[kAhead ? 1 : 0];
+        take(shared, reader, ring, codes);
+        expand(reader, codes, even);
+        for (;; steps -= 2) {
+          multiply(shared, reader, ring, steps > 1, codes, even, odd, sum);
+          if (steps == 1) break;
+          multiply(shared, reader, ring, steps > 2, codes, odd, even, sum);
+          if (steps == 2) break;
+        }
       }
-      if (done.k_end < a.schedule.k_tiles) join(a, done, consumer, sum);
-      store(a, shared, done, consumer, sum);
+      begin.advance(all);
+      if constexpr (C.split == 1) {
+        finish(a, shared, j, consumer, sum);
+      } else {
+        Own own;
+        share(shared, consumer, sum, own);
+        finish(a, shared, j, consumer, own);
+      }
     }
     if (kStoredTokens > 0 && threadIdx.x % 128 == 0) device::wait_for_copies_out<0>();
   }
@@ -383,7 +440,10 @@ struct W4LinearKernel {
   static __device__ void run(const Args& a) {
     extern __shared__ uint8_t memory[];
     __shared__ device::W4Table table;
-    const uint32_t x = (device::shared_address(memory) + kAlignment - 1) / kAlignment * kAlignment,
+    // By uniform(), or the address of shared memory is made again before every use.
+    const uint32_t x = uint32_t(
+                       device::uniform(int((device::shared_address(memory) + kAlignment - 1) /
+                                           kAlignment * kAlignment))),
                    staging = x + C.stages * kXBytes, weights = staging + kConsumers * kStagingBytes,
                    full = weights + C.stages * kWeightBytes, empty = full + C.stages * 8;
     const Shared shared{x, weights, staging, full, empty, device::shared_address(&table)};
@@ -391,7 +451,7 @@ struct W4LinearKernel {
       table = a.table;
       for (int stage = 0; stage < C.stages; ++stage) {
         shared.full_of(stage).init(1);
-        shared.empty_of(stage).init(4 * kConsumers * kCluster);
+        shared.empty_of(stage).init(4 * kHalves * kCluster);
       }
     }
     device::publish_barriers();
@@ -400,7 +460,7 @@ struct W4LinearKernel {
 
     const int warp = device::uniform(int(threadIdx.x) / 32), warpgroup = warp / 4;
     if (warpgroup == kConsumers) {
-      device::fewer_registers<40>();
+      device::fewer_registers<kLoaderRegisters>();
       if (warp == kLoader && threadIdx.x % 32 == 0) {
         produce(a, shared);
       } else {
@@ -408,7 +468,7 @@ struct W4LinearKernel {
         if (warp == kTeller) tell(a);
       }
     } else {
-      device::more_registers<232>();
+      device::more_registers<kConsumerRegisters>();
       if constexpr (kCluster > 1) device::cluster_wait();
       device::wait_for_dependencies();
       consume(a, shared, warpgroup);
@@ -425,7 +485,9 @@ void start(const Linear& op, const W4Weight& weight, const Workspace& workspace,
            BatchInvariant invariant, cudaStream_t stream) {
   constexpr W4Config kC = kW4Configs[kConfig];
   using Kernel = W4LinearKernel<kC, kSigns, kSets>;
-  const int clusters = most_clusters<Kernel>(workspace.multiprocessors);
+  // One block on a multiprocessor, though there may be room for the next kernel's.
+  const int clusters = std::min(most_clusters<Kernel>(workspace.multiprocessors),
+                                workspace.multiprocessors / kC.cluster);
   const device::W4Schedule cut =
       schedule(kC, op.x.rows, op.out.dim, weight.k_tiles, clusters, invariant);
   const auto epilogue = device::LinearEpilogue::of(op);
@@ -472,7 +534,10 @@ Workspace::Workspace(Backend& backend, int multiprocessors) : multiprocessors(mu
   for (const W4Config& config : kW4Configs) tokens = std::max(tokens, config.tokens);
   const auto rows = size_t(multiprocessors) * W4Config::kRows;
   partial = Buffer(backend, rows * size_t(tokens) * sizeof(float));
-  ready = upload(backend, std::vector<int>(rows / device::kW4Rows));
+  int consumers = 0;
+  for (const W4Config& config : kW4Configs)
+    consumers = std::max(consumers, W4Config::kRows / device::kW4Rows * config.split);
+  ready = upload(backend, std::vector<int>(size_t(multiprocessors) * size_t(consumers)));
 }
 
 void linear_w4(const Linear& op, const Workspace& workspace, BatchInvariant invariant,

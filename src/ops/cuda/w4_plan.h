@@ -13,6 +13,8 @@ struct W4Config {
   int tokens;   // of a tile: N of wgmma
   int cluster;  // blocks that work on the same tokens, which they load together
   int stages;   // of the ring
+  int split;    // warpgroups that take the steps of the same rows in turn
+  int blocks;   // that have room on a multiprocessor: this kernel's, and the next one's
 
   static constexpr int kRows = 128;  // of W, of a block
 };
@@ -20,11 +22,11 @@ struct W4Config {
 // By measurement (docs/kernels/w4a8.md), fewest tokens first. Only the last is fast enough for the
 // L2 to feel it when every block loads its own tokens.
 inline constexpr std::array kW4Configs = {
-    W4Config{.tokens = 16, .cluster = 1, .stages = 16},
-    W4Config{.tokens = 32, .cluster = 1, .stages = 14},
-    W4Config{.tokens = 64, .cluster = 1, .stages = 11},
-    W4Config{.tokens = 128, .cluster = 1, .stages = 8},
-    W4Config{.tokens = 256, .cluster = 2, .stages = 5},
+    W4Config{.tokens = 16, .cluster = 1, .stages = 10, .split = 1, .blocks = 2},
+    W4Config{.tokens = 32, .cluster = 1, .stages = 7, .split = 1, .blocks = 2},
+    W4Config{.tokens = 64, .cluster = 1, .stages = 11, .split = 2, .blocks = 1},
+    W4Config{.tokens = 128, .cluster = 1, .stages = 8, .split = 1, .blocks = 1},
+    W4Config{.tokens = 256, .cluster = 2, .stages = 5, .split = 1, .blocks = 1},
 };
 
 // Whether a row of the result is the same whatever rows are beside it.

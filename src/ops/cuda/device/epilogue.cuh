@@ -49,7 +49,7 @@ struct LinearEpilogue {
   __device__ void store(const CUtensorMap& map, int token, int column, const float* sum,
                         uint32_t staging, int barrier) const {
     static_assert(kPass % 16 == 0 && kTokens % (2 * kPass) == 0);
-    const int thread = int(threadIdx.x) % 128, warp = thread / 32, lane = thread % 32;
+    const int thread = thread_again() % 128, warp = thread / 32, lane = thread % 32;
     const int my_column = column + warp * 16 + lane / 4;
     const float bias_of[2] = {bias && my_column < n ? bias[my_column] : 0,
                               bias && my_column + 8 < n ? bias[my_column + 8] : 0};

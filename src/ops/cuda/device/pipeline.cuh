@@ -35,6 +35,23 @@ __device__ inline uint32_t load_shared_4(uint32_t address) {
 // computes with it once for all, in the registers that wgmma takes its descriptors from.
 __device__ inline int uniform(int value) { return __shfl_sync(~0u, value, 0); }
 
+__device__ inline void store_shared_4(uint32_t address, float v) {
+  asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(v) : "memory");
+}
+
+// Whether this is the one lane of its warp that is to do something.
+__device__ inline bool elect() {
+  uint32_t elected;
+  asm volatile("{.reg .pred p; elect.sync _|p, 0xffffffff; selp.b32 %0, 1, 0, p;}" : "=r"(elected));
+  return elected != 0;
+}
+// threadIdx.x, read anew: what is computed from it needs no registers before.
+__device__ inline int thread_again() {
+  int thread;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+  return thread;
+}
+
 // A barrier in shared memory whose phases flip when all arrivals and all announced bytes are there;
 // eight bytes, by their address.
 struct Barrier {
@@ -145,10 +162,12 @@ __device__ inline uint64_t evict_last() {
   return policy;
 }
 
-// Of one of the consumers' warpgroups; barrier 0 is __syncthreads().
-__device__ inline void warpgroup_barrier(int consumer) {
-  asm volatile("bar.sync %0, 128;" ::"r"(consumer + 1) : "memory");
+// Barrier 0 is __syncthreads().
+__device__ inline void named_barrier(int barrier, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
 }
+// Of one of the consumers' warpgroups.
+__device__ inline void warpgroup_barrier(int consumer) { named_barrier(consumer + 1, 128); }
 // A warpgroup tells a warp something, and goes on.
 __device__ inline void tell_warp(int barrier) {
   asm volatile("bar.arrive %0, 160;" ::"r"(barrier) : "memory");
