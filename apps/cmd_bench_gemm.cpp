@@ -1,11 +1,9 @@
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 
 #include "apps/app.h"
-#include "base/check.h"
+#include "apps/bench_report.h"
 #include "base/table.h"
 #include "measure/gemm_bench.h"
 
@@ -21,23 +19,6 @@ struct Options {
   bool json = false;
 };
 
-std::string today() { return fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::time(nullptr))); }
-
-OrderedJson json_of(const std::optional<double>& value) {
-  return value ? OrderedJson(*value) : OrderedJson(nullptr);
-}
-
-OrderedJson json_of(const std::optional<GpuLoad>& load) {
-  return {{"sm_mhz", load ? OrderedJson(load->sm_mhz) : OrderedJson(nullptr)},
-          {"watts", load ? OrderedJson(load->watts) : OrderedJson(nullptr)}};
-}
-
-OrderedJson json_of(const CallTime& time) {
-  OrderedJson json = {{"us", time.seconds * 1e6}, {"spread", time.spread}};
-  json.update(json_of(time.load));
-  return json;
-}
-
 std::optional<double> ratio(const std::optional<CallTime>& fp8, const FormTime& form) {
   if (!fp8) return std::nullopt;
   return fp8->seconds / form.time.seconds;
@@ -46,7 +27,7 @@ std::optional<double> ratio(const std::optional<CallTime>& fp8, const FormTime& 
 double terabytes(const FormTime& form) { return form.cost.bytes / form.time.seconds * 1e-12; }
 double teraflops(const FormTime& form) { return form.cost.flops / form.time.seconds * 1e-12; }
 
-OrderedJson json_of(const GemmRow& row, const GpuPeaks& peaks) {
+OrderedJson row_json(const GemmRow& row, const GpuPeaks& peaks) {
   OrderedJson json = {{"layer", row.shape.layer},
                       {"n", row.shape.n},
                       {"k", row.shape.k},
@@ -69,13 +50,13 @@ OrderedJson json_of(const GemmRow& row, const GpuPeaks& peaks) {
   return json;
 }
 
-OrderedJson json_of(const Options& options, const GemmReport& report) {
+OrderedJson report_json(const Options& options, const GemmReport& report) {
   OrderedJson rows = OrderedJson::array();
-  for (const GemmRow& row : report.rows) rows.push_back(json_of(row, report.peaks));
+  for (const GemmRow& row : report.rows) rows.push_back(row_json(row, report.peaks));
   OrderedJson json = {
       {"card", report.card},
       {"driver", report.driver},
-      {"date", today()},
+      {"date", utc_date()},
       {"version", EMBERQ_VERSION},
       {"cublaslt", report.cublaslt.empty() ? OrderedJson(nullptr) : OrderedJson(report.cublaslt)},
       {"model", options.model},
@@ -92,11 +73,6 @@ OrderedJson json_of(const Options& options, const GemmReport& report) {
   json["notes"] = report.notes;
   json["rows"] = rows;
   return json;
-}
-
-// The cell of a number that may be absent.
-std::string cell(const std::optional<double>& value, double scale, int digits) {
-  return value ? fmt::format("{:.{}f}", *value * scale, digits) : "-";
 }
 
 std::string micros(const std::optional<CallTime>& time) {
@@ -131,7 +107,7 @@ std::vector<std::string> cells(const GemmRow& row, const GpuPeaks& peaks) {
 
 std::string header(const GemmReport& report, bool graph) {
   const GpuPeaks& peaks = report.peaks;
-  std::string text = fmt::format("{}, driver {}, {}", report.card, report.driver, today());
+  std::string text = fmt::format("{}, driver {}, {}", report.card, report.driver, utc_date());
   if (report.load)
     text += fmt::format(", {:.0f} MHz and {:.0f} W", report.load->sm_mhz, report.load->watts);
   if (!report.cublaslt.empty()) text += fmt::format(", cuBLASLt {}", report.cublaslt);
@@ -167,12 +143,9 @@ void run(const Options& options) {
                   .regime = options.graph ? Regime::kGraph : Regime::kCold,
                   .cublaslt = options.cublaslt};
   for (const std::string& form : options.forms) bench.schemes.push_back(form + "-g128");
-  EMBERQ_REQUIRE(
-      cuda_available(),
-      "bench gemm measures on a GPU of compute capability 9.0 (H100, H200): this machine "
-      "has none that can be used, or this program was built without CUDA");
+  require_gpu("bench gemm");
   const GemmReport report = run_gemm_bench(bench);
-  options.json ? print_json(json_of(options, report)) : print(options, report);
+  options.json ? print_json(report_json(options, report)) : print(options, report);
 }
 
 }  // namespace
