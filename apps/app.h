@@ -21,6 +21,7 @@ void add_tokenize(CLI::App& app);
 void add_debug(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_bench_gemm(CLI::App& bench);
+void add_bench_repack(CLI::App& bench);
 void add_debug_report(CLI::App& debug);
 
 // Options that several commands share.

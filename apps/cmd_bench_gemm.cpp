@@ -1,11 +1,9 @@
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 
 #include "apps/app.h"
-#include "base/check.h"
+#include "apps/bench_report.h"
 #include "base/table.h"
 #include "measure/gemm_bench.h"
 
@@ -21,23 +19,6 @@ struct Options {
   bool json = false;
 };
 
-std::string today() { return fmt::format("{:%Y-%m-%d}", fmt::gmtime(std::time(nullptr))); }
-
-OrderedJson json_of(const std::optional<double>& value) {
-  return value ? OrderedJson(*value) : OrderedJson(nullptr);
-}
-
-OrderedJson json_of(const std::optional<GpuLoad>& load) {
-  return {{"sm_mhz", load ? OrderedJson(load->sm_mhz) : OrderedJson(nullptr)},
-          {"watts", load ? OrderedJson(load->watts) : OrderedJson(nullptr)}};
-}
-
-OrderedJson json_of(const CallTime& time) {
-  OrderedJson json = {{"us", time.seconds * 1e6}, {"spread", time.spread}};
-  json.update(json_of(time.load));
-  return json;
-}
-
 std::optional<double> ratio(const std::optional<CallTime>& fp8, const FormTime& form) {
   if (!fp8) return std::nullopt;
   return fp8->seconds / form.time.seconds;
@@ -46,13 +27,21 @@ std::optional<double> ratio(const std::optional<CallTime>& fp8, const FormTime& 
 double terabytes(const FormTime& form) { return form.cost.bytes / form.time.seconds * 1e-12; }
 double teraflops(const FormTime& form) { return form.cost.flops / form.time.seconds * 1e-12; }
 
-OrderedJson json_of(const GemmRow& row, const GpuPeaks& peaks) {
+OrderedJson row_json(const GemmRow& row, const GemmReport& report) {
   OrderedJson json = {{"layer", row.shape.layer},
                       {"n", row.shape.n},
                       {"k", row.shape.k},
                       {"m", row.m},
                       {"bf16", row.bf16 ? json_of(*row.bf16) : OrderedJson(nullptr)},
                       {"fp8", row.fp8 ? json_of(*row.fp8) : OrderedJson(nullptr)}};
+  if (!report.cutlass.empty()) {
+    json["cutlass"] = nullptr;
+    if (row.cutlass) {
+      json["cutlass"] = json_of(row.cutlass->time);
+      json["cutlass"]["tile"] = row.cutlass->tile;
+      json["cutlass"]["error"] = row.cutlass->error;
+    }
+  }
   OrderedJson forms = OrderedJson::object();
   for (const FormTime& form : row.forms) {
     OrderedJson one = json_of(form.time);
@@ -60,7 +49,7 @@ OrderedJson json_of(const GemmRow& row, const GpuPeaks& peaks) {
     one["flops"] = form.cost.flops;
     one["tb_per_s"] = terabytes(form);
     one["tflops"] = teraflops(form);
-    one["share_of_roof"] = json_of(share_of_roof(form, peaks));
+    one["share_of_roof"] = json_of(share_of_roof(form, report.peaks));
     one["fp8_ratio"] = json_of(ratio(row.fp8, form));
     one["error"] = form.error;
     forms[form.scheme] = one;
@@ -69,13 +58,13 @@ OrderedJson json_of(const GemmRow& row, const GpuPeaks& peaks) {
   return json;
 }
 
-OrderedJson json_of(const Options& options, const GemmReport& report) {
+OrderedJson report_json(const Options& options, const GemmReport& report) {
   OrderedJson rows = OrderedJson::array();
-  for (const GemmRow& row : report.rows) rows.push_back(json_of(row, report.peaks));
+  for (const GemmRow& row : report.rows) rows.push_back(row_json(row, report));
   OrderedJson json = {
       {"card", report.card},
       {"driver", report.driver},
-      {"date", today()},
+      {"date", utc_date()},
       {"version", EMBERQ_VERSION},
       {"cublaslt", report.cublaslt.empty() ? OrderedJson(nullptr) : OrderedJson(report.cublaslt)},
       {"model", options.model},
@@ -87,6 +76,7 @@ OrderedJson json_of(const Options& options, const GemmReport& report) {
       {"read_tb_per_s", report.peaks.read_rate * 1e-12},
       {"copy_tb_per_s", report.peaks.copy_rate * 1e-12},
       {"fp8_tflops", nullptr}};
+  if (!report.cutlass.empty()) json["cutlass"] = report.cutlass;
   if (report.peaks.fp8_rate) json["fp8_tflops"] = *report.peaks.fp8_rate * 1e-12;
   json.update(json_of(report.load));
   json["notes"] = report.notes;
@@ -94,16 +84,11 @@ OrderedJson json_of(const Options& options, const GemmReport& report) {
   return json;
 }
 
-// The cell of a number that may be absent.
-std::string cell(const std::optional<double>& value, double scale, int digits) {
-  return value ? fmt::format("{:.{}f}", *value * scale, digits) : "-";
-}
-
 std::string micros(const std::optional<CallTime>& time) {
   return time ? fmt::format("{:.1f}", time->seconds * 1e6) : "-";
 }
 
-std::vector<std::string> cells(const GemmRow& row, const GpuPeaks& peaks) {
+std::vector<std::string> cells(const GemmRow& row, const GemmReport& report) {
   std::vector<std::string> cells = {row.shape.layer, fmt::format("{}x{}", row.shape.n, row.shape.k),
                                     fmt::format("{}", row.m), micros(row.bf16), micros(row.fp8)};
   // Of the row: its least steady product, its slowest clock, its highest power.
@@ -117,12 +102,14 @@ std::vector<std::string> cells(const GemmRow& row, const GpuPeaks& peaks) {
   };
   if (row.bf16) include(*row.bf16);
   if (row.fp8) include(*row.fp8);
+  if (row.cutlass) include(row.cutlass->time);
+  if (!report.cutlass.empty()) cells.push_back(row.cutlass ? micros(row.cutlass->time) : "-");
   for (const FormTime& form : row.forms) {
     include(form.time);
-    cells.insert(cells.end(),
-                 {micros(form.time), fmt::format("{:.2f}", terabytes(form)),
-                  fmt::format("{:.0f}", teraflops(form)), cell(share_of_roof(form, peaks), 100, 0),
-                  cell(ratio(row.fp8, form), 1, 2)});
+    cells.insert(cells.end(), {micros(form.time), fmt::format("{:.2f}", terabytes(form)),
+                               fmt::format("{:.0f}", teraflops(form)),
+                               cell(share_of_roof(form, report.peaks), 100, 0),
+                               cell(ratio(row.fp8, form), 1, 2)});
   }
   cells.insert(cells.end(),
                {fmt::format("{:.1f}", 100 * spread), cell(mhz, 1, 0), cell(watts, 1, 0)});
@@ -131,10 +118,11 @@ std::vector<std::string> cells(const GemmRow& row, const GpuPeaks& peaks) {
 
 std::string header(const GemmReport& report, bool graph) {
   const GpuPeaks& peaks = report.peaks;
-  std::string text = fmt::format("{}, driver {}, {}", report.card, report.driver, today());
+  std::string text = fmt::format("{}, driver {}, {}", report.card, report.driver, utc_date());
   if (report.load)
     text += fmt::format(", {:.0f} MHz and {:.0f} W", report.load->sm_mhz, report.load->watts);
   if (!report.cublaslt.empty()) text += fmt::format(", cuBLASLt {}", report.cublaslt);
+  if (!report.cutlass.empty()) text += fmt::format(", CUTLASS {}", report.cutlass);
   text += fmt::format(
       "\npeaks: {:.2f} TB/s read, {:.2f} TB/s copied, FP8 {} TFLOPS; an empty "
       "kernel {:.2f} us\n",
@@ -153,10 +141,11 @@ std::string header(const GemmReport& report, bool graph) {
 
 void print(const Options& options, const GemmReport& report) {
   std::vector<std::vector<std::string>> rows = {{"layer", "NxK", "M", "BF16 us", "FP8 us"}};
+  if (!report.cutlass.empty()) rows[0].push_back("cutlass us");
   for (const std::string& form : options.forms)
     rows[0].insert(rows[0].end(), {form + " us", "TB/s", "TFLOPS", "% of roof", "FP8 / it"});
   rows[0].insert(rows[0].end(), {"spread %", "MHz", "W"});
-  for (const GemmRow& row : report.rows) rows.push_back(cells(row, report.peaks));
+  for (const GemmRow& row : report.rows) rows.push_back(cells(row, report));
   fmt::print("{}\n{}", header(report, options.graph), format_table(rows));
   for (const std::string& note : report.notes) fmt::print("{}\n", note);
 }
@@ -167,12 +156,9 @@ void run(const Options& options) {
                   .regime = options.graph ? Regime::kGraph : Regime::kCold,
                   .cublaslt = options.cublaslt};
   for (const std::string& form : options.forms) bench.schemes.push_back(form + "-g128");
-  EMBERQ_REQUIRE(
-      cuda_available(),
-      "bench gemm measures on a GPU of compute capability 9.0 (H100, H200): this machine "
-      "has none that can be used, or this program was built without CUDA");
+  require_gpu("bench gemm");
   const GemmReport report = run_gemm_bench(bench);
-  options.json ? print_json(json_of(options, report)) : print(options, report);
+  options.json ? print_json(report_json(options, report)) : print(options, report);
 }
 
 }  // namespace

@@ -47,6 +47,7 @@ DOORS = {
     r"omp\.h": ["src/base/parallel.h"],
     r"CLI/": ["apps/"],
     r"cuda": ["src/ops/cuda/", "src/measure/cuda/"],
+    r"(cutlass|cute)/": ["src/measure/cuda/cutlass/"],
     r"cublas": ["src/measure/cuda/cublaslt.cpp"],
     r"dlfcn": ["src/base/openblas.cpp", "src/measure/cuda/shared_library.h"],
 }

@@ -55,11 +55,18 @@ struct FormTime {
   double error = 0;  // from the naive kernel's output: RMS, relative
 };
 
+struct CutlassTime {
+  std::string tile;  // the fastest: "128x16 stream-K"
+  CallTime time;
+  double error = 0;  // likewise
+};
+
 struct GemmRow {
   GemmShape shape;
   int64_t m = 0;
-  std::optional<CallTime> bf16, fp8;  // cuBLASLt's
-  std::vector<FormTime> forms;        // ours, as in GemmBench::schemes
+  std::optional<CallTime> bf16, fp8;   // cuBLASLt's
+  std::optional<CutlassTime> cutlass;  // INT4 times FP8
+  std::vector<FormTime> forms;         // ours, as in GemmBench::schemes
 };
 
 // What the card was seen to give in the same run. Rates are net of the fixed cost.
@@ -76,6 +83,7 @@ std::optional<double> share_of_roof(const FormTime& form, const GpuPeaks& peaks)
 struct GemmReport {
   std::string card, driver;
   std::string cublaslt;            // its version and file; empty where there is none
+  std::string cutlass;             // its version; empty in a build without it
   std::vector<std::string> notes;  // why a column is empty
   GpuPeaks peaks;
   std::optional<GpuLoad> load;  // just after the peaks were measured

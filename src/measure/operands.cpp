@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "format/bf16.h"
+#include "format/fp8.h"
 
 namespace emberq {
 namespace {
@@ -83,6 +84,18 @@ QuantizedWeight random_weight(int64_t n, int64_t k, const WeightScheme& scheme) 
           .scale = Tensor::copy_of(DType::kBF16, {n, groups / n}, std::span<const bf16>(scale))};
 }
 
+QuantizedWeight with_e4m3_product(const QuantizedWeight& weight) {
+  constexpr float kPerTensor = 0x1p8f;
+  QuantizedWeight result = weight;
+  result.scheme.product = WeightProduct::kE4m3;
+  result.per_tensor_scale = kPerTensor;
+  std::vector<bf16> scale;
+  for (const float s : weight.scale.to_float())
+    scale.push_back(bf16::from_float(fp8_round(s * kPerTensor) / kPerTensor));
+  result.scale = Tensor::copy_of(DType::kBF16, weight.scale.shape(), std::span<const bf16>(scale));
+  return result;
+}
+
 QuantizedWeight rows_of(const QuantizedWeight& weight, const std::vector<int64_t>& rows) {
   const auto count = int64_t(rows.size());
   const auto gather = [&]<class T>(const Tensor& from) {
@@ -98,7 +111,8 @@ QuantizedWeight rows_of(const QuantizedWeight& weight, const std::vector<int64_t
           .n = count,
           .k = weight.k,
           .packed = gather.operator()<uint32_t>(weight.packed),
-          .scale = gather.operator()<bf16>(weight.scale)};
+          .scale = gather.operator()<bf16>(weight.scale),
+          .per_tensor_scale = weight.per_tensor_scale};
 }
 
 std::vector<int64_t> spread_over(int64_t count, int64_t most) {

@@ -17,6 +17,8 @@ Buffer random_bf16(Backend& backend, size_t count);  // of magnitude 1/2 to 2
 
 // Codes of all kinds, and BF16 scales near 2^-8 for groups of 128. `scheme` has four bits.
 QuantizedWeight random_weight(int64_t n, int64_t k, const WeightScheme& scheme);
+// The same codes by the product in e4m3, with each scale rounded to an e4m3 number by 2^-8.
+QuantizedWeight with_e4m3_product(const QuantizedWeight& weight);
 // Rows of it, as a smaller weight.
 QuantizedWeight rows_of(const QuantizedWeight& weight, const std::vector<int64_t>& rows);
 

@@ -107,6 +107,7 @@ class Program(unittest.TestCase):
         self.assertIn("--max-windows", emberq("eval", "ppl", "--help").stdout.decode())
         self.assertIn("--pattern", emberq("debug", "inject-outliers", "--help").stdout.decode())
         self.assertIn("--graph", emberq("bench", "gemm", "--help").stdout.decode())
+        self.assertIn("--forms", emberq("bench", "repack", "--help").stdout.decode())
         self.assertRegex(emberq("--version").stdout.decode(), r"emberq \d+\.\d+")
 
     def test_bad_commands_and_options_have_status_2(self):
@@ -325,6 +326,11 @@ class Program(unittest.TestCase):
         no_gpu = {"env": os.environ | {"CUDA_VISIBLE_DEVICES": ""}}
         self.assertIn("GPU", self.refused("bench", "gemm", **no_gpu))
         self.assertIn("GPU", self.refused("bench", "gemm", "--model", "256x128", "--m", "1", "--json", **no_gpu))
+
+    def test_bench_repack_refuses_shapes_that_are_none_and_machines_without_a_gpu(self):
+        self.assertIn("llama-4", self.refused("bench", "repack", "--model", "llama-4"))
+        no_gpu = {"env": os.environ | {"CUDA_VISIBLE_DEVICES": ""}}
+        self.assertIn("GPU", self.refused("bench", "repack", **no_gpu))
 
     def test_an_interrupt_leaves_nothing(self):
         for number in (signal.SIGINT, signal.SIGTERM):

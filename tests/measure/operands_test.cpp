@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -51,6 +52,21 @@ TEST(RandomWeight, HasAllCodesAndItsRowsCanBeTakenOut) {
     EXPECT_EQ(some.packed.data<uint32_t>()[32 + word],
               weight.packed.data<uint32_t>()[47 * 32 + word]);
   EXPECT_EQ(some.scale.to_float()[1], weight.scale.to_float()[5 * 2 + 1]);
+}
+
+TEST(WithE4m3Product, KeepsTheCodesAndHasScalesThatAreE4m3NumbersByThePerTensorScale) {
+  const QuantizedWeight exact = random_weight(48, 256, *weight_scheme_from_name("int4-g128"));
+  const QuantizedWeight weight = with_e4m3_product(exact);
+  EXPECT_EQ(name(weight.scheme), "int4-g128-e4m3");
+  EXPECT_TRUE(std::ranges::equal(weight.packed.bytes(), exact.packed.bytes()));
+  const std::vector<float> before = exact.scale.to_float(), after = weight.scale.to_float();
+  ASSERT_EQ(after.size(), before.size());
+  for (size_t i = 0; i < after.size(); ++i) {
+    const float scaled = after[i] * weight.per_tensor_scale;
+    EXPECT_EQ(fp8_round(scaled), scaled);
+    EXPECT_NEAR(after[i] / before[i], 1, 0x1p-4);  // half of an e4m3 number's last bit
+  }
+  EXPECT_EQ(rows_of(weight, {3}).per_tensor_scale, weight.per_tensor_scale);
 }
 
 TEST(SpreadOver, GivesBothEndsAndWhatIsBetween) {

@@ -43,6 +43,20 @@ TEST(W4Order, GivesEveryCodeBitsOfItsOwn) {
   for (const uint32_t word : taken) EXPECT_EQ(word, 0xffffffffu);
 }
 
+TEST(W4Order, MakesWordsOfFourCodesOfTwoRowsAsTheirPlacesSay) {
+  const Codes codes = random_codes();
+  const std::vector<uint32_t> tile = tile_of(codes);
+  const auto four = [&](int row, int k) {
+    uint32_t nibbles = 0;
+    for (int i = 0; i < 4; ++i) nibbles |= uint32_t(codes[size_t(row)][size_t(k + i)]) << 4 * i;
+    return nibbles;
+  };
+  for (int row = 0; row < kW4Rows; row += row % 8 == 7 ? 9 : 1)  // those of even registers
+    for (int k = 0; k < kW4Inputs; k += 4)
+      EXPECT_EQ(w4_word(four(row, k), four(row + 8, k)), tile[size_t(w4_place(row, k).word)])
+          << row << ", " << k;
+}
+
 // Every byte of every thread's registers is the one that the PTX ISA says.
 template <class Expand>
 void expect_operands(const std::array<uint8_t, 16>& numbers, const Expand& expand) {

@@ -9,6 +9,7 @@
 #include "base/progress.h"
 #include "format/bf16.h"
 #include "measure/cuda/cublaslt.h"
+#include "measure/cuda/cutlass.h"
 #include "measure/cuda/gpu_meter.h"
 #include "measure/operands.h"
 #include "ops/cuda/cuda_check.h"
@@ -18,10 +19,12 @@ namespace emberq {
 namespace {
 
 using cuda::CublasLtProduct;
+using cuda::CutlassProduct;
+using cuda::CutlassWeight;
 using Inputs = CublasLtProduct::Inputs;
 
 constexpr int kRepeats = 25;
-constexpr int kTrialRepeats = 5;           // to choose among cuBLASLt's algorithms
+constexpr int kTrialRepeats = 5;           // to choose among algorithms or tiles
 constexpr int64_t kPeakSide = 8192;        // of the product that is the peak
 constexpr int64_t kFp8Rows = 16;           // of which cuBLASLt takes whole ones
 constexpr int64_t kComparedOutputs = 256;  // columns of out, and rows of W
@@ -45,12 +48,22 @@ struct DenseOperands {
   }
 };
 
-// Our weight of one shape in one scheme, and what must come of it.
+// What must come of a weight.
+struct Expected {
+  std::vector<int64_t> outputs;  // that are compared
+  std::vector<bf16> values;      // [most tokens, outputs.size()]
+};
+
+// Our weight of one shape in one scheme.
 struct Form {
   std::string scheme;
-  std::vector<Weight> weights;   // the same one, in as many places as take turns
-  std::vector<int64_t> outputs;  // that are compared
-  std::vector<bf16> expected;    // [most tokens, outputs.size()]
+  std::vector<Weight> weights;  // the same one, in as many places as take turns
+  Expected expected;
+};
+// CUTLASS's, likewise; none for a shape that it does not take.
+struct CutlassForm {
+  std::vector<CutlassWeight> weights;
+  Expected expected;
 };
 
 class Bench {
@@ -61,16 +74,22 @@ class Bench {
  private:
   void allocate();
   void measure_peaks();
-  Form prepare(const GemmShape& shape, const QuantizedWeight& weight);
-  GemmRow measure_row(const GemmShape& shape, int64_t m, const std::vector<Form>& forms);
+  Form prepare(const GemmShape& shape, const std::string& scheme);
+  CutlassForm prepare_cutlass(const GemmShape& shape);
+  Expected expect(const QuantizedWeight& weight, const Buffer& token_scale);
+  GemmRow measure_row(const GemmShape& shape, int64_t m, const std::vector<Form>& forms,
+                      const CutlassForm& cutlass);
   std::optional<CallTime> time_dense(Inputs inputs, int64_t n, int64_t k, int64_t m);
+  std::optional<CutlassTime> time_cutlass(const CutlassForm& form, int64_t m);
   FormTime time_form(const Form& form, int64_t m);
+  int fastest(int ways, const std::function<bool(int way, int call)>& start);
 
-  Linear linear(const Weight& weight, void* out, int64_t m) const;
+  Linear linear(const Weight& weight, const Buffer& token_scale, void* out, int64_t m) const;
   void poison(int64_t m, int64_t n);
-  std::vector<bf16> output_row(int64_t row, int64_t n) const;
-  double error_of(const Form& form, int64_t m) const;
+  std::vector<bf16> output_row(std::string_view whose, int64_t row, int64_t n) const;
+  double error_of(std::string_view whose, const Expected& expected, int64_t n, int64_t m) const;
   size_t turning_bytes(size_t weight_bytes) const;
+  bool turns_on(size_t weight_bytes) const;
 
   const GemmBench& plan_;
   int64_t most_tokens_ = 0;
@@ -79,7 +98,7 @@ class Bench {
   cuda::CublasLt cublaslt_;
   cuda::GpuMeter meter_;
   DenseOperands bf16_{.element_bytes = 2}, fp8_{.element_bytes = 1};
-  Buffer token_scale_, out_;
+  Buffer token_scale_, no_scale_, out_;  // no_scale_: ones
   GemmReport report_;
 };
 
@@ -119,6 +138,7 @@ void Bench::allocate() {
   std::vector<float> scale;
   for (int64_t i = 0; i < most_tokens_; ++i) scale.push_back(float(8 + i % 8) / (16 * 448));
   token_scale_ = upload(*backend_, scale);
+  no_scale_ = upload(*backend_, std::vector<float>(size_t(most_tokens_), 1));
 }
 
 void Bench::measure_peaks() {
@@ -131,28 +151,58 @@ void Bench::measure_peaks() {
   report_.load = peak ? peak->load : meter_.load();
 }
 
-Linear Bench::linear(const Weight& weight, void* out, int64_t m) const {
-  return {.x = {DType::kF8E4M3, fp8_.x.as<void>(), token_scale_.as<float>(), m, weight.k},
+Linear Bench::linear(const Weight& weight, const Buffer& token_scale, void* out, int64_t m) const {
+  return {.x = {DType::kF8E4M3, fp8_.x.as<void>(), token_scale.as<float>(), m, weight.k},
           .weight = &weight,
           .out = {DType::kBF16, out, nullptr, m, weight.n}};
 }
 
+// Whether weights of so many bytes need another place to take turns.
+bool Bench::turns_on(size_t weight_bytes) const {
+  return plan_.regime == Regime::kGraph && weight_bytes < cuda::GpuMeter::kRotatedBytes;
+}
+
 // The naive kernel takes a while, so it computes some outputs only, of all tokens at once: a row
 // does not depend on how many there are.
-Form Bench::prepare(const GemmShape& shape, const QuantizedWeight& weight) {
-  Form form{.scheme = name(weight.scheme), .outputs = spread_over(shape.n, kComparedOutputs)};
+Expected Bench::expect(const QuantizedWeight& weight, const Buffer& token_scale) {
+  Expected expected{.outputs = spread_over(weight.n, kComparedOutputs)};
+  const Weight some = naive_->prepare(rows_of(weight, expected.outputs));
+  expected.values.resize(size_t(most_tokens_) * expected.outputs.size());
+  const size_t bytes = expected.values.size() * sizeof(bf16);
+  const Buffer out(*naive_, bytes);
+  naive_->run(linear(some, token_scale, out.as<void>(), most_tokens_));
+  naive_->download(expected.values.data(), out.as<void>(), bytes);
+  naive_->synchronize();
+  return expected;
+}
+
+Form Bench::prepare(const GemmShape& shape, const std::string& scheme) {
+  const QuantizedWeight weight = random_weight(shape.n, shape.k, *weight_scheme_from_name(scheme));
+  Form form{.scheme = scheme, .expected = expect(weight, token_scale_)};
   size_t bytes = 0;
   do {
     form.weights.push_back(backend_->prepare(weight));
     bytes += form.weights.back().bytes;
-  } while (plan_.regime == Regime::kGraph && bytes < cuda::GpuMeter::kRotatedBytes);
+  } while (turns_on(bytes));
+  return form;
+}
 
-  const Weight some = naive_->prepare(rows_of(weight, form.outputs));
-  form.expected.resize(size_t(most_tokens_) * form.outputs.size());
-  const Buffer out(*naive_, form.expected.size() * sizeof(bf16));
-  naive_->run(linear(some, out.as<void>(), most_tokens_));
-  naive_->download(form.expected.data(), out.as<void>(), form.expected.size() * sizeof(bf16));
-  naive_->synchronize();
+// The codes of int4-g128, with the product that CUTLASS computes.
+CutlassForm Bench::prepare_cutlass(const GemmShape& shape) {
+  if (report_.cutlass.empty()) return {};
+  if (shape.n % CutlassProduct::kOutputs != 0) {
+    report_.notes.push_back(fmt::format("CUTLASS has no product of {} x {}: outputs come by the {}",
+                                        shape.n, shape.k, CutlassProduct::kOutputs));
+    return {};
+  }
+  const QuantizedWeight weight =
+      with_e4m3_product(random_weight(shape.n, shape.k, *weight_scheme_from_name("int4-g128")));
+  CutlassForm form{.expected = expect(weight, no_scale_)};
+  size_t bytes = 0;
+  do {
+    form.weights.push_back(cuda::cutlass_weight(*backend_, weight));
+    bytes += form.weights.back().bytes;
+  } while (turns_on(bytes));
   return form;
 }
 
@@ -162,26 +212,27 @@ void Bench::poison(int64_t m, int64_t n) {
                              cuda::stream_of(*backend_)));
 }
 
-std::vector<bf16> Bench::output_row(int64_t row, int64_t n) const {
+std::vector<bf16> Bench::output_row(std::string_view whose, int64_t row, int64_t n) const {
   std::vector<bf16> values(static_cast<size_t>(n));
   backend_->download(values.data(), out_.as<bf16>() + row * n, values.size() * sizeof(bf16));
   backend_->synchronize();
   for (const bf16 value : values)
     EMBERQ_CHECK(std::isfinite(value.to_float()),
-                 "bench gemm: row {} of an output is not finite, or was not all written", row);
+                 "bench gemm: row {} of the output of {} is not finite, or was not all written",
+                 row, whose);
   return values;
 }
 
 // RMS of the difference from what is expected, relative to that.
-double Bench::error_of(const Form& form, int64_t m) const {
-  const int64_t n = form.weights.front().n;
+double Bench::error_of(std::string_view whose, const Expected& expected, int64_t n,
+                       int64_t m) const {
   double error = 0, power = 0;
   for (const int64_t token : spread_over(m, kComparedTokens)) {
-    const std::vector<bf16> row = output_row(token, n);
-    const bf16* expected = form.expected.data() + token * int64_t(form.outputs.size());
-    for (size_t i = 0; i < form.outputs.size(); ++i) {
-      const double is = double(row[size_t(form.outputs[i])].to_float()),
-                   must_be = double(expected[i].to_float());
+    const std::vector<bf16> row = output_row(whose, token, n);
+    const bf16* values = expected.values.data() + token * int64_t(expected.outputs.size());
+    for (size_t i = 0; i < expected.outputs.size(); ++i) {
+      const double is = double(row[size_t(expected.outputs[i])].to_float()),
+                   must_be = double(values[i].to_float());
       error += (is - must_be) * (is - must_be), power += must_be * must_be;
     }
   }
@@ -191,59 +242,92 @@ double Bench::error_of(const Form& form, int64_t m) const {
 FormTime Bench::time_form(const Form& form, int64_t m) {
   const Weight& first = form.weights.front();
   poison(m, first.n);
-  backend_->run(linear(first, out_.as<void>(), m));
-  const double error = error_of(form, m);
+  backend_->run(linear(first, token_scale_, out_.as<void>(), m));
+  const double error = error_of(form.scheme, form.expected, first.n, m);
   EMBERQ_CHECK(error < kLargestError,  // a NaN is not
                "bench gemm: {} weights of {} x {} times {} tokens: the output differs from the "
                "naive kernel's by {:.3g} of its RMS",
                form.scheme, first.n, first.k, m, error);
   const auto call = [&](int i) {
     const Weight& weight = form.weights[size_t(i) % form.weights.size()];
-    backend_->run(linear(weight, out_.as<void>(), m));
+    backend_->run(linear(weight, token_scale_, out_.as<void>(), m));
   };
   return {.scheme = form.scheme,
           .time = meter_.time(call, kRepeats),
-          .cost = cost(linear(first, out_.as<void>(), m)),
+          .cost = cost(linear(first, token_scale_, out_.as<void>(), m)),
           .error = error};
 }
 
-// Of the algorithm that a short trial finds fastest.
+// Of several ways to make a call, the one that a short trial finds fastest; -1 where none runs.
+int Bench::fastest(int ways, const std::function<bool(int way, int call)>& start) {
+  int best = -1;
+  double best_seconds = 0;
+  for (int way = 0; way < ways; ++way) {
+    if (!start(way, 0)) continue;
+    const auto call = [&](int i) { start(way, i); };
+    const double seconds = summary(meter_.seconds(call, kTrialRepeats)).seconds;
+    if (best < 0 || seconds < best_seconds) best = way, best_seconds = seconds;
+  }
+  return best;
+}
+
 std::optional<CallTime> Bench::time_dense(Inputs inputs, int64_t n, int64_t k, int64_t m) {
   if (!cublaslt_.present()) return std::nullopt;
   const DenseOperands& dense = inputs == Inputs::kFp8 ? fp8_ : bf16_;
   const int64_t rows = inputs == Inputs::kFp8 ? round_up(m, kFp8Rows) : m;
   CublasLtProduct product(cublaslt_, inputs, n, k, rows);
-  const auto starts = [&](int algorithm, int call) {
+  const auto start = [&](int algorithm, int call) {
     return product.run(algorithm, dense.x.as<void>(), dense.weight(call, n, k), out_.as<void>());
   };
-  const auto call = [&](int algorithm) {
-    return [&, algorithm](int i) {
-      EMBERQ_CHECK(starts(algorithm, i), "cuBLASLt runs algorithm {} once, not again", algorithm);
-    };
-  };
-  int best = -1;
-  double best_seconds = 0;
-  for (int a = 0; a < product.algorithms(); ++a) {
-    if (!starts(a, 0)) continue;
-    const double seconds = summary(meter_.seconds(call(a), kTrialRepeats)).seconds;
-    if (best < 0 || seconds < best_seconds) best = a, best_seconds = seconds;
-  }
+  const int best = fastest(product.algorithms(), start);
   if (best < 0) {
     report_.notes.push_back(fmt::format("cuBLASLt has no {} product of {} x {} for {} tokens",
                                         inputs == Inputs::kFp8 ? "FP8" : "BF16", n, k, m));
     return std::nullopt;
   }
+  const auto call = [&](int i) {
+    EMBERQ_CHECK(start(best, i), "cuBLASLt runs algorithm {} once, not again", best);
+  };
   poison(rows, n);
-  call(best)(0);
-  for (const int64_t token : spread_over(rows, kComparedTokens)) output_row(token, n);
-  return meter_.time(call(best), kRepeats);
+  call(0);
+  for (const int64_t token : spread_over(rows, kComparedTokens)) output_row("cuBLASLt", token, n);
+  return meter_.time(call, kRepeats);
 }
 
-GemmRow Bench::measure_row(const GemmShape& shape, int64_t m, const std::vector<Form>& forms) {
+// Its sums have 14 bits from the first input to the last, so each step of 32 may lose 2^-13 of what
+// there is; most loss is undone by others, and with a wrong order or scale the error is near 1.
+std::optional<CutlassTime> Bench::time_cutlass(const CutlassForm& form, int64_t m) {
+  if (form.weights.empty()) return std::nullopt;
+  const int64_t n = form.weights.front().n, k = form.weights.front().k;
+  const CutlassProduct product(*backend_, n, k, m);
+  const auto start = [&](int variant, int call) {
+    const CutlassWeight& weight = form.weights[size_t(call) % form.weights.size()];
+    return product.run(variant, fp8_.x.as<void>(), weight, out_.as<void>());
+  };
+  const int best = fastest(CutlassProduct::variants(), start);
+  EMBERQ_CHECK(best >= 0, "CUTLASS does not multiply {} x {} by {} tokens", n, k, m);
+  const std::string tile = CutlassProduct::name(best);
+  const auto call = [&](int i) {
+    EMBERQ_CHECK(start(best, i), "CUTLASS runs tile {} once, not again", tile);
+  };
+  poison(m, n);
+  call(0);
+  const double error = error_of("CUTLASS by tile " + tile, form.expected, n, m);
+  const double largest = std::min(kLargestError + double(k / 32) * 0x1p-13, 0.1);
+  EMBERQ_CHECK(error < largest,  // a NaN is not
+               "bench gemm: CUTLASS's {} x {} times {} tokens by tile {}: the output differs from "
+               "the naive kernel's by {:.3g} of its RMS",
+               n, k, m, tile, error);
+  return CutlassTime{.tile = tile, .time = meter_.time(call, kRepeats), .error = error};
+}
+
+GemmRow Bench::measure_row(const GemmShape& shape, int64_t m, const std::vector<Form>& forms,
+                           const CutlassForm& cutlass) {
   GemmRow row{.shape = shape,
               .m = m,
               .bf16 = time_dense(Inputs::kBf16, shape.n, shape.k, m),
-              .fp8 = time_dense(Inputs::kFp8, shape.n, shape.k, m)};
+              .fp8 = time_dense(Inputs::kFp8, shape.n, shape.k, m),
+              .cutlass = time_cutlass(cutlass, m)};
   for (const Form& form : forms) row.forms.push_back(time_form(form, m));
   return row;
 }
@@ -257,6 +341,7 @@ GemmReport Bench::run() {
     report_.notes.push_back(
         fmt::format("no cuBLASLt to compare with ({}); --cublaslt or EMBERQ_CUBLASLT can name it",
                     cublaslt_.why_not()));
+  report_.cutlass = cuda::cutlass_version();
   report_.repeats = kRepeats;
   if (plan_.regime == Regime::kCold)
     report_.flushed_bytes = int64_t(cuda::GpuMeter::kFlushedBytes);
@@ -267,11 +352,10 @@ GemmReport Bench::run() {
   Progress progress("bench", int64_t(plan_.shapes.size() * plan_.tokens.size()));
   for (const GemmShape& shape : plan_.shapes) {
     std::vector<Form> forms;
-    for (const std::string& scheme : plan_.schemes)
-      forms.push_back(
-          prepare(shape, random_weight(shape.n, shape.k, *weight_scheme_from_name(scheme))));
+    for (const std::string& scheme : plan_.schemes) forms.push_back(prepare(shape, scheme));
+    const CutlassForm cutlass = prepare_cutlass(shape);
     for (const int64_t m : plan_.tokens) {
-      report_.rows.push_back(measure_row(shape, m, forms));
+      report_.rows.push_back(measure_row(shape, m, forms, cutlass));
       progress.step(fmt::format("{} x {}, {} tokens", shape.n, shape.k, m));
     }
   }

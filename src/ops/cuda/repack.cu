@@ -1,6 +1,6 @@
-// Canonical to device order. A block writes one tile: a thread the eight words that it will read
-// when it multiplies, each from four neighbouring codes of two rows, and one pair of scales of each
-// set.
+// Canonical to device order. A block takes one tile through shared memory: it reads rows 16 bytes
+// at a time, then a thread makes the eight words that it will read when it multiplies, each from
+// four neighbouring codes of two rows, and one pair of scales of each set.
 #include <array>
 
 #include "format/fp8.h"
@@ -16,18 +16,18 @@ using device::kW4Rows;
 
 struct RepackKernel {
   struct Args {
-    const uint32_t* packed;  // [n, k / 8]
-    const uint16_t* scale;   // [n, groups]
+    const uint4* packed;    // [n, k / 32]
+    const uint16_t* scale;  // [n, groups]
     uint8_t* tiles;
     int n, k, groups, group_size, sets;
   };
   static constexpr int kThreads = 128;
-  static constexpr int kBlocks = 1;
+  static constexpr int kBlocks = 16;
+  static constexpr int kVectorInputs = 32, kVectors = kW4Inputs / kVectorInputs;  // of a row
 
-  // Four codes from k, a multiple of four, on.
-  static __device__ uint32_t codes(const Args& a, int row, int k) {
-    if (row >= a.n || k >= a.k) return 0;
-    return a.packed[int64_t(row) * (a.k / 8) + k / 8] >> k % 8 * 4 & 0xffff;
+  static __device__ uint4 codes(const Args& a, int row, int k) {
+    if (row >= a.n || k >= a.k) return {};
+    return a.packed[int64_t(row) * (a.k / kVectorInputs) + k / kVectorInputs];
   }
   static __device__ uint32_t scale(const Args& a, int row, int k) {
     if (row >= a.n || k >= a.k) return 0;
@@ -40,28 +40,32 @@ struct RepackKernel {
     // The tile's place: [block of two][k tile][of the two].
     const int64_t tile = (int64_t(blockIdx.y / 2) * k_tiles + blockIdx.x) * 2 + blockIdx.y % 2;
     uint8_t* out = a.tiles + tile * W4Weight::tile_bytes(a.sets);
-    const int in_tile = thread / 32 * 16 + lane / 4, row = int(blockIdx.y) * kW4Rows + in_tile;
-    uint32_t words[8] = {};
+    const int first_row = int(blockIdx.y) * kW4Rows;
+
+    // A vector more for each row, so that the reads of a warp are on different banks.
+    __shared__ uint4 rows[kW4Rows][kVectors + 1];
 #pragma unroll
-    for (int w = 0; w < 8; ++w)
+    for (int i = thread; i < kW4Rows * kVectors; i += kThreads) {
+      const int row = i / kVectors, vector = i % kVectors;
+      rows[row][vector] = codes(a, first_row + row, first_k + vector * kVectorInputs);
+    }
+    // Thread 32 s + p: pair p of set s.
+    const int set = thread / 32, pair_row = first_row + lane / 8 * 16 + lane % 8;
+    const int k = first_k + set * (kW4Inputs / a.sets);
+    const uint32_t scales =
+        set < a.sets ? scale(a, pair_row, k) | scale(a, pair_row + 8, k) << 16 : 0;
+    __syncthreads();
+
+    const int in_tile = thread / 32 * 16 + lane / 4;
+    const auto* even = reinterpret_cast<const uint16_t*>(rows[in_tile]) + lane % 4;
+    const auto* odd = reinterpret_cast<const uint16_t*>(rows[in_tile + 8]) + lane % 4;
+    uint32_t words[8];
 #pragma unroll
-      for (int odd = 0; odd < 2; ++odd) {
-        const int k = 16 * w + 4 * (lane % 4);
-        const uint32_t four = codes(a, row + 8 * odd, first_k + k);
-#pragma unroll
-        for (int i = 0; i < 4; ++i)
-          words[w] |=
-              device::w4_bits(device::w4_place(in_tile + 8 * odd, k + i), four >> 4 * i & 15);
-      }
+    for (int w = 0; w < 8; ++w) words[w] = device::w4_word(even[4 * w], odd[4 * w]);
     auto* to = reinterpret_cast<uint4*>(out);
     to[thread] = {words[0], words[1], words[2], words[3]};
     to[128 + thread] = {words[4], words[5], words[6], words[7]};
-    // Thread 32 s + p: pair p of set s.
-    const int set = thread / 32, pair_row = int(blockIdx.y) * kW4Rows + lane / 8 * 16 + lane % 8;
-    const int k = first_k + set * (kW4Inputs / a.sets);
-    if (set < a.sets)
-      reinterpret_cast<uint32_t*>(out + W4Weight::kCodeBytes)[thread] =
-          scale(a, pair_row, k) | scale(a, pair_row + 8, k) << 16;
+    if (set < a.sets) reinterpret_cast<uint32_t*>(out + W4Weight::kCodeBytes)[thread] = scales;
   }
 };
 
@@ -80,7 +84,7 @@ W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, i
   const int64_t tiles = result.row_blocks * result.k_tiles * 2;
   result.tiles = Buffer(backend, size_t(tiles) * size_t(W4Weight::tile_bytes(result.sets)));
   launch<RepackKernel>(dim3(unsigned(result.k_tiles), unsigned(2 * result.row_blocks)), stream,
-                       {.packed = canonical.packed.as<uint32_t>(),
+                       {.packed = canonical.packed.as<uint4>(),
                         .scale = canonical.scale.as<uint16_t>(),
                         .tiles = result.tiles.as<uint8_t>(),
                         .n = int(n),

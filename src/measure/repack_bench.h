@@ -1,0 +1,33 @@
+#pragma once
+
+#include "measure/gemm_bench.h"
+
+// What it takes to bring four-bit weights from the order of files into that of the products, on a
+// GPU. docs/benchmarks.md says what is measured and how.
+namespace emberq {
+
+struct RepackBench {
+  std::vector<GemmShape> shapes;
+  std::vector<std::string> schemes;  // for each shape: "lut4-g128"
+};
+
+struct RepackRow {
+  GemmShape shape;
+  std::string scheme;
+  double bytes = 0;  // read and written: codes and scales
+  CallTime time;
+};
+
+struct RepackReport {
+  std::string card, driver;
+  GpuPeaks peaks;  // fp8_rate is absent
+  int repeats = 0;
+  int64_t flushed_bytes = 0;
+  std::vector<RepackRow> rows;
+};
+
+// Throws Error where there is no GPU to measure on, and where a weight is not in the order that
+// ops/cuda/device/w4.cuh describes.
+RepackReport run_repack_bench(const RepackBench& bench);
+
+}  // namespace emberq
