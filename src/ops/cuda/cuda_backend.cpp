@@ -97,7 +97,6 @@ class CudaBackend final : public Backend {
     if (kernels_ == CudaKernels::kNaive) {
       weight->form = std::move(canonical);
     } else {
-      if (quantized.scheme.product != WeightProduct::kExact) refuse("e4m3 product");
       weight->form = cuda::repack(*this, canonical, quantized.n, quantized.k, stream_);
       synchronize();  // linears read weights before the kernels ahead of them are over
     }

@@ -23,19 +23,31 @@ struct CanonicalWeight {
   Buffer scale;   // [n, k / group_size] BF16
 };
 
-// Tiles in the order of device/w4.cuh, each with its scales behind it: `sets` times 32 pairs of
-// BF16, those of rows g and g + 8 of each sixteen, the two that one thread needs. Tiles that a
-// block of threads reads together follow each other: [rows / 128][k tiles][2]. What n and k lack of
-// whole tiles has scales of zero.
+// What the codes of a W4Weight stand for.
+enum class W4Codes {
+  kSigned,    // a sign and an index into eight numbers (device::expand_signed), times the scale
+  kAny,       // any of sixteen numbers, times the scale
+  kProducts,  // FireQ: -8 ... 7, times the scale in a table of e4m3 numbers of each group
+};
+
+// Tiles in the order of device/w4.cuh, each with its groups' own numbers behind it, in `sets` of
+// one group for each row. A set of scales is 32 pairs of BF16, those of rows g and g + 8 of each
+// sixteen, the two that one thread needs; a set of products is 32 pairs of eight e4m3 numbers,
+// likewise, those of -8 ... -1. Tiles that a block of threads reads together follow each other:
+// [rows / 128][k tiles][2]. What n and k lack of whole tiles has scales, or products, of zero.
 struct W4Weight {
   int64_t row_blocks = 0, k_tiles = 0;
-  int sets = 1;        // of scales in a tile: 1, 2 or 4 for groups of 128 and more, 64 and 32
-  bool signs = false;  // the codes are a sign and an index (device::expand_signed)
-  device::W4Table table{};
+  int sets = 1;  // in a tile: 1, 2 or 4 for groups of 128 and more, 64 and 32
+  W4Codes codes = W4Codes::kAny;
+  device::W4Table table{};  // but of kProducts
+  float factor = 1;         // of kProducts: what its sums are still to be multiplied by
   Buffer tiles;
 
   static constexpr int kCodeBytes = device::kW4Words * 4;
-  static constexpr int tile_bytes(int sets) { return kCodeBytes + 128 * sets; }
+  static constexpr int set_bytes(W4Codes codes) { return codes == W4Codes::kProducts ? 512 : 128; }
+  static constexpr int tile_bytes(W4Codes codes, int sets) {
+    return kCodeBytes + set_bytes(codes) * sets;
+  }
 };
 
 struct CudaWeight {

@@ -25,7 +25,7 @@ namespace {
 
 using device::W4Piece;
 
-template <W4Config C, bool kSigns, int kSets>
+template <W4Config C, W4Codes kCodes, int kSets>
 struct W4LinearKernel {
   struct Args {
     CUtensorMap x, out;  // out where its rows are aligned
@@ -33,6 +33,7 @@ struct W4LinearKernel {
     int row_blocks;
     device::W4Schedule schedule;
     device::W4Table table;
+    float factor;    // of kProducts
     float* partial;  // [blocks][consumers][kOwn][128], where tiles are cut
     // [blocks][consumers]: 2 r + 1 where the partial of round r is there, 2 r where none is, and 0
     // after the last
@@ -55,7 +56,7 @@ struct W4LinearKernel {
                            std::min(232, (kRegisters * kThreads / 128 - kLoaderRegisters) /
                                              kConsumers / 8 * 8);
 
-  static constexpr int kTileBytes = W4Weight::tile_bytes(kSets);
+  static constexpr int kTileBytes = W4Weight::tile_bytes(kCodes, kSets);
   static constexpr int kWeightBytes = kHalves * kTileBytes;
   static constexpr int kXBytes = C.tokens * 128;
   // Tokens that a consumer finishes, and the registers their sums take.
@@ -291,10 +292,12 @@ struct W4LinearKernel {
     uint64_t x;     // descriptor of the first stage's tokens
     uint32_t thread = uint32_t(device::thread_again()) % 128;  // of the warpgroup
     device::W4Table table;  // loaded, or it is computed again and again
+    float factor;
 
     __device__ Reader(const Args& a, const Shared& shared, int consumer)
         : tile(shared.weights + uint32_t(consumer % kHalves * kTileBytes)),
-          x(device::swizzled_rows(shared.x)) {
+          x(device::swizzled_rows(shared.x)),
+          factor(a.factor) {
       // Half of it from constant memory, as PRMT can take one of the two; the other from an address
       // that looks different in every thread, or it would be moved from a uniform register before
       // every use.
@@ -312,18 +315,22 @@ struct W4LinearKernel {
 
   // A stage's weights as they are stored, of one thread; waits for them.
   using Codes = uint32_t[8];
+  static __device__ uint32_t tile_of(const Reader& reader, const Ring& ring) {
+    return reader.tile + ring.stage * kWeightBytes;
+  }
   static __device__ void take(const Shared& shared, const Reader& reader, const Ring& ring,
                               Codes& to) {
     shared.full_of(ring.stage).wait(ring.parity);
-    const uint32_t codes = reader.tile + ring.stage * kWeightBytes + thread_of(reader) * 16;
+    const uint32_t codes = tile_of(reader, ring) + thread_of(reader) * 16;
     const uint4 v[2] = {device::load_shared_16(codes), device::load_shared_16(codes + 2048)};
     to[0] = v[0].x, to[1] = v[0].y, to[2] = v[0].z, to[3] = v[0].w;
     to[4] = v[1].x, to[5] = v[1].y, to[6] = v[1].z, to[7] = v[1].w;
   }
-  // Two scales of it, in BF16, of rows g and g + 8.
-  static __device__ uint32_t scales(const Reader& reader, const Ring& ring, int set) {
-    return device::load_shared_4(reader.tile + ring.stage * kWeightBytes +
-                                 thread_of(reader) / 4 * 4 + W4Weight::kCodeBytes + set * 128);
+  // The numbers of this thread's two rows, g and g + 8, in a set.
+  static __device__ uint32_t numbers_of(const Reader& reader, const Ring& ring, int set) {
+    constexpr int kSetBytes = W4Weight::set_bytes(kCodes);
+    return tile_of(reader, ring) + W4Weight::kCodeBytes + set * kSetBytes +
+           thread_of(reader) / 4 * (kSetBytes / 32);
   }
 
   // A stage can be filled again, with tokens by every block of the cluster.
@@ -341,31 +348,58 @@ struct W4LinearKernel {
 
   // A stage's weights as operand A: four registers for each 32 inputs.
   using Operand = uint32_t[16];
-  static __device__ void expand(const Reader& reader, const Codes& codes, Operand& to) {
+  static __device__ void expand(const Reader& reader, const Ring& ring, const Codes& codes,
+                                Operand& to) {
+    device::W4Table even, odd;  // of kProducts
 #pragma unroll
     for (int w = 0; w < 8; ++w) {
-      const device::W4Pair pair = kSigns ? device::expand_signed(codes[w], reader.table)
-                                         : device::expand_any(codes[w], reader.table);
+      device::W4Pair pair;
+      if constexpr (kCodes == W4Codes::kSigned) {
+        pair = device::expand_signed(codes[w], reader.table);
+      } else if constexpr (kCodes == W4Codes::kAny) {
+        pair = device::expand_any(codes[w], reader.table);
+      } else {
+        constexpr int kWords = 8 / kSets;  // that share tables
+        if (w % kWords == 0) {
+          const uint4 v = device::load_shared_16(numbers_of(reader, ring, w / kWords));
+          even = device::with_positive(v.x, v.y), odd = device::with_positive(v.z, v.w);
+        }
+        pair = device::expand_each(codes[w], even, odd);
+      }
       to[2 * w] = pair.even, to[2 * w + 1] = pair.odd;
     }
     device::pin<16>(to);
   }
+  // What the products of a thread's two rows are multiplied by.
+  struct Scales {
+    float low, high;
+  };
+  static __device__ Scales scales(const Reader& reader, const Ring& ring, int set) {
+    if constexpr (kCodes == W4Codes::kProducts) {
+      return {reader.factor, reader.factor};
+    } else {
+      const uint32_t pair = device::load_shared_4(numbers_of(reader, ring, set));
+      return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000)};
+    }
+  }
 
   // Whether there are registers for the next stage's operand beside this one's.
-  static constexpr bool kAhead =
-      kSets == 1 ? C.tokens < 256 || kSigns : C.tokens != 64 && C.tokens != 256;
+  static constexpr bool kAhead = kCodes == W4Codes::kProducts || kSets > 1
+                                     ? C.tokens != 64 && C.tokens != 256
+                                     : C.tokens < 256 || kCodes == W4Codes::kSigned;
 
   // sum += the product of a stage, whose weights were expanded before; those of the consumer's next
   // one, of which `more` says whether there is one, are while the first part is multiplied, or at
   // the end.
   static __device__ void multiply(const Shared& shared, const Reader& reader, Ring& ring, bool more,
                                   Codes& codes, const Operand& weights, Operand& next, Sums& sum) {
-    constexpr int kSteps = 4 / kSets;  // of wgmma, that share scales
+    constexpr int kScales = kCodes == W4Codes::kProducts ? 1 : kSets,
+                  kSteps = 4 / kScales;  // of wgmma, that share a scale
     const Ring at = ring;
-    uint32_t scale = 0;
+    Scales scale;
     float product[kPart / 2];
 #pragma unroll
-    for (int set = 0; set < kSets; ++set)
+    for (int set = 0; set < kScales; ++set)
 #pragma unroll
       for (int part = 0; part < kParts; ++part) {
         const uint64_t x = reader.x + at.stage * (kXBytes >> 4) + part * (kPart * 128 >> 4);
@@ -377,19 +411,18 @@ struct W4LinearKernel {
         if (set == 0 && part == 0) {
           ring.template advance<C.split>();
           if (more) take(shared, reader, ring, codes);
-          if (kAhead && more) expand(reader, codes, next);
+          if (kAhead && more) expand(reader, ring, codes, next);
         }
         if (part == 0) scale = scales(reader, at, set);
         device::wgmma_wait<0>();
-        if (set + 1 == kSets && part + 1 == kParts) release(shared, at);
-        const float low = __uint_as_float(scale << 16), high = __uint_as_float(scale & 0xffff0000);
+        if (set + 1 == kScales && part + 1 == kParts) release(shared, at);
 #pragma unroll
         for (int c = 0; c < kPart / 2; ++c) {
           float& to = sum[part * (kPart / 2) + c];
-          to = fmaf(c % 4 < 2 ? low : high, product[c], to);
+          to = fmaf(c % 4 < 2 ? scale.low : scale.high, product[c], to);
         }
       }
-    if (!kAhead && more) expand(reader, codes, next);
+    if (!kAhead && more) expand(reader, ring, codes, next);
   }
 
   // Where piece j's sums go.
@@ -417,7 +450,7 @@ struct W4LinearKernel {
         Operand weights[kAhead ? 2 : 1];
         Operand &even = weights[0], &odd = weights[kAhead ? 1 : 0];
         take(shared, reader, ring, codes);
-        expand(reader, codes, even);
+        expand(reader, ring, codes, even);
         for (;; steps -= 2) {
           multiply(shared, reader, ring, steps > 1, codes, even, odd, sum);
           if (steps == 1) break;
@@ -480,11 +513,11 @@ struct W4LinearKernel {
   }
 };
 
-template <size_t kConfig, bool kSigns, int kSets>
+template <size_t kConfig, W4Codes kCodes, int kSets>
 void start(const Linear& op, const W4Weight& weight, const Workspace& workspace,
            BatchInvariant invariant, cudaStream_t stream) {
   constexpr W4Config kC = kW4Configs[kConfig];
-  using Kernel = W4LinearKernel<kC, kSigns, kSets>;
+  using Kernel = W4LinearKernel<kC, kCodes, kSets>;
   // One block on a multiprocessor, though there may be room for the next kernel's.
   const int clusters = std::min(most_clusters<Kernel>(workspace.multiprocessors),
                                 workspace.multiprocessors / kC.cluster);
@@ -500,30 +533,31 @@ void start(const Linear& op, const W4Weight& weight, const Workspace& workspace,
                   .row_blocks = int(weight.row_blocks),
                   .schedule = cut,
                   .table = weight.table,
+                  .factor = weight.factor,
                   .partial = workspace.partial.as<float>(),
                   .ready = workspace.ready.as<int>(),
                   .epilogue = epilogue});
 }
 
-template <bool kSigns, int kSets, size_t... I>
+template <W4Codes kCodes, int kSets, size_t... I>
 void start_picked(const Linear& op, const W4Weight& weight, const Workspace& workspace,
                   BatchInvariant invariant, cudaStream_t stream, std::index_sequence<I...>) {
   const size_t picked =
       pick(op.x.rows, op.out.dim, weight.k_tiles, workspace.multiprocessors, invariant);
-  ((I == picked ? start<I, kSigns, kSets>(op, weight, workspace, invariant, stream) : void()), ...);
+  ((I == picked ? start<I, kCodes, kSets>(op, weight, workspace, invariant, stream) : void()), ...);
 }
 
-template <bool kSigns>
+template <W4Codes kCodes>
 void start_by_sets(const Linear& op, const W4Weight& weight, const Workspace& workspace,
                    BatchInvariant invariant, cudaStream_t stream) {
   constexpr auto kAll = std::make_index_sequence<kW4Configs.size()>();
   switch (weight.sets) {
     case 1:
-      return start_picked<kSigns, 1>(op, weight, workspace, invariant, stream, kAll);
+      return start_picked<kCodes, 1>(op, weight, workspace, invariant, stream, kAll);
     case 2:
-      return start_picked<kSigns, 2>(op, weight, workspace, invariant, stream, kAll);
+      return start_picked<kCodes, 2>(op, weight, workspace, invariant, stream, kAll);
     default:
-      return start_picked<kSigns, 4>(op, weight, workspace, invariant, stream, kAll);
+      return start_picked<kCodes, 4>(op, weight, workspace, invariant, stream, kAll);
   }
 }
 
@@ -544,8 +578,14 @@ void linear_w4(const Linear& op, const Workspace& workspace, BatchInvariant inva
                cudaStream_t stream) {
   if (op.x.rows == 0) return;
   const auto& weight = std::get<W4Weight>(cuda_weight(*op.weight).form);
-  weight.signs ? start_by_sets<true>(op, weight, workspace, invariant, stream)
-               : start_by_sets<false>(op, weight, workspace, invariant, stream);
+  switch (weight.codes) {
+    case W4Codes::kSigned:
+      return start_by_sets<W4Codes::kSigned>(op, weight, workspace, invariant, stream);
+    case W4Codes::kAny:
+      return start_by_sets<W4Codes::kAny>(op, weight, workspace, invariant, stream);
+    case W4Codes::kProducts:
+      return start_by_sets<W4Codes::kProducts>(op, weight, workspace, invariant, stream);
+  }
 }
 
 }  // namespace emberq::cuda

@@ -1,8 +1,9 @@
 // Canonical to device order. A block takes one tile through shared memory: it reads rows 16 bytes
 // at a time, then a thread makes the eight words that it will read when it multiplies, each from
-// four neighbouring codes of two rows, and one pair of scales of each set.
+// four neighbouring codes of two rows, and one pair of scales, or of products, of each set.
 #include <array>
 
+#include "base/check.h"
 #include "format/fp8.h"
 #include "format/weight_code.h"
 #include "ops/cuda/cuda_weight.h"
@@ -14,12 +15,14 @@ namespace {
 using device::kW4Inputs;
 using device::kW4Rows;
 
+template <W4Codes kCodes>
 struct RepackKernel {
   struct Args {
     const uint4* packed;    // [n, k / 32]
     const uint16_t* scale;  // [n, groups]
     uint8_t* tiles;
     int n, k, groups, group_size, sets;
+    float per_tensor_scale;  // of kProducts
   };
   static constexpr int kThreads = 128;
   static constexpr int kBlocks = 16;
@@ -33,13 +36,22 @@ struct RepackKernel {
     if (row >= a.n || k >= a.k) return 0;
     return a.scale[int64_t(row) * a.groups + k / a.group_size];
   }
+  // Of -8 ... -5 and of -4 ... -1.
+  static __device__ uint2 products(const Args& a, int row, int k) {
+    const float scale_of_codes = __uint_as_float(scale(a, row, k) << 16) * a.per_tensor_scale;
+    uint32_t words[2] = {};
+#pragma unroll
+    for (int i = 0; i < 8; ++i)
+      words[i / 4] |= uint32_t(fp8_encode(float(i - 8) * scale_of_codes)) << i % 4 * 8;
+    return {words[0], words[1]};
+  }
 
   static __device__ void run(const Args& a) {
     const int thread = int(threadIdx.x), lane = thread % 32;
     const int first_k = int(blockIdx.x) * kW4Inputs, k_tiles = int(gridDim.x);
     // The tile's place: [block of two][k tile][of the two].
     const int64_t tile = (int64_t(blockIdx.y / 2) * k_tiles + blockIdx.x) * 2 + blockIdx.y % 2;
-    uint8_t* out = a.tiles + tile * W4Weight::tile_bytes(a.sets);
+    uint8_t* out = a.tiles + tile * W4Weight::tile_bytes(kCodes, a.sets);
     const int first_row = int(blockIdx.y) * kW4Rows;
 
     // A vector more for each row, so that the reads of a warp are on different banks.
@@ -52,8 +64,15 @@ struct RepackKernel {
     // Thread 32 s + p: pair p of set s.
     const int set = thread / 32, pair_row = first_row + lane / 8 * 16 + lane % 8;
     const int k = first_k + set * (kW4Inputs / a.sets);
-    const uint32_t scales =
-        set < a.sets ? scale(a, pair_row, k) | scale(a, pair_row + 8, k) << 16 : 0;
+    uint4 group = {};  // scales are its x alone
+    if (set < a.sets) {
+      if constexpr (kCodes == W4Codes::kProducts) {
+        const uint2 even = products(a, pair_row, k), odd = products(a, pair_row + 8, k);
+        group = {even.x, even.y, odd.x, odd.y};
+      } else {
+        group.x = scale(a, pair_row, k) | scale(a, pair_row + 8, k) << 16;
+      }
+    }
     __syncthreads();
 
     const int in_tile = thread / 32 * 16 + lane / 4;
@@ -65,9 +84,29 @@ struct RepackKernel {
     auto* to = reinterpret_cast<uint4*>(out);
     to[thread] = {words[0], words[1], words[2], words[3]};
     to[128 + thread] = {words[4], words[5], words[6], words[7]};
-    if (set < a.sets) reinterpret_cast<uint32_t*>(out + W4Weight::kCodeBytes)[thread] = scales;
+    if (set >= a.sets) return;
+    if constexpr (kCodes == W4Codes::kProducts)
+      reinterpret_cast<uint4*>(out + W4Weight::kCodeBytes)[thread] = group;
+    else
+      reinterpret_cast<uint32_t*>(out + W4Weight::kCodeBytes)[thread] = group.x;
   }
 };
+
+template <W4Codes kCodes>
+void start(const CanonicalWeight& canonical, const W4Weight& to, int64_t n, int64_t k,
+           cudaStream_t stream) {
+  const int group_size = canonical.scheme.group_size;
+  launch<RepackKernel<kCodes>>(dim3(unsigned(to.k_tiles), unsigned(2 * to.row_blocks)), stream,
+                               {.packed = canonical.packed.as<uint4>(),
+                                .scale = canonical.scale.as<uint16_t>(),
+                                .tiles = to.tiles.as<uint8_t>(),
+                                .n = int(n),
+                                .k = int(k),
+                                .groups = int(k / group_size),
+                                .group_size = group_size,
+                                .sets = to.sets,
+                                .per_tensor_scale = canonical.per_tensor_scale});
+}
 
 }  // namespace
 
@@ -76,22 +115,23 @@ W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, i
   const WeightScheme& scheme = canonical.scheme;
   W4Weight result{.row_blocks = (n + W4Config::kRows - 1) / W4Config::kRows,
                   .k_tiles = (k + kW4Inputs - 1) / kW4Inputs,
-                  .sets = scheme.group_size < kW4Inputs ? kW4Inputs / scheme.group_size : 1,
-                  .signs = scheme.code == WeightCode::kLut};
-  std::array<uint8_t, 16> numbers;
-  for (int u = 0; u < 16; ++u) numbers[size_t(u)] = fp8_encode(weight_code_value(scheme, u));
-  result.table = device::w4_table(numbers);
+                  .sets = scheme.group_size < kW4Inputs ? kW4Inputs / scheme.group_size : 1};
+  if (scheme.product == WeightProduct::kE4m3) {
+    EMBERQ_REQUIRE(scheme.code == WeightCode::kInt,
+                   "the cuda backend has e4m3 products of integer codes, not of {}", name(scheme));
+    result.codes = W4Codes::kProducts;
+    result.factor = 1 / canonical.per_tensor_scale;
+  } else {
+    result.codes = scheme.code == WeightCode::kLut ? W4Codes::kSigned : W4Codes::kAny;
+    std::array<uint8_t, 16> numbers;
+    for (int u = 0; u < 16; ++u) numbers[size_t(u)] = fp8_encode(weight_code_value(scheme, u));
+    result.table = device::w4_table(numbers);
+  }
   const int64_t tiles = result.row_blocks * result.k_tiles * 2;
-  result.tiles = Buffer(backend, size_t(tiles) * size_t(W4Weight::tile_bytes(result.sets)));
-  launch<RepackKernel>(dim3(unsigned(result.k_tiles), unsigned(2 * result.row_blocks)), stream,
-                       {.packed = canonical.packed.as<uint4>(),
-                        .scale = canonical.scale.as<uint16_t>(),
-                        .tiles = result.tiles.as<uint8_t>(),
-                        .n = int(n),
-                        .k = int(k),
-                        .groups = int(k / scheme.group_size),
-                        .group_size = scheme.group_size,
-                        .sets = result.sets});
+  result.tiles =
+      Buffer(backend, size_t(tiles) * size_t(W4Weight::tile_bytes(result.codes, result.sets)));
+  result.codes == W4Codes::kProducts ? start<W4Codes::kProducts>(canonical, result, n, k, stream)
+                                     : start<W4Codes::kAny>(canonical, result, n, k, stream);
   return result;
 }
 

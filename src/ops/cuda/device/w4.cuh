@@ -98,17 +98,28 @@ EMBERQ_HOST_DEVICE inline W4Pair expand_signed(uint32_t word, const W4Table& tab
   return {even | (word & 0x80808080), odd | (word << 4 & 0x80808080)};
 }
 
-// Any table: eleven instructions.
-EMBERQ_HOST_DEVICE inline W4Pair expand_any(uint32_t word, const W4Table& table) {
+// Any tables, the even register's and the odd one's: eleven instructions.
+EMBERQ_HOST_DEVICE inline W4Pair expand_each(uint32_t word, const W4Table& even,
+                                             const W4Table& odd) {
   constexpr uint32_t kSigns = 0xba98;  // each byte's sign, eight times
-  const auto choose = [&](uint32_t index, uint32_t high) {
+  const auto choose = [&](const W4Table& table, uint32_t index, uint32_t high) {
     const uint32_t below = permute_bytes(table.words[0], table.words[1], index);
     const uint32_t above = permute_bytes(table.words[2], table.words[3], index);
     const uint32_t mask = permute_bytes(high, high, kSigns);
     return (below & ~mask) | (above & mask);
   };
   const uint32_t index = word & 0x77777777;
-  return {choose(index, word), choose(index >> 16, word << 4)};
+  return {choose(even, index, word), choose(odd, index >> 16, word << 4)};
+}
+EMBERQ_HOST_DEVICE inline W4Pair expand_any(uint32_t word, const W4Table& table) {
+  return expand_each(word, table, table);
+}
+
+// The table of codes -8 ... 7 times some scale, from the products of -8 ... -1: the others are
+// those of 1 ... 7 with the other sign, and zero.
+EMBERQ_HOST_DEVICE inline W4Table with_positive(uint32_t low, uint32_t high) {
+  return {{low, high, (permute_bytes(low, high, 0x5670) ^ 0x80808080) & 0xffffff00,
+           permute_bytes(low, high, 0x1234) ^ 0x80808080}};
 }
 
 }  // namespace emberq::device
