@@ -4,6 +4,7 @@
 #include "format/scale.h"
 #include "ops/cuda/cuda_backend.h"
 #include "ops/cuda/device/cluster.cuh"
+#include "ops/cuda/device/pipeline.cuh"
 #include "ops/cuda/device/reduce.cuh"
 #include "ops/cuda/device/row.cuh"
 #include "ops/cuda/launch.cuh"
@@ -13,14 +14,14 @@ namespace emberq::cuda {
 namespace {
 
 using device::Bf16x8;
-using device::Float8;
-using device::Output;
 
-// The first that holds a row runs it; rms_norm.cu says why four vectors each.
+// The first that holds a row runs it; rms_norm.cu says why four vectors each. Eight blocks of 4096
+// columns, not more: the next kernel's would come between them and spread unevenly.
 constexpr std::array kConfigs = {
     RowConfig{.threads = 128, .vectors = 1, .blocks = 8},                // dim <= 1024
     RowConfig{.threads = 128, .vectors = 4, .blocks = 8},                // dim <= 4096
     RowConfig{.threads = 256, .vectors = 4, .blocks = 4},                // dim <= 8192
+    RowConfig{.threads = 448, .vectors = 4, .blocks = 3},                // dim <= 14336
     RowConfig{.threads = 512, .vectors = 4, .blocks = 2},                // dim <= 16384
     RowConfig{.threads = 512, .vectors = 4, .blocks = 2, .cluster = 4},  // dim <= 65536
 };
@@ -36,27 +37,28 @@ struct QuantizeRowsKernel {
   static constexpr int kThreads = C.threads;
   static constexpr int kBlocks = C.blocks;
   static constexpr int kCluster = C.cluster;
+  static constexpr bool kEarly = true;
 
   // The y-th block of a row has its y-th part.
   static __device__ void run(const Args& a) {
     if constexpr (kCluster > 1) device::cluster_arrive();
-    const int first = int(blockIdx.y) * kThreads * C.vectors;
-    const device::Strided<kThreads, C.vectors> for_each_vector{first, a.vectors};
+    const int part = kCluster > 1 ? int(blockIdx.y) : 0;
+    const device::Strided<kThreads, C.vectors> for_each_vector{part * kThreads * C.vectors,
+                                                               a.vectors};
     const int64_t r = blockIdx.x, begin = r * a.vectors;
+    device::wait_for_dependencies();
     Bf16x8 row[C.vectors];
-    for_each_vector(
-        [&](int i, int v, bool inside) { row[i].raw = inside ? a.x[begin + v].raw : uint4{}; });
-    Float8 y[C.vectors];
-    float absmax = 0;
-    for_each_vector([&](int i, int, bool) {
-      y[i] = device::to_float(row[i]);
-      absmax = device::absmax(y[i], absmax);
+    device::visit_memory(for_each_vector, [&](int i, int v, bool inside) {
+      row[i].raw = inside ? a.x[begin + v].raw : uint4{};
     });
-    absmax = device::block_reduce<device::Max, kThreads>(absmax);
+    device::launch_dependents();
+    __nv_bfloat162 pair{};  // BF16 until the store: more rows fit in the registers
+    for_each_vector([&](int i, int, bool) { pair = device::absmax(row[i], pair); });
+    float absmax = device::block_reduce<device::Max, kThreads>(fmaxf(float(pair.x), float(pair.y)));
     if constexpr (kCluster > 1) absmax = device::cluster_reduce<device::Max, kCluster>(absmax);
     const float scale = fp8_row_scale(absmax);
-    if (blockIdx.y == 0 && threadIdx.x == 0) a.scale[r] = scale;
-    device::store_row<Output::kFp8>(for_each_vector, y, scale, a.out + begin);
+    if (part == 0 && threadIdx.x == 0) a.scale[r] = scale;
+    device::store_row(for_each_vector, row, scale, a.out + begin);
   }
 };
 

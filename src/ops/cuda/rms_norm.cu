@@ -4,6 +4,7 @@
 
 #include "format/scale.h"
 #include "ops/cuda/cuda_backend.h"
+#include "ops/cuda/device/pipeline.cuh"
 #include "ops/cuda/device/reduce.cuh"
 #include "ops/cuda/device/row.cuh"
 #include "ops/cuda/launch.cuh"
@@ -42,10 +43,12 @@ struct RmsNormKernel {
   };
   static constexpr int kThreads = C.threads;
   static constexpr int kBlocks = C.blocks;
+  static constexpr bool kEarly = true;
 
   static __device__ void run(const Args& a) {
     const device::Strided<kThreads, C.vectors> for_each_vector{0, a.vectors};
     const int64_t r = blockIdx.x, begin = r * a.vectors;
+    device::wait_for_dependencies();
     Bf16x8 row[C.vectors], addend[C.vectors];
     Float8 y[C.vectors];  // the weights first: all loads are on their way together
     for_each_vector([&](int i, int v, bool inside) {
@@ -57,6 +60,7 @@ struct RmsNormKernel {
       y[i].raw[0] = inside ? a.weight[v].raw[0] : float4{};
       y[i].raw[1] = inside ? a.weight[v].raw[1] : float4{};
     });
+    device::launch_dependents();
 
     if constexpr (kInput == Input::kSum)
       for_each_vector([&](int i, int v, bool inside) {
@@ -83,7 +87,7 @@ struct RmsNormKernel {
       scale = fp8_row_scale(device::block_reduce<device::Max, kThreads>(absmax));
       if (threadIdx.x == 0) a.scale[r] = scale;
     }
-    device::store_row<kOutput>(for_each_vector, y, scale, a.out + begin);
+    device::store_row(for_each_vector, y, scale, a.out + begin);
   }
 };
 

@@ -7,6 +7,7 @@
 #include "ops/cuda/cuda_backend.h"
 #include "ops/cuda/device/cluster.cuh"
 #include "ops/cuda/device/hadamard.cuh"
+#include "ops/cuda/device/pipeline.cuh"
 #include "ops/cuda/device/reduce.cuh"
 #include "ops/cuda/device/row.cuh"
 #include "ops/cuda/launch.cuh"
@@ -16,11 +17,13 @@ namespace emberq::cuda {
 namespace {
 
 using device::Bf16x8;
+using device::Float4;
 using device::Float8;
 using device::Output;
-using device::WarpHadamardOrder;
+using device::TransformedFours;
+using device::WarpVectors;
 
-constexpr int kVectors = WarpHadamardOrder::kVectors;
+constexpr int kVectors = WarpVectors::kCount;
 
 // For e4m3; the first that holds the rows runs them. As many threads as fit with all their loads on
 // their way at once, in two blocks or more, so that one loads while another computes. A few long
@@ -32,6 +35,7 @@ constexpr std::array kConfigs = {
     RowConfig{.threads = 64, .vectors = kVectors, .blocks = 16, .cluster = 8, .max_rows = 64},
     RowConfig{.threads = 128, .vectors = kVectors, .blocks = 8, .cluster = 8, .max_rows = 64},
     RowConfig{.threads = 256, .vectors = kVectors, .blocks = 4},                // dim <= 8192
+    RowConfig{.threads = 448, .vectors = kVectors, .blocks = 2},                // dim <= 14336
     RowConfig{.threads = 512, .vectors = kVectors, .blocks = 2},                // dim <= 16384
     RowConfig{.threads = 512, .vectors = kVectors, .blocks = 2, .cluster = 2},  // dim <= 32768
     RowConfig{.threads = 512, .vectors = kVectors, .blocks = 2, .cluster = 4},  // dim <= 65536
@@ -48,7 +52,14 @@ __device__ inline float silu(float x) {
   return x * inverse;
 }
 
-template <RowConfig C, Output kOutput>
+// row[v], by an address of the row that all threads share and 32 bits of their own.
+__device__ inline const Bf16x8& at(const Bf16x8* row, unsigned v) {
+  return *reinterpret_cast<const Bf16x8*>(reinterpret_cast<const char*>(row) + v * 16);
+}
+
+enum class Transform { kNone, kHadamard };
+
+template <RowConfig C, Output kOutput, Transform kTransform>
 struct SiluMulKernel {
   struct Args {
     const Bf16x8 *gate, *up;       // eights of columns, `step` from one to the next
@@ -56,51 +67,80 @@ struct SiluMulKernel {
     device::Stored<kOutput>* out;  // [rows, vectors]
     float* scale;                  // [rows], kFp8
     int vectors;                   // in a row
-    int hadamard;                  // 1: none
+    int hadamard;                  // kHadamard
     float hadamard_scale;
   };
   static constexpr int kThreads = C.threads;
   static constexpr int kBlocks = C.blocks;
   static constexpr int kCluster = C.cluster;
+  static constexpr bool kEarly = true;
+  static constexpr int kSharedBytes =
+      kTransform == Transform::kHadamard ? kThreads / 32 * device::kHadamardFours * 16 : 0;
+
+  // The transform takes as long as a row does to arrive. So that memory is not idle meanwhile, the
+  // row of about the block that will begin where this one ends is asked for, to the L2.
+  static __device__ void prefetch_later_row(const Args& a, int64_t r, int part) {
+    const int64_t later = r + device::multiprocessors() * kBlocks / kCluster;
+    if (part > 0 || threadIdx.x > 0 || later >= gridDim.x) return;
+    const int64_t begin = later * a.vectors * a.step;
+    device::prefetch_bulk(a.gate + begin, a.vectors * a.step * 16);
+    if (a.step == 1) device::prefetch_bulk(a.up + begin, a.vectors * 16);
+  }
 
   // The y-th block of a row has its y-th part.
   static __device__ void run(const Args& a) {
     if constexpr (kCluster > 1) device::cluster_arrive();
-    const int warp = int(blockIdx.y * kThreads + threadIdx.x) / 32;
-    const WarpHadamardOrder for_each_vector{warp * WarpHadamardOrder::kVectorsOfWarp, a.vectors};
+    const int part = kCluster > 1 || kOutput == Output::kBf16 ? int(blockIdx.y) : 0;
+    const int warp = part * (kThreads / 32) + int(threadIdx.x / 32);
+    const WarpVectors vectors{warp * WarpVectors::kOfWarp, a.vectors};
     const int64_t r = blockIdx.x, begin = r * a.vectors;
+    const Bf16x8 *row_gate = a.gate + begin * a.step, *row_up = a.up + begin * a.step;
+
+    device::wait_for_dependencies();
     Bf16x8 gate[kVectors], up[kVectors];
-    for_each_vector([&](int i, int v, bool inside) {
-      gate[i].raw = inside ? a.gate[(begin + v) * a.step].raw : uint4{};
-      up[i].raw = inside ? a.up[(begin + v) * a.step].raw : uint4{};
+    device::visit_memory(vectors, [&](int i, int v, bool inside) {
+      gate[i].raw = inside ? at(row_gate, v * a.step).raw : uint4{};
+      up[i].raw = inside ? at(row_up, v * a.step).raw : uint4{};
     });
+    device::launch_dependents();
 
     Float8 y[kVectors];
-    for_each_vector([&](int i, int, bool) {
+    vectors([&](int i, int, bool) {
       const Float8 x = device::to_float(gate[i]), factor = device::to_float(up[i]);
 #pragma unroll
       for (int j = 0; j < 8; ++j)  // rounded as it is, not inside the transform's first sum
         y[i].e[j] = __fmul_rn(silu(x.e[j]), factor.e[j]);
     });
-    if (a.hadamard > 1) device::warp_hadamard(y, a.hadamard, a.hadamard_scale);
-
-    float scale = 1;
-    if constexpr (kOutput == Output::kFp8) {
-      float absmax = 0;
-      for_each_vector([&](int i, int, bool) { absmax = device::absmax(y[i], absmax); });
-      absmax = device::block_reduce<device::Max, kThreads>(absmax);
-      if constexpr (kCluster > 1) absmax = device::cluster_reduce<device::Max, kCluster>(absmax);
-      scale = fp8_row_scale(absmax);
-      if (blockIdx.y == 0 && threadIdx.x == 0) a.scale[r] = scale;
+    const auto store = [&](const auto& order, auto& values, auto* out) {
+      float scale = 1;
+      if constexpr (kOutput == Output::kFp8) {
+        float absmax = 0;
+        order([&](int i, int, bool) { absmax = device::absmax(values[i], absmax); });
+        absmax = device::block_reduce<device::Max, kThreads>(absmax);
+        if constexpr (kCluster > 1) absmax = device::cluster_reduce<device::Max, kCluster>(absmax);
+        scale = fp8_row_scale(absmax);
+        if (part == 0 && threadIdx.x == 0) a.scale[r] = scale;
+      }
+      device::store_row(order, values, scale, out);
+    };
+    if constexpr (kTransform == Transform::kNone) {
+      store(vectors, y, a.out + begin);
+    } else {
+      extern __shared__ float4 memory[];
+      Float4 transformed[TransformedFours::kCount];
+      device::warp_hadamard(y, a.hadamard, a.hadamard_scale,
+                            memory + threadIdx.x / 32 * device::kHadamardFours, transformed);
+      if constexpr (kOutput == Output::kFp8) prefetch_later_row(a, r, part);
+      store(TransformedFours{warp * TransformedFours::kOfWarp, 2 * a.vectors}, transformed,
+            reinterpret_cast<device::StoredHalf<kOutput>*>(a.out + begin));
     }
-    device::store_row<kOutput>(for_each_vector, y, scale, a.out + begin);
   }
 };
 
 // Each row in `parts` blocks.
-template <RowConfig C, Output kOutput>
+template <RowConfig C, Output kOutput, Transform kTransform>
 void start(const SiluMul& op, int64_t parts, cudaStream_t stream) {
-  using Kernel = SiluMulKernel<C, kOutput>;
+  using Kernel = SiluMulKernel<C, kOutput, kTransform>;
   const auto* gate = static_cast<const Bf16x8*>(op.gate.data);
   const int64_t hadamard = op.hadamard ? op.hadamard : 1;
   launch<Kernel>(dim3(unsigned(op.out.rows), unsigned(parts)), stream,
@@ -112,6 +152,11 @@ void start(const SiluMul& op, int64_t parts, cudaStream_t stream) {
                   .vectors = int(op.out.dim / 8),
                   .hadamard = int(hadamard),
                   .hadamard_scale = float(1 / std::sqrt(double(hadamard)))});
+}
+template <RowConfig C, Output kOutput>
+void start(const SiluMul& op, int64_t parts, cudaStream_t stream) {
+  op.hadamard > 1 ? start<C, kOutput, Transform::kHadamard>(op, parts, stream)
+                  : start<C, kOutput, Transform::kNone>(op, parts, stream);
 }
 
 }  // namespace

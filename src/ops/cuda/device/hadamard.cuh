@@ -2,75 +2,117 @@
 
 #include "ops/cuda/device/vector.cuh"
 
-// The Hadamard transform of format/hadamard.h, sum for sum, on what a warp has in registers.
+// The Hadamard transform of format/hadamard.h, sum for sum, on the 1024 columns that a warp has in
+// registers.
 namespace emberq::device {
 
 inline constexpr int kLargestHadamard = 1024;
 
-// The vectors of a warp's 1024 columns that a lane has: its i-th of four is v = lane % 16 + 16 i +
-// 64 (lane / 16). So a transform of up to 512 needs the other lanes in four of its nine steps; a
-// warp still reads 256 bytes in a row.
-struct WarpHadamardOrder {
-  static constexpr int kVectors = 4;  // of a lane
-  static constexpr int kVectorsOfWarp = 128;
+// A warp's columns as it loads them: a lane has four vectors of eight, v = lane, lane + 32, ...
+struct WarpVectors {
+  static constexpr int kCount = 4;
+  static constexpr int kOfWarp = 128;
 
   int first;    // of the warp
   int vectors;  // in the row
 
-  // visit(i, v, inside), as by Strided.
+  // As of Strided.
+  __device__ bool whole() const { return first + kOfWarp <= vectors; }
   template <class Visit>
   __device__ void operator()(const Visit& visit) const {
-    const int lane = int(threadIdx.x) % 32;
 #pragma unroll
-    for (int i = 0; i < kVectors; ++i) {
-      const int v = first + lane % 16 + 16 * i + 64 * (lane / 16);
+    for (int i = 0; i < kCount; ++i) {
+      const int v = first + int(threadIdx.x % 32) + 32 * i;
       visit(i, v, v < vectors);
     }
   }
 };
 
-__device__ inline void butterfly(float& a, float& b) {
-  const float sum = a + b, difference = a - b;
-  a = sum, b = difference;
-}
-// The same between registers of lanes that differ in one bit.
-__device__ inline void butterfly_between_lanes(Float8 (&y)[4], int lane_bit) {
-  const float sign = threadIdx.x & unsigned(lane_bit) ? -1.0f : 1.0f;
+// As warp_hadamard() leaves them: a lane has eight fours, f = lane % 16 + 128 (lane / 16) + 16 i.
+struct TransformedFours {
+  static constexpr int kCount = 8;
+  static constexpr int kOfWarp = 256;
+
+  int first;  // of the warp
+  int fours;  // in the row
+
+  __device__ bool whole() const { return first + kOfWarp <= fours; }
+  template <class Visit>
+  __device__ void operator()(const Visit& visit) const {
+    const unsigned lane = threadIdx.x % 32;
 #pragma unroll
-  for (int i = 0; i < 4; ++i)
-#pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      const float other = __shfl_xor_sync(0xffffffff, y[i].e[j], lane_bit);
-      y[i].e[j] = fmaf(sign, y[i].e[j], other);
+    for (int i = 0; i < kCount; ++i) {
+      const int f = first + int(lane % 16 + 128 * (lane / 16)) + 16 * i;
+      visit(i, f, f < fours);
     }
+  }
+};
+
+// Up to three steps of the transform on 32 elements: between those whose numbers differ in the bit
+// of kStride, then in the next, then in the one after it. A branch around each step would cost the
+// moves of what it computes to where it has been.
+template <int kStride, class Element>
+__device__ void hadamard_steps(int steps, const Element& element) {
+  const auto step = [&](int stride) {
+#pragma unroll
+    for (int i = 0; i < 32; ++i)
+      if (!(i & stride)) {
+        float &a = element(i), &b = element(i | stride);
+        const float sum = a + b, difference = a - b;
+        a = sum, b = difference;
+      }
+  };
+  if (steps >= 3) {
+    step(kStride), step(2 * kStride), step(4 * kStride);
+  } else if (steps == 2) {
+    step(kStride), step(2 * kStride);
+  } else if (steps == 1) {
+    step(kStride);
+  }
 }
 
-// Every block of `size` columns, 2 ... 1024, in place; `scale` is 1 / sqrt(size). All lanes.
-__device__ inline void warp_hadamard(Float8 (&y)[4], int size, float scale) {
+// What a warp needs of shared memory: its fours, and room for one after every eight, so that eight
+// lanes at a time meet all banks.
+inline constexpr int kHadamardFours = TransformedFours::kOfWarp * 9 / 8;
+
+// Transforms every block of `size` columns, 2 ... 1024; `scale` is 1 / sqrt(size). All lanes. A
+// step is in registers if the bit in which its columns differ is among the five that differ within
+// a lane: bits 0 ... 2 as loaded, 3 ... 5 and then 6 ... 8 after the columns have been exchanged
+// through `memory`. The tenth is left to a shuffle.
+__device__ inline void warp_hadamard(Float8 (&x)[4], int size, float scale, float4* memory,
+                                     Float4 (&y)[8]) {
+  const unsigned lane = threadIdx.x % 32;
+  const auto place = [&](unsigned four) { return memory + four + four / 8; };
+  const auto element = [&](int e) -> float& { return y[e / 4].e[e % 4]; };
+  const int steps = 31 - __clz(size);
+
+  hadamard_steps<1>(steps, [&](int e) -> float& { return x[e / 8].e[e % 8]; });
+  float4* const loaded = place(2 * lane);
 #pragma unroll
-  for (int half = 1; half < 8; half *= 2)
-    if (half < size)
+  for (int i = 0; i < 4; ++i) loaded[72 * i] = x[i].raw[0], loaded[72 * i + 1] = x[i].raw[1];
+  __syncwarp();
+
+  float4* const middle = place(lane % 2 + 16 * (lane / 2));
 #pragma unroll
-      for (int i = 0; i < 4; ++i)
+  for (int i = 0; i < 8; ++i) y[i].raw = middle[2 * i + i / 4];
+  hadamard_steps<4>(steps - 3, element);
 #pragma unroll
-        for (int j = 0; j < 8; ++j)
-          if (!(j & half)) butterfly(y[i].e[j], y[i].e[j + half]);
+  for (int i = 0; i < 8; ++i) middle[2 * i + i / 4] = y[i].raw;
+  __syncwarp();
+
+  const float4* const last = place(lane % 16 + 128 * (lane / 16));
 #pragma unroll
-  for (int half = 8; half < 128; half *= 2)
-    if (half < size) butterfly_between_lanes(y, half / 8);
+  for (int i = 0; i < 8; ++i) y[i].raw = last[18 * i];
+  hadamard_steps<4>(steps - 6, element);
+
+  if (size == 1024) {
+    const float sign = lane < 16 ? 1.0f : -1.0f;
 #pragma unroll
-  for (int half = 128; half < 512; half *= 2)
-    if (half < size)
+    for (int e = 0; e < 32; ++e)
+      element(e) = fmaf(sign, element(e), __shfl_xor_sync(0xffffffff, element(e), 16));
+  }
 #pragma unroll
-      for (int i = 0; i < 4; ++i)
-#pragma unroll
-        for (int j = 0; j < 8; ++j)
-          if (!(i & half / 128)) butterfly(y[i].e[j], y[i + half / 128].e[j]);
-  if (size == 1024) butterfly_between_lanes(y, 16);
-#pragma unroll
-  for (int i = 0; i < 4; ++i)
-#pragma unroll
-    for (int j = 0; j < 8; ++j) y[i].e[j] *= scale;
+  for (int e = 0; e < 32; ++e) element(e) *= scale;
 }
 
 }  // namespace emberq::device

@@ -101,6 +101,15 @@ __device__ inline void wait_for_dependencies() {
   asm volatile("griddepcontrol.wait;" ::: "memory");
 }
 
+__device__ inline unsigned multiprocessors() {  // or a few more
+  unsigned count;
+  asm("mov.u32 %0, %%nsmid;" : "=r"(count));
+  return count;
+}
+// `bytes` (a multiple of 16) from memory to the L2, for a load to come.
+__device__ inline void prefetch_bulk(const void* from, uint32_t bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+}
 // `bytes` (a multiple of 16) from global to shared memory.
 __device__ inline void copy_bulk(uint32_t to, const void* from, uint32_t bytes, Barrier barrier,
                                  uint64_t cache_hint) {

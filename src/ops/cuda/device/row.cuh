@@ -2,6 +2,7 @@
 
 #include <type_traits>
 
+#include "ops/cuda/device/row_quotient.cuh"
 #include "ops/cuda/device/vector.cuh"
 
 // Rows that a block of threads holds in registers, in vectors of eight columns.
@@ -10,6 +11,8 @@ namespace emberq::device {
 enum class Output { kBf16, kFp8 };
 template <Output kOutput>
 using Stored = std::conditional_t<kOutput == Output::kFp8, Fp8x8, Bf16x8>;
+template <Output kOutput>
+using StoredHalf = std::conditional_t<kOutput == Output::kFp8, Fp8x4, Bf16x4>;
 
 // The vectors of a row that a thread has where neighbouring threads have neighbouring vectors.
 // Called with visit(i, v, inside): its i-th of kVectors is the row's v-th, if the row has so many.
@@ -18,6 +21,7 @@ struct Strided {
   int first;    // of the block
   int vectors;  // in the row
 
+  __device__ bool whole() const { return first + kThreads * kVectors <= vectors; }  // all inside
   template <class Visit>
   __device__ void operator()(const Visit& visit) const {
 #pragma unroll
@@ -28,26 +32,51 @@ struct Strided {
   }
 };
 
-// The largest magnitude of eight and of those before.
-__device__ inline float absmax(const Float8& x, float before) {
+// For loads and stores: without conditions where all are inside. That they end in a branch also
+// keeps ptxas from delaying some loads until others have been waited for.
+template <class Order, class Visit>
+__device__ void visit_memory(const Order& order, const Visit& visit) {
+  if (order.whole()) {
+    order([&](int i, int v, bool) { visit(i, v, true); });
+  } else {
+    order(visit);
+  }
+}
+
+// The largest magnitude of a vector's elements and of those before.
+template <class Vector>
+__device__ float absmax(const Vector& x, float before) {
 #pragma unroll
-  for (int j = 0; j < 8; ++j) before = fmaxf(before, fabsf(x.e[j]));
+  for (const float e : x.e) before = fmaxf(before, fabsf(e));
+  return before;
+}
+__device__ inline __nv_bfloat162 absmax(const Bf16x8& x, __nv_bfloat162 before) {
+#pragma unroll
+  for (const uint32_t pair : x.pair)
+    before = __hmax2(before, __habs2(reinterpret_cast<const __nv_bfloat162&>(pair)));
   return before;
 }
 
-// Writes y[i] to the row's v-th vector, for those that `for_each_vector` visits: rounded, or in
-// codes by the row's scale.
-template <Output kOutput, class ForEachVector>
-__device__ void store_row(const ForEachVector& for_each_vector, const Float8* y, float scale,
-                          Stored<kOutput>* out) {
-  const RowQuotient quotient(scale);
-  for_each_vector([&](int i, int v, bool inside) {
-    if constexpr (kOutput == Output::kFp8) {
-      if (inside) out[v].raw = to_fp8(y[i], quotient).raw;
+// Writes y[i] to out[v] for what `order` visits: rounded, or in codes by the row's scale. Nearly
+// always all are inside and the scale is in the range of RowQuotient.
+template <class Order, class Vector, class To>
+__device__ void store_row(const Order& order, const Vector* y, float scale, To* out) {
+  if constexpr (std::is_same_v<To, Fp8x8> || std::is_same_v<To, Fp8x4>) {
+    const RowQuotient quotient(scale);
+    if (order.whole() && quotient.shift() == 1) {
+      order([&](int i, int v, bool) {
+        out[v].raw = to_fp8(to_float(y[i]), [&](float e) { return quotient.of_shifted(e); }).raw;
+      });
     } else {
-      if (inside) out[v].raw = to_bf16(y[i]).raw;
+      order([&](int i, int v, bool inside) {
+        if (inside) out[v].raw = to_fp8(to_float(y[i]), quotient).raw;
+      });
     }
-  });
+  } else {
+    visit_memory(order, [&](int i, int v, bool inside) {
+      if (inside) out[v].raw = to_bf16(y[i]).raw;
+    });
+  }
 }
 
 }  // namespace emberq::device

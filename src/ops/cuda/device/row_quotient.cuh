@@ -19,10 +19,12 @@ class RowQuotient {
         scale_(scale * shift_),
         reciprocal_(1 / scale_) {}
 
-  // It is the reciprocal that is negated, not the excess: g++ 12 would fold that negation into the
-  // first fma and lose the sign of a zero.
-  EMBERQ_HOST_DEVICE float operator()(float y) const {
-    y *= shift_;
+  EMBERQ_HOST_DEVICE float operator()(float y) const { return of_shifted(y * shift_); }
+
+  // Its two parts, since hardly a row needs the first. It is the reciprocal that is negated, not
+  // the excess: g++ 12 would fold that negation into the first fma and lose the sign of a zero.
+  EMBERQ_HOST_DEVICE float shift() const { return shift_; }
+  EMBERQ_HOST_DEVICE float of_shifted(float y) const {
     const float q = y * reciprocal_;
     const float excess = std::fma(q, scale_, -y);
     return std::fma(excess, -reciprocal_, q);

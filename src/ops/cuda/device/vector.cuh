@@ -6,7 +6,6 @@
 #include <cstdint>
 
 #include "format/bf16.h"
-#include "ops/cuda/device/row_quotient.cuh"
 
 // Eight neighbouring elements, which a thread loads and stores at once.
 namespace emberq::device {
@@ -20,9 +19,19 @@ union alignas(16) Float8 {
   float4 raw[2];
   float e[8];
 };
-union alignas(8) Fp8x8 {  // e4m3
+struct alignas(8) Fp8x8 {  // e4m3
   uint2 raw;
-  __nv_fp8x2_storage_t pair[4];
+};
+// Half as many.
+union alignas(16) Float4 {
+  float4 raw;
+  float e[4];
+};
+struct alignas(8) Bf16x4 {
+  uint2 raw;
+};
+struct alignas(4) Fp8x4 {
+  uint32_t raw;
 };
 
 // By pairs, since an odd element is then one instruction away instead of two.
@@ -36,13 +45,20 @@ __device__ inline Float8 to_float(const Bf16x8& x) {
   return result;
 }
 
+__device__ inline const Float8& to_float(const Float8& x) { return x; }
+__device__ inline const Float4& to_float(const Float4& x) { return x; }
+
+__device__ inline uint32_t to_bf16_pair(float first, float second) {
+  const __nv_bfloat162_raw pair = __floats2bfloat162_rn(first, second);
+  return pair.x | uint32_t(pair.y) << 16;
+}
+__device__ inline Bf16x4 to_bf16(const Float4& x) {
+  return {{to_bf16_pair(x.e[0], x.e[1]), to_bf16_pair(x.e[2], x.e[3])}};
+}
 __device__ inline Bf16x8 to_bf16(const Float8& x) {
   Bf16x8 result;
 #pragma unroll
-  for (int i = 0; i < 8; i += 2) {
-    const __nv_bfloat162_raw pair = __floats2bfloat162_rn(x.e[i], x.e[i + 1]);
-    result.e[i] = {pair.x}, result.e[i + 1] = {pair.y};
-  }
+  for (int i = 0; i < 4; ++i) result.pair[i] = to_bf16_pair(x.e[2 * i], x.e[2 * i + 1]);
   return result;
 }
 
@@ -56,15 +72,24 @@ __device__ inline Bf16x8 sum(const Bf16x8& a, const Bf16x8& b) {
   return to_bf16(result);
 }
 
-// Codes of x by its row's scale. The hardware's conversion is fp8_encode: tests/format holds it to
-// the toolkit's, which is this instruction.
-__device__ inline Fp8x8 to_fp8(const Float8& x, const RowQuotient& quotient) {
-  Fp8x8 result;
-#pragma unroll
-  for (int i = 0; i < 8; i += 2)
-    result.pair[i / 2] = __nv_cvt_float2_to_fp8x2({quotient(x.e[i]), quotient(x.e[i + 1])},
-                                                  __NV_SATFINITE, __NV_E4M3);
-  return result;
+// Codes of quotient(x). The hardware's conversion is fp8_encode: tests/format holds it to the
+// toolkit's, which is this instruction. Put together as integers: a union of parts would go through
+// memory.
+template <class Quotient>
+__device__ uint32_t to_fp8_quad(const float* x, const Quotient& quotient) {
+  const auto pair = [&](int i) {
+    return uint32_t(
+        __nv_cvt_float2_to_fp8x2({quotient(x[i]), quotient(x[i + 1])}, __NV_SATFINITE, __NV_E4M3));
+  };
+  return pair(0) | pair(2) << 16;
+}
+template <class Quotient>
+__device__ Fp8x4 to_fp8(const Float4& x, const Quotient& quotient) {
+  return {to_fp8_quad(x.e, quotient)};
+}
+template <class Quotient>
+__device__ Fp8x8 to_fp8(const Float8& x, const Quotient& quotient) {
+  return {{to_fp8_quad(x.e, quotient), to_fp8_quad(x.e + 4, quotient)}};
 }
 
 }  // namespace emberq::device
