@@ -13,7 +13,7 @@ namespace {
 struct Options {
   std::string model = "llama-3-8b";
   std::vector<int64_t> tokens = {1, 16, 64, 128, 256, 512, 1024, 4096};
-  std::vector<std::string> forms = {"lut4", "int4"};
+  std::vector<std::string> forms = {"lut4", "int4", "fireq"};
   bool graph = false;
   std::string cublaslt;
   bool json = false;
@@ -155,7 +155,8 @@ void run(const Options& options) {
                   .tokens = options.tokens,
                   .regime = options.graph ? Regime::kGraph : Regime::kCold,
                   .cublaslt = options.cublaslt};
-  for (const std::string& form : options.forms) bench.schemes.push_back(form + "-g128");
+  for (const std::string& form : options.forms)
+    bench.schemes.push_back(form == "fireq" ? "int4-g128-e4m3" : form + "-g128");
   require_gpu("bench gemm");
   const GemmReport report = run_gemm_bench(bench);
   options.json ? print_json(report_json(options, report)) : print(options, report);
@@ -179,9 +180,9 @@ void add_bench_gemm(CLI::App& bench) {
       ->capture_default_str();
   gemm->add_option("--forms", options->forms,
                    "What the codes of the weights are, with commas between: lut4, a sign and an "
-                   "index; int4, -8 to 7")
+                   "index; int4, -8 to 7; fireq, likewise, times the group's scale as e4m3 numbers")
       ->delimiter(',')
-      ->check(CLI::IsMember({"lut4", "int4"}))
+      ->check(CLI::IsMember({"lut4", "int4", "fireq"}))
       ->capture_default_str();
   gemm->add_flag("--graph", options->graph,
                  "Time calls back to back from a CUDA graph, on weights that take turns, instead "

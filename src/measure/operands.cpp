@@ -77,11 +77,13 @@ QuantizedWeight random_weight(int64_t n, int64_t k, const WeightScheme& scheme) 
   std::vector<bf16> scale;
   for (int64_t i = 0; i < groups; ++i)
     scale.push_back(bf16::from_float(float(128 + part[i] % 128) * 0x1p-15f));
-  return {.scheme = scheme,
-          .n = n,
-          .k = k,
-          .packed = Tensor::copy_of(DType::kI32, {n, k / 8}, std::span(packed, size_t(n * k / 8))),
-          .scale = Tensor::copy_of(DType::kBF16, {n, groups / n}, std::span<const bf16>(scale))};
+  QuantizedWeight weight{
+      .scheme = scheme,
+      .n = n,
+      .k = k,
+      .packed = Tensor::copy_of(DType::kI32, {n, k / 8}, std::span(packed, size_t(n * k / 8))),
+      .scale = Tensor::copy_of(DType::kBF16, {n, groups / n}, std::span<const bf16>(scale))};
+  return scheme.product == WeightProduct::kE4m3 ? with_e4m3_product(weight) : weight;
 }
 
 QuantizedWeight with_e4m3_product(const QuantizedWeight& weight) {

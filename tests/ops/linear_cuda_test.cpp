@@ -27,22 +27,29 @@ std::unique_ptr<Backend> backend_of(const std::string& name) {
                                                   : CudaKernels::kBatchInvariant);
 }
 
+constexpr float kP = 64;  // of e4m3 products
+
 // Codes in no order and scales of every kind, zero and the smallest normal number among them.
 QuantizedWeight random_weight(int64_t n, int64_t k, const std::string& name,
                               const std::function<int(std::mt19937_64&)>& code) {
   const WeightScheme scheme = *weight_scheme_from_name(name);
   std::mt19937_64 random(uint64_t(n * k));
-  return test::assemble(n, k, scheme,
-                        {.code = [&](int64_t, int64_t) { return code(random); },
-                         .scale =
-                             [&](int64_t, int64_t) {
-                               const int kind = int(random() % 16);
-                               return kind == 0 ? 0.0f
-                                                : std::ldexp(float(128 + random() % 128),
-                                                             kind == 1 ? -133 : -12);
-                             },
-                         .zero_point = [](int64_t, int64_t) { return int8_t(0); },
-                         .scale_type = DType::kBF16});
+  const bool products = scheme.product == WeightProduct::kE4m3;
+  QuantizedWeight weight = test::assemble(
+      n, k, scheme,
+      {.code = [&](int64_t, int64_t) { return code(random); },
+       .scale =
+           [&](int64_t, int64_t) {
+             // Times p, all e4m3 numbers below 16, with either sign.
+             if (products) return fp8_decode(uint8_t(random() % 0x58 | (random() & 0x80))) / kP;
+             const int kind = int(random() % 16);
+             return kind == 0 ? 0.0f
+                              : std::ldexp(float(128 + random() % 128), kind == 1 ? -133 : -12);
+           },
+       .zero_point = [](int64_t, int64_t) { return int8_t(0); },
+       .scale_type = DType::kBF16});
+  if (products) weight.per_tensor_scale = kP;
+  return weight;
 }
 int any_code(std::mt19937_64& random) { return int(random() % 16); }
 
@@ -91,26 +98,30 @@ std::vector<float> run(Backend& backend, const Problem& p, bool with_others) {
 }
 
 // A wgmma of 32 inputs adds them to its accumulator after all are cut to 13 bits below the leading
-// one of the largest, sum included: 33 errors of 2^-13 of twice that. Groups are joined in FP32.
+// one of the largest, sum included: 33 errors of 2^-13 of twice that. Groups are joined in FP32; of
+// e4m3 products, which have their group's scale in them, 128 inputs are.
 struct Expected {
   double value = 0, bound = 0;
 };
 Expected expected(const Problem& p, int64_t row, int64_t column, bool with_others) {
   const int64_t k = p.weight.k;
   const int group = p.weight.scheme.group_size ? p.weight.scheme.group_size : int(k);
+  const bool products = p.weight.scheme.product == WeightProduct::kE4m3;
+  const int summed = products ? 128 : std::min(group, 128);
   const std::vector<float> scales = p.weight.scale.to_float();
   const auto* words = p.weight.packed.data<uint32_t>() + column * (k / 8);
   const double x_scale = double(p.x_scale[size_t(row)]);
   Expected result;
   double magnitude = 0, group_sum = 0;
   for (int64_t begin = 0; begin < k; begin += 32) {
-    const double scale = double(scales[size_t(column * (k / group) + begin / group)]) * x_scale;
-    if (begin % std::min(group, 128) == 0) group_sum = 0;
+    const float group_scale = scales[size_t(column * (k / group) + begin / group)];
+    const double scale = products ? x_scale / double(kP) : double(group_scale) * x_scale;
+    if (begin % summed == 0) group_sum = 0;
     double peak = std::abs(group_sum), before = group_sum;
     for (int64_t j = begin; j < begin + 32; ++j) {
-      const int u = packed_code(words, size_t(j), 4) + 8;
+      const float code = weight_code_value(p.weight.scheme, packed_code(words, size_t(j), 4) + 8);
       const double term = double(fp8_decode(p.x[size_t(row * k + j)])) *
-                          double(weight_code_value(p.weight.scheme, u));
+                          double(products ? fp8_round(code * (group_scale * kP)) : code);
       group_sum += term;
       peak = std::max(peak, std::abs(term));
       magnitude += scale * std::abs(term);
@@ -170,8 +181,11 @@ std::vector<Case> cases() {
   for (const char* backend : {"cuda-naive", "cuda"}) {
     for (const int64_t m : {1, 3, 16, 17, 32, 33, 64, 65, 128, 129, 257})
       all.push_back({backend, "lut4-g128", m, 200, 384});
-    for (const char* scheme : {"int4-g128", "int4-g64", "int4-g32", "lut4-g64", "lut4-g32"})
+    for (const char* scheme : {"int4-g128", "int4-g64", "int4-g32", "lut4-g64", "lut4-g32",
+                               "int4-g64-e4m3", "int4-g32-e4m3"})
       for (const int64_t m : {1, 65, 130}) all.push_back({backend, scheme, m, 129, 256});
+    for (const int64_t m : {1, 17, 33, 65, 129, 257})
+      all.push_back({backend, "int4-g128-e4m3", m, 200, 384});
     all.push_back({backend, "int4-channel", 5, 64, 512});
     all.push_back({backend, "int4-g32", 5, 1, 32});
     all.push_back({backend, "int4-g32", 70, 72, 160});

@@ -94,5 +94,25 @@ TEST(W4Order, ExpandsAnyTableToTheOperandsOfWgmma) {
   expect_operands(random, expand_any);
 }
 
+TEST(W4Order, MakesTheTableOfAScaleFromItsNegativeProducts) {
+  std::mt19937 source(3);
+  for (int i = 0; i < 1000; ++i) {
+    const float scale = fp8_decode(uint8_t(source() % 0x7f | (source() & 0x80)));
+    uint32_t negative[2] = {};
+    std::array<uint8_t, 16> all;
+    for (int u = 0; u < 16; ++u) {
+      all[size_t(u)] = fp8_encode(float(u - 8) * scale);
+      if (u < 8) negative[u / 4] |= uint32_t(all[size_t(u)]) << u % 4 * 8;
+    }
+    const W4Table table = with_positive(negative[0], negative[1]), expected = w4_table(all);
+    for (int u = 0; u < 16; ++u) {
+      const auto number = [u](const W4Table& t) {
+        return fp8_decode(uint8_t(t.words[u / 4] >> u % 4 * 8));
+      };
+      EXPECT_EQ(number(table), number(expected)) << u << " x " << scale;  // either zero
+    }
+  }
+}
+
 }  // namespace
 }  // namespace emberq::device
