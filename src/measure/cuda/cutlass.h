@@ -24,11 +24,13 @@ CutlassWeight cutlass_weight(Backend& backend, const QuantizedWeight& weight);
 // out[m, n] = sum_k x[m, k] * w[n, k] in BF16, of e4m3 x without scales, on the backend's stream.
 class CutlassProduct {
  public:
-  static constexpr int64_t kOutputs = 16;  // of which its order has whole ones
+  // Of which there must be whole ones: with fewer inputs, what CUTLASS orders codes by writes past
+  // them.
+  static constexpr int64_t kOutputs = 16, kInputs = 256;
   CutlassProduct(Backend& backend, int64_t n, int64_t k, int64_t m);
 
   // Tiles of 128 outputs by 16 to 256 tokens, each whole and with K cut where CUTLASS's stream-K
-  // would. (Told to cut, it leaves outputs out where K is short.)
+  // would.
   static int variants();
   static std::string name(int variant);  // "128x16" or "128x16 stream-K"
   // False where it does not multiply this shape.

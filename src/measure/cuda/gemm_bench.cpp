@@ -190,9 +190,10 @@ Form Bench::prepare(const GemmShape& shape, const std::string& scheme) {
 // The codes of int4-g128, with the product that CUTLASS computes.
 CutlassForm Bench::prepare_cutlass(const GemmShape& shape) {
   if (report_.cutlass.empty()) return {};
-  if (shape.n % CutlassProduct::kOutputs != 0) {
-    report_.notes.push_back(fmt::format("CUTLASS has no product of {} x {}: outputs come by the {}",
-                                        shape.n, shape.k, CutlassProduct::kOutputs));
+  if (shape.n % CutlassProduct::kOutputs != 0 || shape.k % CutlassProduct::kInputs != 0) {
+    report_.notes.push_back(
+        fmt::format("CUTLASS has no product of {} x {}: outputs come by the {}, inputs by the {}",
+                    shape.n, shape.k, CutlassProduct::kOutputs, CutlassProduct::kInputs));
     return {};
   }
   const QuantizedWeight weight =

@@ -137,9 +137,10 @@ std::string cutlass_version() {
 }
 
 CutlassWeight cutlass_weight(Backend& backend, const QuantizedWeight& weight) {
-  if (name(weight.scheme) != "int4-g128-e4m3")
-    throw Error("CUTLASS: a weight of " + name(weight.scheme));
   const int64_t n = weight.n, k = weight.k, groups = k / kGroup;
+  if (name(weight.scheme) != "int4-g128-e4m3" || n % CutlassProduct::kOutputs != 0 ||
+      k % CutlassProduct::kInputs != 0)
+    throw Error("CUTLASS: a weight that it does not multiply");
   std::vector<uint8_t> codes(size_t(n * k / 2)), numbers(size_t(n * groups) * sizeof(Numbers));
   const auto packed = weight.packed.bytes();
   for (size_t i = 0; i < codes.size(); ++i) {
