@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "format/bf16.h"
+#include "format/fp16.h"
 #include "format/fp8.h"
 #include "format/weight_code.h"
 #include "ops/linear.h"
@@ -73,24 +74,29 @@ Problem random_problem(int64_t m, QuantizedWeight weight) {
   return p;
 }
 
+// Stored is what the output and the residual are of.
+template <class Stored = bf16>
 std::vector<float> run(Backend& backend, const Problem& p, bool with_others) {
+  constexpr DType kType = std::is_same_v<Stored, fp16> ? DType::kF16 : DType::kBF16;
+  std::vector<Stored> addend;
+  for (const bf16 x : p.residual) addend.push_back(Stored::from_float(x.to_float()));
   const Weight weight = backend.prepare(p.weight);
   const Buffer x = test::to_backend(backend, p.x), scale = test::to_backend(backend, p.x_scale),
                bias = test::to_backend(backend, p.bias),
-               residual = test::to_backend(backend, p.residual);
+               residual = test::to_backend(backend, addend);
   // Poisoned: every element must be written, and nothing behind them.
-  const size_t count = p.residual.size();
+  const size_t count = addend.size();
   const Buffer out =
-      test::to_backend(backend, std::vector<bf16>(count + 64, bf16::from_float(NAN)));
+      test::to_backend(backend, std::vector<Stored>(count + 64, Stored::from_float(NAN)));
   Linear op{.x = test::quantized(x, scale, p.m, p.weight.k),
             .weight = &weight,
-            .out = {DType::kBF16, out.as<void>(), nullptr, p.m, p.weight.n}};
+            .out = {kType, out.template as<void>(), nullptr, p.m, p.weight.n}};
   if (with_others) {
-    op.bias = bias.as<float>();
-    op.residual = {DType::kBF16, residual.as<void>(), nullptr, p.m, p.weight.n};
+    op.bias = bias.template as<float>();
+    op.residual = {kType, residual.template as<void>(), nullptr, p.m, p.weight.n};
   }
   backend.run(op);
-  const auto stored = test::to_host<bf16>(backend, out.as<void>(), count + 64);
+  const auto stored = test::to_host<Stored>(backend, out.template as<void>(), count + 64);
   for (size_t i = count; i < stored.size(); ++i) EXPECT_TRUE(std::isnan(stored[i].to_float()));
   std::vector<float> y;
   for (size_t i = 0; i < count; ++i) y.push_back(stored[i].to_float());
@@ -98,8 +104,9 @@ std::vector<float> run(Backend& backend, const Problem& p, bool with_others) {
 }
 
 // A wgmma of 32 inputs adds them to its accumulator after all are cut to 13 bits below the leading
-// one of the largest, sum included: 33 errors of 2^-13 of twice that. Groups are joined in FP32; of
-// e4m3 products, which have their group's scale in them, 128 inputs are.
+// one of the largest, sum included: 33 errors of 2^-13 of twice that. Groups are joined in FP32.
+// E4m3 products, which have their group's scale in them, stay in the accumulator from wherever a
+// run of inputs begins.
 struct Expected {
   double value = 0, bound = 0;
 };
@@ -107,17 +114,17 @@ Expected expected(const Problem& p, int64_t row, int64_t column, bool with_other
   const int64_t k = p.weight.k;
   const int group = p.weight.scheme.group_size ? p.weight.scheme.group_size : int(k);
   const bool products = p.weight.scheme.product == WeightProduct::kE4m3;
-  const int summed = products ? 128 : std::min(group, 128);
   const std::vector<float> scales = p.weight.scale.to_float();
   const auto* words = p.weight.packed.data<uint32_t>() + column * (k / 8);
   const double x_scale = double(p.x_scale[size_t(row)]);
   Expected result;
-  double magnitude = 0, group_sum = 0;
+  double magnitude = 0, group_sum = 0, highest = 0, lowest = 0;  // of sums so far
   for (int64_t begin = 0; begin < k; begin += 32) {
     const float group_scale = scales[size_t(column * (k / group) + begin / group)];
     const double scale = products ? x_scale / double(kP) : double(group_scale) * x_scale;
-    if (begin % summed == 0) group_sum = 0;
-    double peak = std::abs(group_sum), before = group_sum;
+    if (!products && begin % std::min(group, 128) == 0) group_sum = highest = lowest = 0;
+    const double before = group_sum;
+    double peak = 0;
     for (int64_t j = begin; j < begin + 32; ++j) {
       const float code = weight_code_value(p.weight.scheme, packed_code(words, size_t(j), 4) + 8);
       const double term = double(fp8_decode(p.x[size_t(row * k + j)])) *
@@ -127,7 +134,10 @@ Expected expected(const Problem& p, int64_t row, int64_t column, bool with_other
       magnitude += scale * std::abs(term);
     }
     result.value += scale * (group_sum - before);
-    result.bound += scale * 33 * 0x1p-12 * std::max(peak, std::abs(group_sum));
+    highest = std::max(highest, group_sum), lowest = std::min(lowest, group_sum);
+    peak = std::max(peak,
+                    products ? highest - lowest : std::max(std::abs(before), std::abs(group_sum)));
+    result.bound += scale * 33 * 0x1p-12 * peak;
   }
   if (with_others) {
     const double others = double(p.bias[size_t(column)]) +
@@ -174,6 +184,25 @@ TEST_P(LinearCuda, HoldsForInputsThatBreakThings) {
   Problem saturating = random_problem(c.m, random_weight(c.n, c.k, c.scheme, lowest));
   saturating.x.assign(saturating.x.size(), fp8_encode(448.0f));
   expect_definition(saturating, run(*backend_, saturating, true), true);
+}
+
+TEST_P(LinearCuda, RoundsToFp16WhereItsOutputIs) {
+  const Case& c = GetParam();
+  Problem p = random_problem(c.m, random_weight(c.n, c.k, c.scheme, any_code));
+  // Small enough for FP16's range, large enough for its smallest normal number.
+  for (float& scale : p.x_scale) scale *= 0x1p-4f;
+  for (const bool with_others : {false, true}) {
+    const std::vector<float> y = run<fp16>(*backend_, p, with_others);
+    for (int64_t r = 0; r < p.m; ++r)
+      for (int64_t n = 0; n < p.weight.n; ++n) {
+        const Expected e = expected(p, r, n, with_others);
+        // FP16's rounding instead of BF16's, of the residual too, and steps of 2^-24 near zero.
+        if (std::abs(e.value) >= 65504) continue;
+        ASSERT_NEAR(y[size_t(r * p.weight.n + n)], e.value,
+                    e.bound - test::rounding(e.value, 8) + test::rounding(e.value, 11) + 0x1p-24)
+            << r << ", " << n;
+      }
+  }
 }
 
 std::vector<Case> cases() {

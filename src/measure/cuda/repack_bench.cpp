@@ -23,7 +23,7 @@ int64_t tiles_of(const W4Weight& weight) { return weight.row_blocks * weight.k_t
 // One tile as its order says, for a weight with one scale in a tile's row.
 std::vector<uint32_t> expected_tile(const QuantizedWeight& weight, int64_t row_tile,
                                     int64_t k_tile) {
-  std::vector<uint32_t> tile(W4Weight::tile_bytes(W4Codes::kAny, 1) / 4);
+  std::vector<uint32_t> tile(W4Weight::tile_bytes(cuda::W4Codes::kAny, 1) / 4);
   const auto* packed = weight.packed.data<uint32_t>();
   const auto* scale = weight.scale.data<uint16_t>();
   for (int in_tile = 0; in_tile < kW4Rows; ++in_tile) {

@@ -130,6 +130,10 @@ class CudaBackend final : public Backend {
   void run(const Linear& op) override {
     check(op);
     if (is_dense(*op.weight)) refuse("linear of a dense weight");
+    if (op.out.dtype != DType::kBF16 && op.out.dtype != DType::kF16)
+      refuse("linear to " + std::string(emberq::name(op.out.dtype)));
+    if (op.residual && op.residual.dtype != op.out.dtype)
+      refuse("linear with a residual of another type than its output");
     if (op.x.dtype == DType::kI8 || op.x.group > 0) refuse("linear of integers");
     if (kernels_ == CudaKernels::kNaive) return cuda::linear_naive(op, stream_);
     if (!op.x.quantized()) refuse("linear of BF16 inputs");

@@ -175,8 +175,8 @@ struct W4LinearKernel {
   // Tokens are multiplied in parts, each with the inputs that share a scale.
   static constexpr int kPart = std::min(C.tokens, 128), kParts = C.tokens / kPart;
 
-  using Sums = float[C.tokens / 2];  // of a wgmma, part after part
-  using Own = float[kOwn];           // what a consumer finishes of them
+  using Sums = float[kParts][kPart / 2];  // of a wgmma
+  using Own = float[kOwn];                // what a consumer finishes of them
 
   // The place of the partial sums of this block, or of its like in another cluster.
   static __device__ int place_of(int cluster, int consumer) {
@@ -245,7 +245,7 @@ struct W4LinearKernel {
   // The sums over all steps of the tokens that this consumer finishes: its own with those of the
   // other that has taken the same rows in turn with it.
   static __device__ void share(const Shared& shared, int consumer, const Sums& sum, Own& own) {
-    static_assert(C.split == 2);
+    static_assert(C.split == 2 && kParts == 1);
     const bool first = consumer < kHalves;
     const int other = first ? consumer + kHalves : consumer - kHalves,
               thread = device::thread_again() % 128,
@@ -256,13 +256,13 @@ struct W4LinearKernel {
     const uint32_t to = staging_of(shared, other) + thread * 4;
 #pragma unroll
     for (int c = 0; c < kOwn; ++c)
-      device::store_shared_4(to + c * 512, first ? sum[kOwn + c] : sum[c]);
+      device::store_shared_4(to + c * 512, first ? sum[0][kOwn + c] : sum[0][c]);
     device::named_barrier(barrier, 256);
     const uint32_t from = staging_of(shared, consumer) + thread * 4;
 #pragma unroll
     for (int c = 0; c < kOwn; ++c)
-      own[c] =
-          (first ? sum[c] : sum[kOwn + c]) + __uint_as_float(device::load_shared_4(from + c * 512));
+      own[c] = (first ? sum[0][c] : sum[0][kOwn + c]) +
+               __uint_as_float(device::load_shared_4(from + c * 512));
   }
 
   static __device__ void store(const Args& a, const Shared& shared, const W4Piece& piece,
@@ -292,12 +292,10 @@ struct W4LinearKernel {
     uint64_t x;     // descriptor of the first stage's tokens
     uint32_t thread = uint32_t(device::thread_again()) % 128;  // of the warpgroup
     device::W4Table table;  // loaded, or it is computed again and again
-    float factor;
 
     __device__ Reader(const Args& a, const Shared& shared, int consumer)
         : tile(shared.weights + uint32_t(consumer % kHalves * kTileBytes)),
-          x(device::swizzled_rows(shared.x)),
-          factor(a.factor) {
+          x(device::swizzled_rows(shared.x)) {
       // Half of it from constant memory, as PRMT can take one of the two; the other from an address
       // that looks different in every thread, or it would be moved from a uniform register before
       // every use.
@@ -375,54 +373,69 @@ struct W4LinearKernel {
     float low, high;
   };
   static __device__ Scales scales(const Reader& reader, const Ring& ring, int set) {
-    if constexpr (kCodes == W4Codes::kProducts) {
-      return {reader.factor, reader.factor};
-    } else {
-      const uint32_t pair = device::load_shared_4(numbers_of(reader, ring, set));
-      return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000)};
-    }
+    const uint32_t pair = device::load_shared_4(numbers_of(reader, ring, set));
+    return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000)};
   }
 
+  // FireQ's sums stay in wgmma's accumulator from the first input to the last, as published; the
+  // others' are taken out of it after each set of scales, which also keeps its 14 bits from
+  // mattering.
+  static constexpr bool kPromotes = kCodes != W4Codes::kProducts;
   // Whether there are registers for the next stage's operand beside this one's.
-  static constexpr bool kAhead = kCodes == W4Codes::kProducts || kSets > 1
-                                     ? C.tokens != 64 && C.tokens != 256
-                                     : C.tokens < 256 || kCodes == W4Codes::kSigned;
+  static constexpr bool kAhead =
+      !kPromotes || (kSets == 1 ? C.tokens < 256 || kCodes == W4Codes::kSigned
+                                : C.tokens != 64 && C.tokens != 256);
+  // wgmma of `count` k-steps from `first` on and a part of the tokens of a stage.
+  static __device__ void multiply_part(const Reader& reader, const Ring& at, const Operand& weights,
+                                       int first, int count, int part, bool add,
+                                       float (&to)[kPart / 2]) {
+    const uint64_t x = reader.x + at.stage * (kXBytes >> 4) + part * (kPart * 128 >> 4);
+#pragma unroll
+    for (int j = first; j < first + count; ++j)
+      device::Wgmma<kPart>::run(to, weights + 4 * j, x + 2 * j, add || j > first);
+  }
 
   // sum += the product of a stage, whose weights were expanded before; those of the consumer's next
   // one, of which `more` says whether there is one, are while the first part is multiplied, or at
   // the end.
   static __device__ void multiply(const Shared& shared, const Reader& reader, Ring& ring, bool more,
                                   Codes& codes, const Operand& weights, Operand& next, Sums& sum) {
-    constexpr int kScales = kCodes == W4Codes::kProducts ? 1 : kSets,
-                  kSteps = 4 / kScales;  // of wgmma, that share a scale
     const Ring at = ring;
-    Scales scale;
-    float product[kPart / 2];
+    const auto prepare_next = [&] {
+      ring.template advance<C.split>();
+      if (more) take(shared, reader, ring, codes);
+      if (kAhead && more) expand(reader, ring, codes, next);
+    };
+    if constexpr (!kPromotes) {
+      device::wgmma_fence();
 #pragma unroll
-    for (int set = 0; set < kScales; ++set)
+      for (int part = 0; part < kParts; ++part)
+        multiply_part(reader, at, weights, 0, 4, part, true, sum[part]);
+      device::wgmma_commit();
+      prepare_next();
+      device::wgmma_wait<0>();
+      release(shared, at);
+    } else {
+      constexpr int kSteps = 4 / kSets;  // of wgmma, that share a scale
+      Scales scale;
+      float product[kPart / 2];
 #pragma unroll
-      for (int part = 0; part < kParts; ++part) {
-        const uint64_t x = reader.x + at.stage * (kXBytes >> 4) + part * (kPart * 128 >> 4);
-        device::wgmma_fence();
+      for (int set = 0; set < kSets; ++set)
 #pragma unroll
-        for (int j = set * kSteps; j < (set + 1) * kSteps; ++j)
-          device::Wgmma<kPart>::run(product, weights + 4 * j, x + 2 * j, j > set * kSteps);
-        device::wgmma_commit();
-        if (set == 0 && part == 0) {
-          ring.template advance<C.split>();
-          if (more) take(shared, reader, ring, codes);
-          if (kAhead && more) expand(reader, ring, codes, next);
+        for (int part = 0; part < kParts; ++part) {
+          device::wgmma_fence();
+          multiply_part(reader, at, weights, set * kSteps, kSteps, part, false, product);
+          device::wgmma_commit();
+          if (set == 0 && part == 0) prepare_next();
+          if (part == 0) scale = scales(reader, at, set);
+          device::wgmma_wait<0>();
+          if (set + 1 == kSets && part + 1 == kParts) release(shared, at);
+#pragma unroll
+          for (int c = 0; c < kPart / 2; ++c)
+            sum[part][c] = fmaf(c % 4 < 2 ? scale.low : scale.high, product[c], sum[part][c]);
         }
-        if (part == 0) scale = scales(reader, at, set);
-        device::wgmma_wait<0>();
-        if (set + 1 == kScales && part + 1 == kParts) release(shared, at);
-#pragma unroll
-        for (int c = 0; c < kPart / 2; ++c) {
-          float& to = sum[part * (kPart / 2) + c];
-          to = fmaf(c % 4 < 2 ? scale.low : scale.high, product[c], to);
-        }
-      }
-    if (!kAhead && more) expand(reader, ring, codes, next);
+      if (!kAhead && more) expand(reader, ring, codes, next);
+    }
   }
 
   // Where piece j's sums go.
@@ -431,6 +444,10 @@ struct W4LinearKernel {
     const W4Piece piece = piece_again(a, j);
     if (piece.k > 0) return leave(a, piece, consumer, sum);
     if (piece.k_end < a.schedule.k_tiles) join(a, piece, consumer, sum);
+    if constexpr (!kPromotes) {
+#pragma unroll
+      for (int c = 0; c < kOwn; ++c) sum[c] *= a.factor;
+    }
     store(a, shared, piece, consumer, sum);
   }
 
@@ -460,7 +477,7 @@ struct W4LinearKernel {
       }
       begin.advance(all);
       if constexpr (C.split == 1) {
-        finish(a, shared, j, consumer, sum);
+        finish(a, shared, j, consumer, reinterpret_cast<Own&>(sum));
       } else {
         Own own;
         share(shared, consumer, sum, own);
@@ -523,11 +540,11 @@ void start(const Linear& op, const W4Weight& weight, const Workspace& workspace,
                                 workspace.multiprocessors / kC.cluster);
   const device::W4Schedule cut =
       schedule(kC, op.x.rows, op.out.dim, weight.k_tiles, clusters, invariant);
-  const auto epilogue = device::LinearEpilogue::of(op);
+  const auto epilogue = device::LinearEpilogue::of(op, op.out.dtype == DType::kF16);
   launch<Kernel>(dim3(unsigned(cut.clusters), kC.cluster), stream,
                  {.x = map_rows(op.x, kC.tokens / kC.cluster),
                   .out = Kernel::kStoredTokens > 0 && epilogue.aligned()
-                             ? map_bf16_rows(op.out, Kernel::kStoredTokens)
+                             ? map_halves(op.out, Kernel::kStoredTokens)
                              : CUtensorMap{},
                   .tiles = weight.tiles.as<uint8_t>(),
                   .row_blocks = int(weight.row_blocks),

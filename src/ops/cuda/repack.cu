@@ -3,7 +3,6 @@
 // four neighbouring codes of two rows, and one pair of scales, or of products, of each set.
 #include <array>
 
-#include "base/check.h"
 #include "format/fp8.h"
 #include "format/weight_code.h"
 #include "ops/cuda/cuda_weight.h"
@@ -117,8 +116,6 @@ W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, i
                   .k_tiles = (k + kW4Inputs - 1) / kW4Inputs,
                   .sets = scheme.group_size < kW4Inputs ? kW4Inputs / scheme.group_size : 1};
   if (scheme.product == WeightProduct::kE4m3) {
-    EMBERQ_REQUIRE(scheme.code == WeightCode::kInt,
-                   "the cuda backend has e4m3 products of integer codes, not of {}", name(scheme));
     result.codes = W4Codes::kProducts;
     result.factor = 1 / canonical.per_tensor_scale;
   } else {

@@ -36,7 +36,7 @@ CUtensorMap map_128_bytes(const Activations& x, CUtensorMapDataType type, int el
 CUtensorMap map_rows(const Activations& x, int rows) {
   return map_128_bytes(x, CU_TENSOR_MAP_DATA_TYPE_UINT8, 1, rows);
 }
-CUtensorMap map_bf16_rows(const Activations& x, int rows) {
+CUtensorMap map_halves(const Activations& x, int rows) {
   return map_128_bytes(x, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, rows);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
 #include <cstdint>
 
@@ -8,30 +9,33 @@
 
 namespace emberq::device {
 
-// What becomes of a linear's sums: token scale, bias and residual in FP32, then one rounding.
+// What becomes of a linear's sums: token scale, bias and residual in FP32, then one rounding, to
+// BF16 or, where `half` is set, to FP16 (beyond 65504 infinity), which residual is of too.
 struct LinearEpilogue {
-  const float* x_scale;           // [m] or null
-  const float* bias;              // [n] or null
-  const __nv_bfloat16* residual;  // [m, n] or null; may be out
-  __nv_bfloat16* out;             // [m, n]
+  const float* x_scale;      // [m] or null
+  const float* bias;         // [n] or null
+  const uint16_t* residual;  // [m, n] or null; may be out
+  uint16_t* out;             // [m, n]
   int m, n;
+  bool half;
 
   template <class Linear>
-  static LinearEpilogue of(const Linear& op) {
+  static LinearEpilogue of(const Linear& op, bool half) {
     return {op.x.scale,
             op.bias,
-            static_cast<const __nv_bfloat16*>(op.residual.data),
-            static_cast<__nv_bfloat16*>(op.out.data),
+            static_cast<const uint16_t*>(op.residual.data),
+            static_cast<uint16_t*>(op.out.data),
             int(op.out.rows),
-            int(op.out.dim)};
+            int(op.out.dim),
+            half};
   }
 
   __device__ void store(int token, int column, float sum) const {
     const int64_t at = int64_t(token) * n + column;
     float y = x_scale ? sum * x_scale[token] : sum;
     if (bias) y += bias[column];
-    if (residual) y += __bfloat162float(residual[at]);
-    out[at] = __float2bfloat16(y);
+    if (residual) y += to_floats(residual[at]).x;
+    out[at] = uint16_t(to_pair(y, 0));
   }
 
   // Rows of out start at multiples of 16 bytes.
@@ -42,9 +46,9 @@ struct LinearEpilogue {
 
   // A warpgroup's sums of wgmma, d[64 columns][tokens], from `token` and `column` on, whose
   // registers for eight tokens follow each other. kPass tokens at a time are written to one of two
-  // buffers of `staging`, [2][kPass][64] BF16 of shared memory, and copied on while the next are.
-  // For aligned() rows; `map` is of out, in boxes of kPass rows. Before the block ends, thread 0 of
-  // the warpgroup waits for its copies.
+  // buffers of `staging`, [2][kPass][64] numbers in shared memory, and copied on while the next
+  // are. For aligned() rows; `map` is of out, in boxes of kPass rows. Before the block ends, thread
+  // 0 of the warpgroup waits for its copies.
   template <int kTokens, int kPass>
   __device__ void store(const CUtensorMap& map, int token, int column, const float* sum,
                         uint32_t staging, int barrier) const {
@@ -92,10 +96,9 @@ struct LinearEpilogue {
         for (int i = 0; i < 4; ++i) {
           const float* d = sum + ((pass + t) / 8 + i / 2) * 4 + i % 2 * 2;
           const float* s = scale + (t / 8 + i / 2) * 2;
-          const float2 other = __bfloat1622float2(reinterpret_cast<__nv_bfloat162&>(pairs[i]));
-          const __nv_bfloat162 pair = __floats2bfloat162_rn(d[0] * s[0] + bias_of[i % 2] + other.x,
-                                                            d[1] * s[1] + bias_of[i % 2] + other.y);
-          pairs[i] = reinterpret_cast<const uint32_t&>(pair);
+          const float2 other = to_floats(pairs[i]);
+          pairs[i] = to_pair(d[0] * s[0] + bias_of[i % 2] + other.x,
+                             d[1] * s[1] + bias_of[i % 2] + other.y);
         }
         asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
                          matrix + buffer + t / 16 * kSixteen),
@@ -109,6 +112,18 @@ struct LinearEpilogue {
   }
 
  private:
+  __device__ uint32_t to_pair(float x, float y) const {
+    if (half) {
+      const __half2 pair = __floats2half2_rn(x, y);
+      return reinterpret_cast<const uint32_t&>(pair);
+    }
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(x, y);
+    return reinterpret_cast<const uint32_t&>(pair);
+  }
+  __device__ float2 to_floats(uint32_t pair) const {
+    if (half) return __half22float2(reinterpret_cast<const __half2&>(pair));
+    return __bfloat1622float2(reinterpret_cast<const __nv_bfloat162&>(pair));
+  }
   // Where sixteen of a token's 128 bytes are, in TMA's swizzle.
   static __device__ uint32_t place(int row, int chunk) {
     return uint32_t(row * 128 + (chunk ^ row % 8) * 16);
