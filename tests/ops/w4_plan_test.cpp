@@ -27,7 +27,8 @@ template <class F>
 void for_each_plan(const F& f) {
   for (const Case& c : cases())
     for (const BatchInvariant invariant : {BatchInvariant::kNo, BatchInvariant::kYes}) {
-      const W4Config& config = kW4Configs[pick(c.m, c.n, c.k_tiles, 132, invariant)];
+      const W4Config& config =
+          kW4Configs[pick(c.m, c.n, c.k_tiles, 132, W4Codes::kSigned, invariant)];
       f(schedule(config, c.m, c.n, c.k_tiles, c.clusters, invariant), config);
     }
 }
@@ -40,8 +41,9 @@ std::vector<device::W4Piece> pieces(const device::W4Schedule& plan, int cluster)
 }
 
 W4Config config_of(int64_t m, int64_t n = 28672, int64_t k_tiles = 32,
-                   BatchInvariant invariant = BatchInvariant::kNo) {
-  return kW4Configs[pick(m, n, k_tiles, 132, invariant)];
+                   BatchInvariant invariant = BatchInvariant::kNo,
+                   W4Codes codes = W4Codes::kSigned) {
+  return kW4Configs[pick(m, n, k_tiles, 132, codes, invariant)];
 }
 
 TEST(W4Plan, TakesTheSmallestTileThatHoldsAllTokens) {
@@ -59,9 +61,22 @@ TEST(W4Plan, TakesTheLargestTileWhereThereIsWorkEnough) {
   EXPECT_EQ(config_of(int64_t(1) << 40).tokens, 256);
 }
 
-TEST(W4Plan, TakesOneClusterSizeWhereResultsMustBeTheSameInAnyBatch) {
-  for (int64_t m = 1; m < 1000; ++m)
-    EXPECT_EQ(config_of(m, 28672, 32, BatchInvariant::kYes).cluster, 1);
+// A `split` adds the steps of a tile in another order, as a cluster's tiles are cut elsewhere.
+TEST(W4Plan, KeepsOneOrderOfSumsWhereResultsMustBeTheSameInAnyBatch) {
+  for (const W4Codes codes : {W4Codes::kSigned, W4Codes::kAny, W4Codes::kProducts})
+    for (int64_t m = 1; m < 1000; ++m) {
+      const W4Config config = config_of(m, 28672, 32, BatchInvariant::kYes, codes);
+      EXPECT_EQ(config.cluster, 1) << m;
+      EXPECT_EQ(config.split, 1) << m;
+    }
+}
+
+TEST(W4Plan, HasFourWarpgroupsExpandWhatTakesManyInstructions) {
+  for (const int64_t m : {1, 32}) {
+    EXPECT_EQ(config_of(m).split, 1);
+    for (const W4Codes codes : {W4Codes::kAny, W4Codes::kProducts})
+      EXPECT_EQ(config_of(m, 28672, 32, BatchInvariant::kNo, codes).split, 2);
+  }
 }
 
 TEST(W4Plan, GivesEveryStepOfEveryTileToOneCluster) {

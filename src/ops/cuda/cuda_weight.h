@@ -23,13 +23,6 @@ struct CanonicalWeight {
   Buffer scale;   // [n, k / group_size] BF16
 };
 
-// What the codes of a W4Weight stand for.
-enum class W4Codes {
-  kSigned,    // a sign and an index into eight numbers (device::expand_signed), times the scale
-  kAny,       // any of sixteen numbers, times the scale
-  kProducts,  // FireQ: -8 ... 7, times the scale in a table of e4m3 numbers of each group
-};
-
 // Tiles in the order of device/w4.cuh, each with its groups' own numbers behind it, in `sets` of
 // one group for each row. A set of scales is 32 pairs of BF16, those of rows g and g + 8 of each
 // sixteen, the two that one thread needs; a set of products is 32 pairs of eight e4m3 numbers,

@@ -67,8 +67,12 @@ struct W4LinearKernel {
   static constexpr int kStagingBytes = std::max(2 * kStoredTokens * device::kW4Rows * 2,
                                                 C.split > 1 ? kOwn * 128 * int(sizeof(float)) : 0);
   static constexpr int kAlignment = 1024;  // of the swizzle
-  static constexpr int kSharedBytes =
-      C.stages * (kXBytes + kWeightBytes + 16) + kConsumers * kStagingBytes + kAlignment;
+  // What a block may have of the 228 KB: 1 KB is the system's, a little is not dynamic.
+  static constexpr int kSharedLimit = (228 << 10) / kBlocks - (1 << 10) - 64;
+  static constexpr int kStageBytes = kXBytes + kWeightBytes + 16,
+                       kOtherBytes = kConsumers * kStagingBytes + kAlignment;
+  static constexpr int kStages = std::min(C.stages, (kSharedLimit - kOtherBytes) / kStageBytes);
+  static constexpr int kSharedBytes = kStages * kStageBytes + kOtherBytes;
 
   // Addresses in shared memory.
   struct Shared {
@@ -82,13 +86,13 @@ struct W4LinearKernel {
     int stage = 0, parity = 0;
     template <int kSteps = 1>
     __device__ void advance() {
-      static_assert(kSteps <= C.stages);
+      static_assert(kSteps <= kStages);
       stage += kSteps;
-      if (stage >= C.stages) stage -= C.stages, parity ^= 1;
+      if (stage >= kStages) stage -= kStages, parity ^= 1;
     }
     __device__ void advance(int steps) {
       const auto to = unsigned(stage + steps);
-      stage = int(to % C.stages), parity ^= int(to / C.stages & 1);
+      stage = int(to % kStages), parity ^= int(to / kStages & 1);
     }
   };
 
@@ -155,7 +159,7 @@ struct W4LinearKernel {
     // No kernel writes weights: the first of them are on their way while the kernel before this one
     // still works on the tokens. Where both have room on a multiprocessor, all that the ring holds;
     // else no more than hide their latency, or that kernel's end waits for them.
-    constexpr int kEarlyStages = kBlocks > 1 ? C.stages : 4;
+    constexpr int kEarlyStages = kBlocks > 1 ? kStages : 4;
     int filled = 0;
     for (Steps s(a); s.more() && filled < kEarlyStages; s.next(), ++filled)
       load_weights(a, shared, filled, s.piece(), once);
@@ -494,12 +498,12 @@ struct W4LinearKernel {
     const uint32_t x = uint32_t(
                        device::uniform(int((device::shared_address(memory) + kAlignment - 1) /
                                            kAlignment * kAlignment))),
-                   staging = x + C.stages * kXBytes, weights = staging + kConsumers * kStagingBytes,
-                   full = weights + C.stages * kWeightBytes, empty = full + C.stages * 8;
+                   staging = x + kStages * kXBytes, weights = staging + kConsumers * kStagingBytes,
+                   full = weights + kStages * kWeightBytes, empty = full + kStages * 8;
     const Shared shared{x, weights, staging, full, empty, device::shared_address(&table)};
     if (threadIdx.x == 0) {
       table = a.table;
-      for (int stage = 0; stage < C.stages; ++stage) {
+      for (int stage = 0; stage < kStages; ++stage) {
         shared.full_of(stage).init(1);
         shared.empty_of(stage).init(4 * kHalves * kCluster);
       }
@@ -560,8 +564,14 @@ template <W4Codes kCodes, int kSets, size_t... I>
 void start_picked(const Linear& op, const W4Weight& weight, const Workspace& workspace,
                   BatchInvariant invariant, cudaStream_t stream, std::index_sequence<I...>) {
   const size_t picked =
-      pick(op.x.rows, op.out.dim, weight.k_tiles, workspace.multiprocessors, invariant);
-  ((I == picked ? start<I, kCodes, kSets>(op, weight, workspace, invariant, stream) : void()), ...);
+      pick(op.x.rows, op.out.dim, weight.k_tiles, workspace.multiprocessors, kCodes, invariant);
+  const auto try_one = [&]<size_t kI>() {
+    // Only what can be picked is built.
+    if constexpr (may_pick(kW4Configs[kI], kCodes, BatchInvariant::kNo) ||
+                  may_pick(kW4Configs[kI], kCodes, BatchInvariant::kYes))
+      if (kI == picked) start<kI, kCodes, kSets>(op, weight, workspace, invariant, stream);
+  };
+  (try_one.template operator()<I>(), ...);
 }
 
 template <W4Codes kCodes>

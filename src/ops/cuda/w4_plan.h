@@ -9,6 +9,13 @@
 // How a product with four-bit weights is cut for the kernel. Nothing here needs a GPU.
 namespace emberq::cuda {
 
+// What the codes of a W4Weight stand for.
+enum class W4Codes {
+  kSigned,    // a sign and an index into eight numbers (device::expand_signed), times the scale
+  kAny,       // any of sixteen numbers, times the scale
+  kProducts,  // FireQ: -8 ... 7, times the scale in a table of e4m3 numbers of each group
+};
+
 struct W4Config {
   int tokens;   // of a tile: N of wgmma
   int cluster;  // blocks that work on the same tokens, which they load together
@@ -19,11 +26,15 @@ struct W4Config {
   static constexpr int kRows = 128;  // of W, of a block
 };
 
-// By measurement (docs/kernels/w4a8.md), fewest tokens first. Only the last is fast enough for the
-// L2 to feel it when every block loads its own tokens.
+// By measurement (docs/kernels/w4a8.md), fewest tokens first. For the fewest, memory is kept
+// busiest by room for the next kernel's block; where expanding takes more instructions than two
+// warpgroups hide, by four. Only the last is fast enough for the L2 to feel it when every block
+// loads its own tokens.
 inline constexpr std::array kW4Configs = {
     W4Config{.tokens = 16, .cluster = 1, .stages = 10, .split = 1, .blocks = 2},
+    W4Config{.tokens = 16, .cluster = 1, .stages = 16, .split = 2, .blocks = 1},
     W4Config{.tokens = 32, .cluster = 1, .stages = 7, .split = 1, .blocks = 2},
+    W4Config{.tokens = 32, .cluster = 1, .stages = 14, .split = 2, .blocks = 1},
     W4Config{.tokens = 64, .cluster = 1, .stages = 11, .split = 2, .blocks = 1},
     W4Config{.tokens = 128, .cluster = 1, .stages = 8, .split = 1, .blocks = 1},
     W4Config{.tokens = 256, .cluster = 2, .stages = 5, .split = 1, .blocks = 1},
@@ -32,19 +43,26 @@ inline constexpr std::array kW4Configs = {
 // Whether a row of the result is the same whatever rows are beside it.
 enum class BatchInvariant { kNo, kYes };
 
+// Whether pick() may choose a configuration. Rows that are the same in any batch need sums in one
+// order, so one `split`, and clusters of one size.
+constexpr bool may_pick(const W4Config& config, W4Codes codes, BatchInvariant invariant) {
+  if (invariant == BatchInvariant::kYes) return config.split == 1 && config.cluster == 1;
+  return config.tokens > 32 || (config.blocks > 1) == (codes == W4Codes::kSigned);
+}
+
 // Index of the configuration for m tokens, n outputs and k_tiles times 128 inputs: the smallest
 // tile that holds all tokens; for more than 128, the largest where there is work enough, for its
 // sums take long to join and to store (11 us and 0.95 a step, against 5 and 0.6 of half the tokens;
-// H200, 2026-11-21). Results that are the same in any batch need clusters of one size.
-constexpr size_t pick(int64_t m, int64_t n, int64_t k_tiles, int multiprocessors,
+// H200, 2026-11-21).
+constexpr size_t pick(int64_t m, int64_t n, int64_t k_tiles, int multiprocessors, W4Codes codes,
                       BatchInvariant invariant = BatchInvariant::kNo) {
   constexpr size_t kHalf = kW4Configs.size() - 2;
   for (size_t i = 0; i <= kHalf; ++i)
-    if (m <= kW4Configs[i].tokens) return i;
+    if (m <= kW4Configs[i].tokens && may_pick(kW4Configs[i], codes, invariant)) return i;
   const int64_t tokens = kW4Configs[kHalf].tokens,
                 tiles = (n + W4Config::kRows - 1) / W4Config::kRows * ((m + tokens - 1) / tokens);
   const bool enough = tiles * k_tiles >= 64 * int64_t(multiprocessors);
-  return enough && invariant == BatchInvariant::kNo ? kHalf + 1 : kHalf;
+  return enough && may_pick(kW4Configs[kHalf + 1], codes, invariant) ? kHalf + 1 : kHalf;
 }
 
 // Whole tiles as long as all clusters have one; what is left, of more than one tile for each where
