@@ -50,23 +50,36 @@ constexpr bool may_pick(const W4Config& config, W4Codes codes, BatchInvariant in
   return config.tokens > 32 || (config.blocks > 1) == (codes == W4Codes::kSigned);
 }
 
+// Whether clusters that each take whole tiles are done no later than if they shared all steps
+// evenly, and then joined: which takes about as long as four steps.
+constexpr bool all_whole(int64_t tiles, int64_t k_tiles, int64_t clusters) {
+  constexpr int64_t kJoinSteps = 4;
+  const int64_t waves = (tiles + clusters - 1) / clusters;
+  return (waves * clusters - tiles) * k_tiles <= kJoinSteps * clusters;
+}
+
 // Index of the configuration for m tokens, n outputs and k_tiles times 128 inputs: the smallest
-// tile that holds all tokens; for more than 128, the largest where there is work enough, for its
-// sums take long to join and to store (11 us and 0.95 a step, against 5 and 0.6 of half the tokens;
+// tile that holds all tokens; for more than 128, the largest where there is work enough or nothing
+// to join, for its sums take long to (8 us and 0.95 a step, against 6 and 0.56 of half the tokens;
 // H200, 2026-11-21).
 constexpr size_t pick(int64_t m, int64_t n, int64_t k_tiles, int multiprocessors, W4Codes codes,
                       BatchInvariant invariant = BatchInvariant::kNo) {
   constexpr size_t kHalf = kW4Configs.size() - 2;
   for (size_t i = 0; i <= kHalf; ++i)
     if (m <= kW4Configs[i].tokens && may_pick(kW4Configs[i], codes, invariant)) return i;
-  const int64_t tokens = kW4Configs[kHalf].tokens,
-                tiles = (n + W4Config::kRows - 1) / W4Config::kRows * ((m + tokens - 1) / tokens);
-  const bool enough = tiles * k_tiles >= 64 * int64_t(multiprocessors);
-  return enough && may_pick(kW4Configs[kHalf + 1], codes, invariant) ? kHalf + 1 : kHalf;
+  const auto tiles = [&](const W4Config& config) {
+    const int64_t rows = W4Config::kRows * config.cluster;
+    return (n + rows - 1) / rows * ((m + config.tokens - 1) / config.tokens);
+  };
+  const W4Config& largest = kW4Configs[kHalf + 1];
+  const bool enough = tiles(kW4Configs[kHalf]) * k_tiles >= 64 * int64_t(multiprocessors) ||
+                      all_whole(tiles(largest), k_tiles, multiprocessors / largest.cluster);
+  return enough && may_pick(largest, codes, invariant) ? kHalf + 1 : kHalf;
 }
 
-// Whole tiles as long as all clusters have one; what is left, of more than one tile for each where
-// there is as much, is cut. kYes: each tile of tokens is a round, with the same cut whatever m is.
+// Whole tiles where that keeps clusters about as busy as a cut; else as long as all clusters have
+// one, and what is left, of more than one tile for each where there is as much, is cut. kYes: each
+// tile of tokens is a round, with the same cut whatever m is.
 constexpr device::W4Schedule schedule(const W4Config& config, int64_t m, int64_t n, int64_t k_tiles,
                                       int clusters,
                                       BatchInvariant invariant = BatchInvariant::kNo) {
@@ -81,8 +94,11 @@ constexpr device::W4Schedule schedule(const W4Config& config, int64_t m, int64_t
     s.band = 1;
   } else {
     s.clusters = int(std::min<int64_t>(clusters, tiles * k_tiles));
-    const int64_t waves = tiles / s.clusters;
-    s.whole = int(tiles % s.clusters == 0 ? tiles : std::max<int64_t>(0, waves - 1) * s.clusters);
+    if (all_whole(tiles, k_tiles, s.clusters)) {
+      s.whole = int(tiles), s.clusters = int(std::min<int64_t>(s.clusters, tiles));
+    } else {
+      s.whole = int(std::max<int64_t>(0, tiles / s.clusters - 1) * s.clusters);
+    }
     s.rounds = s.whole < tiles ? 1 : 0, s.tiles_of_round = int(tiles) - s.whole;
     s.band = 8;
   }
