@@ -1,17 +1,15 @@
-// Times the operations that a backend has: one line per operation and shape, with its share of what
-// the memory gives, which is measured first.
+// Times the operations that a backend has but products, which `emberq bench gemm` times: one line
+// per operation and shape, with its share of what the memory gives, which is measured first.
 //
 //   emberq_bench [cpu|cuda] [--json]
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <random>
 #include <span>
 #include <string_view>
 
 #include "base/error.h"
 #include "bench/harness.h"
-#include "measure/operands.h"
 
 namespace emberq::bench {
 namespace {
@@ -109,33 +107,6 @@ void bench_neighbours(Harness& harness, int64_t rows) {
       bench_silu_mul(harness, rows, 14336, e4m3, inputs, hadamard);
 }
 
-void bench_linear(Harness& harness, int64_t n, int64_t k, const std::string& scheme_name) {
-  Backend& backend = harness.backend();
-  const WeightScheme scheme = *weight_scheme_from_name(scheme_name);
-  constexpr int64_t kMostTokens = 4096;
-  std::vector<Weight> weights;  // more than the L2 holds
-  for (int64_t bytes = 0; bytes < int64_t(200) << 20; bytes += n * k / 2)
-    weights.push_back(backend.prepare(random_weight(n, k, scheme)));
-  std::mt19937 random{7};
-  std::vector<uint8_t> codes(size_t(kMostTokens * k));
-  for (uint8_t& code : codes)
-    code = uint8_t(random() % 0x60 | (random() & 0x80));  // |x| below 32, no NaN
-  const std::vector<float> ones(size_t{kMostTokens}, 1.0f);
-  const Buffer x(backend, codes.size()), scale = upload(backend, ones),
-                                         out(backend, size_t(kMostTokens * n) * 2);
-  backend.upload(x.as<void>(), codes.data(), codes.size());
-  backend.synchronize();
-  for (const int64_t m : {1, 16, 64, 128, 256, 512, 1024, 4096}) {
-    const auto op = [&](int call) {
-      return Linear{.x = {DType::kF8E4M3, x.as<void>(), scale.as<float>(), m, k},
-                    .weight = &weights[size_t(call) % weights.size()],
-                    .out = {DType::kBF16, out.as<void>(), nullptr, m, n}};
-    };
-    harness.measure("linear", scheme_name, fmt::format("{} x {} x {}", m, n, k), cost(op(0)),
-                    [&](int call) { backend.run(op(call)); });
-  }
-}
-
 void bench(Backend& backend, bool json) {
   Harness harness(backend);
   const int64_t most_rows = backend.name() == "cpu" ? 512 : 16384;
@@ -145,9 +116,6 @@ void bench(Backend& backend, bool json) {
         if (rows <= most_rows) bench_rms_norm(harness, rows, dim, type, Addend::kNone);
   for (const int64_t rows : {1, 16, 1024, 4096})
     if (rows <= most_rows) bench_neighbours(harness, rows);
-  if (backend.name() == "cuda")
-    for (const auto& [n, k] : {std::pair{28672, 4096}, {4096, 14336}, {6144, 4096}})
-      for (const char* scheme : {"lut4-g128", "int4-g128"}) bench_linear(harness, n, k, scheme);
   fmt::print("{}", json ? harness.json() : harness.table());
 }
 
