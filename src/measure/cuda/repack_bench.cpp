@@ -23,7 +23,7 @@ int64_t tiles_of(const W4Weight& weight) { return weight.row_blocks * weight.k_t
 // One tile as its order says, for a weight with one scale in a tile's row.
 std::vector<uint32_t> expected_tile(const QuantizedWeight& weight, int64_t row_tile,
                                     int64_t k_tile) {
-  std::vector<uint32_t> tile(W4Weight::tile_bytes(cuda::W4Codes::kAny, 1) / 4);
+  std::vector<uint32_t> tile(device::w4_tile_bytes(cuda::W4Codes::kAny, 1) / 4);
   const auto* packed = weight.packed.data<uint32_t>();
   const auto* scale = weight.scale.data<uint16_t>();
   for (int in_tile = 0; in_tile < kW4Rows; ++in_tile) {
@@ -66,7 +66,8 @@ RepackRow measure(Backend& backend, cuda::GpuMeter& meter, const GemmShape& shap
   const W4Weight made = repack();
   check_order(backend, weight, made);
   const size_t read = weight.packed.bytes().size() + weight.scale.bytes().size(),
-               written = size_t(tiles_of(made)) * size_t(W4Weight::tile_bytes(made.codes, made.sets));
+               written =
+                   size_t(tiles_of(made)) * size_t(device::w4_tile_bytes(made.codes, made.sets));
   return {.shape = shape,
           .scheme = scheme,
           .bytes = double(read + written),

@@ -23,11 +23,9 @@ struct CanonicalWeight {
   Buffer scale;   // [n, k / group_size] BF16
 };
 
-// Tiles in the order of device/w4.cuh, each with its groups' own numbers behind it, in `sets` of
-// one group for each row. A set of scales is 32 pairs of BF16, those of rows g and g + 8 of each
-// sixteen, the two that one thread needs; a set of products is 32 pairs of eight e4m3 numbers,
-// likewise, those of -8 ... -1. Tiles that a block of threads reads together follow each other:
-// [rows / 128][k tiles][2]. What n and k lack of whole tiles has scales, or products, of zero.
+// Tiles in the order of device/w4.cuh. Those that a block of threads reads together follow each
+// other: [rows / 128][k tiles][2]. What n and k lack of whole tiles has scales, or products, of
+// zero.
 struct W4Weight {
   int64_t row_blocks = 0, k_tiles = 0;
   int sets = 1;  // in a tile: 1, 2 or 4 for groups of 128 and more, 64 and 32
@@ -35,12 +33,6 @@ struct W4Weight {
   device::W4Table table{};  // but of kProducts
   float factor = 1;         // of kProducts: what its sums are still to be multiplied by
   Buffer tiles;
-
-  static constexpr int kCodeBytes = device::kW4Words * 4;
-  static constexpr int set_bytes(W4Codes codes) { return codes == W4Codes::kProducts ? 512 : 128; }
-  static constexpr int tile_bytes(W4Codes codes, int sets) {
-    return kCodeBytes + set_bytes(codes) * sets;
-  }
 };
 
 struct CudaWeight {

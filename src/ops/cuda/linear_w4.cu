@@ -14,6 +14,8 @@
 #include "ops/cuda/device/cluster.cuh"
 #include "ops/cuda/device/epilogue.cuh"
 #include "ops/cuda/device/pipeline.cuh"
+#include "ops/cuda/device/w4_operand.cuh"
+#include "ops/cuda/device/w4_partials.cuh"
 #include "ops/cuda/device/w4_schedule.cuh"
 #include "ops/cuda/device/wgmma.cuh"
 #include "ops/cuda/launch.cuh"
@@ -27,19 +29,6 @@ using device::W4Piece;
 
 template <W4Config C, W4Codes kCodes, int kSets>
 struct W4LinearKernel {
-  struct Args {
-    CUtensorMap x, out;  // out where its rows are aligned
-    const uint8_t* tiles;
-    int row_blocks;
-    device::W4Schedule schedule;
-    device::W4Table table;
-    float factor;    // of kProducts
-    float* partial;  // [blocks][consumers][kOwn][128], where tiles are cut
-    // [blocks][consumers]: 2 r + 1 where the partial of round r is there, 2 r where none is, and 0
-    // after the last
-    int* ready;
-    device::LinearEpilogue epilogue;
-  };
   static constexpr int kHalves = W4Config::kRows / device::kW4Rows;  // of a block's rows
   static constexpr int kConsumers = kHalves * C.split;
   static constexpr int kThreads = 128 * (kConsumers + 1);
@@ -56,11 +45,13 @@ struct W4LinearKernel {
                            std::min(232, (kRegisters * kThreads / 128 - kLoaderRegisters) /
                                              kConsumers / 8 * 8);
 
-  static constexpr int kTileBytes = W4Weight::tile_bytes(kCodes, kSets);
+  static constexpr int kTileBytes = device::w4_tile_bytes(kCodes, kSets);
   static constexpr int kWeightBytes = kHalves * kTileBytes;
   static constexpr int kXBytes = C.tokens * 128;
   // Tokens that a consumer finishes, and the registers their sums take.
   static constexpr int kOwnTokens = C.tokens / C.split, kOwn = kOwnTokens / 2;
+  using Partials = device::W4Partials<kCluster, kConsumers, kOwn>;
+  using Own = typename Partials::Own;
   // Tokens that are stored at a time, through shared memory; few are stored where they are.
   static constexpr int kStoredTokens = kOwnTokens <= 16 ? 0 : kOwnTokens == 32 ? 16 : 32;
   // A consumer's shared memory, for what it stores and for sums that others give it.
@@ -73,6 +64,17 @@ struct W4LinearKernel {
                        kOtherBytes = kConsumers * kStagingBytes + kAlignment;
   static constexpr int kStages = std::min(C.stages, (kSharedLimit - kOtherBytes) / kStageBytes);
   static constexpr int kSharedBytes = kStages * kStageBytes + kOtherBytes;
+
+  struct Args {
+    CUtensorMap x, out;  // out where its rows are aligned
+    const uint8_t* tiles;
+    int row_blocks;
+    device::W4Schedule schedule;
+    device::W4Table table;
+    float factor;       // of kProducts
+    Partials partials;  // where tiles are cut
+    device::LinearEpilogue epilogue;
+  };
 
   // Addresses in shared memory.
   struct Shared {
@@ -180,68 +182,6 @@ struct W4LinearKernel {
   static constexpr int kPart = std::min(C.tokens, 128), kParts = C.tokens / kPart;
 
   using Sums = float[kParts][kPart / 2];  // of a wgmma
-  using Own = float[kOwn];                // what a consumer finishes of them
-
-  // The place of the partial sums of this block, or of its like in another cluster.
-  static __device__ int place_of(int cluster, int consumer) {
-    return (cluster * kCluster + int(blockIdx.y)) * kConsumers + consumer;
-  }
-  static __device__ float* partial_of(const Args& a, int place) {
-    return a.partial + int64_t(place) * kOwn * 128 + device::thread_again() % 128;
-  }
-  static __device__ void wait_for(const int* ready, int value) {
-    while (device::load_acquire(ready) != value) {
-    }
-  }
-
-  // The sums of a tile whose beginning another cluster has. One warpgroup writes its own, the same
-  // threads of another read them. That they are there is for tell() to say: it takes as long as a
-  // step or two until all multiprocessors see them.
-  static constexpr int told(int consumer) { return 1 + kConsumers + consumer; }  // barrier
-  static __device__ void leave(const Args& a, const W4Piece& piece, int consumer, const Own& sum) {
-    const int place = place_of(int(blockIdx.x), consumer);
-    if (piece.round > 0) {  // what the round before has left may not have been read yet
-      if (device::thread_again() % 128 == 0) wait_for(a.ready + place, 2 * piece.round);
-      device::warpgroup_barrier(consumer);
-    }
-    float* to = partial_of(a, place);
-#pragma unroll
-    for (int c = 0; c < kOwn; ++c) __stcg(to + c * 128, sum[c]);
-    device::tell_warp(told(consumer));
-  }
-  static __device__ void tell(const Args& a) {
-    W4Piece piece;
-    for (int j = 0; piece_of(a, j, piece); ++j)
-      for (int consumer = 0; piece.k > 0 && consumer < kConsumers; ++consumer) {
-        device::wait_for_warpgroup(told(consumer));
-        if (threadIdx.x % 32 == 0) {
-          __threadfence();
-          device::store_release(a.ready + place_of(int(blockIdx.x), consumer), 2 * piece.round + 1);
-        }
-      }
-  }
-  // Adds what the clusters after this one have of a tile that this one's run ends inside of.
-  static __device__ void join(const Args& a, const W4Piece& piece, int consumer, Own& sum) {
-    const int thread = device::thread_again() % 128, cluster = int(blockIdx.x);
-    int parts = 0;
-    for (int k = piece.k_end; k < a.schedule.k_tiles; ++parts)
-      k += a.schedule.run_begin(cluster + parts + 2) - a.schedule.run_begin(cluster + parts + 1);
-    const auto place = [&](int part) { return place_of(cluster + part + 1, consumer); };
-    for (int part = thread; part < parts; part += 128)
-      wait_for(a.ready + place(part), 2 * piece.round + 1);
-    device::warpgroup_barrier(consumer);
-    constexpr int kAtOnce = kOwn <= 8 ? 4 : 1;
-#pragma unroll kAtOnce
-    for (int part = 0; part < parts; ++part) {
-      const float* from = partial_of(a, place(part));
-#pragma unroll
-      for (int c = 0; c < kOwn; ++c) sum[c] += __ldcg(from + c * 128);
-    }
-    device::warpgroup_barrier(consumer);
-    const int next = piece.round + 1;
-    for (int part = thread; part < parts; part += 128)
-      device::store_release(a.ready + place(part), next < a.schedule.rounds ? 2 * next : 0);
-  }
 
   static __device__ uint32_t staging_of(const Shared& shared, int consumer) {
     return shared.staging + consumer * kStagingBytes;
@@ -290,50 +230,22 @@ struct W4LinearKernel {
     }
   }
 
-  // What a thread of a consumer reads.
+  // What a consumer reads.
+  using Operand = device::W4Operand<kCodes, kSets, C.tokens == 256>;
+  using Codes = typename Operand::Codes;
+  using Registers = typename Operand::Registers;
   struct Reader {
     uint32_t tile;  // of the first stage: address in shared memory
     uint64_t x;     // descriptor of the first stage's tokens
-    uint32_t thread = uint32_t(device::thread_again()) % 128;  // of the warpgroup
-    device::W4Table table;  // loaded, or it is computed again and again
+    Operand operand;
 
-    __device__ Reader(const Args& a, const Shared& shared, int consumer)
-        : tile(shared.weights + uint32_t(consumer % kHalves * kTileBytes)),
-          x(device::swizzled_rows(shared.x)) {
-      // Half of it from constant memory, as PRMT can take one of the two; the other from an address
-      // that looks different in every thread, or it would be moved from a uniform register before
-      // every use.
-      for (int i = 0; i < 4; ++i)
-        table.words[i] =
-            i % 2 ? a.table.words[i]
-                  : device::load_shared_4(shared.table + 4 * i + (device::thread_again() >> 10));
+    __device__ uint32_t tile_of(const Ring& ring) const { return tile + ring.stage * kWeightBytes; }
+    // Waits for the stage.
+    __device__ void take(const Shared& shared, const Ring& ring, Codes& to) const {
+      shared.full_of(ring.stage).wait(ring.parity);
+      operand.take(tile_of(ring), to);
     }
   };
-
-  // Of the warpgroup; where registers are scarce, read anew each time.
-  static __device__ uint32_t thread_of(const Reader& reader) {
-    return C.tokens < 256 ? reader.thread : uint32_t(device::thread_again()) % 128;
-  }
-
-  // A stage's weights as they are stored, of one thread; waits for them.
-  using Codes = uint32_t[8];
-  static __device__ uint32_t tile_of(const Reader& reader, const Ring& ring) {
-    return reader.tile + ring.stage * kWeightBytes;
-  }
-  static __device__ void take(const Shared& shared, const Reader& reader, const Ring& ring,
-                              Codes& to) {
-    shared.full_of(ring.stage).wait(ring.parity);
-    const uint32_t codes = tile_of(reader, ring) + thread_of(reader) * 16;
-    const uint4 v[2] = {device::load_shared_16(codes), device::load_shared_16(codes + 2048)};
-    to[0] = v[0].x, to[1] = v[0].y, to[2] = v[0].z, to[3] = v[0].w;
-    to[4] = v[1].x, to[5] = v[1].y, to[6] = v[1].z, to[7] = v[1].w;
-  }
-  // The numbers of this thread's two rows, g and g + 8, in a set.
-  static __device__ uint32_t numbers_of(const Reader& reader, const Ring& ring, int set) {
-    constexpr int kSetBytes = W4Weight::set_bytes(kCodes);
-    return tile_of(reader, ring) + W4Weight::kCodeBytes + set * kSetBytes +
-           thread_of(reader) / 4 * (kSetBytes / 32);
-  }
 
   // A stage can be filled again, with tokens by every block of the cluster.
   static __device__ void release(const Shared& shared, const Ring& ring) {
@@ -348,39 +260,6 @@ struct W4LinearKernel {
     }
   }
 
-  // A stage's weights as operand A: four registers for each 32 inputs.
-  using Operand = uint32_t[16];
-  static __device__ void expand(const Reader& reader, const Ring& ring, const Codes& codes,
-                                Operand& to) {
-    device::W4Table even, odd;  // of kProducts
-#pragma unroll
-    for (int w = 0; w < 8; ++w) {
-      device::W4Pair pair;
-      if constexpr (kCodes == W4Codes::kSigned) {
-        pair = device::expand_signed(codes[w], reader.table);
-      } else if constexpr (kCodes == W4Codes::kAny) {
-        pair = device::expand_any(codes[w], reader.table);
-      } else {
-        constexpr int kWords = 8 / kSets;  // that share tables
-        if (w % kWords == 0) {
-          const uint4 v = device::load_shared_16(numbers_of(reader, ring, w / kWords));
-          even = device::with_positive(v.x, v.y), odd = device::with_positive(v.z, v.w);
-        }
-        pair = device::expand_each(codes[w], even, odd);
-      }
-      to[2 * w] = pair.even, to[2 * w + 1] = pair.odd;
-    }
-    device::pin<16>(to);
-  }
-  // What the products of a thread's two rows are multiplied by.
-  struct Scales {
-    float low, high;
-  };
-  static __device__ Scales scales(const Reader& reader, const Ring& ring, int set) {
-    const uint32_t pair = device::load_shared_4(numbers_of(reader, ring, set));
-    return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000)};
-  }
-
   // FireQ's sums stay in wgmma's accumulator from the first input to the last, as published; the
   // others' are taken out of it after each set of scales, which also keeps its 14 bits from
   // mattering.
@@ -390,9 +269,9 @@ struct W4LinearKernel {
       !kPromotes || (kSets == 1 ? C.tokens < 256 || kCodes == W4Codes::kSigned
                                 : C.tokens != 64 && C.tokens != 256);
   // wgmma of `count` k-steps from `first` on and a part of the tokens of a stage.
-  static __device__ void multiply_part(const Reader& reader, const Ring& at, const Operand& weights,
-                                       int first, int count, int part, bool add,
-                                       float (&to)[kPart / 2]) {
+  static __device__ void multiply_part(const Reader& reader, const Ring& at,
+                                       const Registers& weights, int first, int count, int part,
+                                       bool add, float (&to)[kPart / 2]) {
     const uint64_t x = reader.x + at.stage * (kXBytes >> 4) + part * (kPart * 128 >> 4);
 #pragma unroll
     for (int j = first; j < first + count; ++j)
@@ -403,12 +282,13 @@ struct W4LinearKernel {
   // one, of which `more` says whether there is one, are while the first part is multiplied, or at
   // the end.
   static __device__ void multiply(const Shared& shared, const Reader& reader, Ring& ring, bool more,
-                                  Codes& codes, const Operand& weights, Operand& next, Sums& sum) {
+                                  Codes& codes, const Registers& weights, Registers& next,
+                                  Sums& sum) {
     const Ring at = ring;
     const auto prepare_next = [&] {
       ring.template advance<C.split>();
-      if (more) take(shared, reader, ring, codes);
-      if (kAhead && more) expand(reader, ring, codes, next);
+      if (more) reader.take(shared, ring, codes);
+      if (kAhead && more) reader.operand.expand(reader.tile_of(ring), codes, next);
     };
     if constexpr (!kPromotes) {
       device::wgmma_fence();
@@ -421,7 +301,7 @@ struct W4LinearKernel {
       release(shared, at);
     } else {
       constexpr int kSteps = 4 / kSets;  // of wgmma, that share a scale
-      Scales scale;
+      device::W4Scales scale;
       float product[kPart / 2];
 #pragma unroll
       for (int set = 0; set < kSets; ++set)
@@ -431,14 +311,14 @@ struct W4LinearKernel {
           multiply_part(reader, at, weights, set * kSteps, kSteps, part, false, product);
           device::wgmma_commit();
           if (set == 0 && part == 0) prepare_next();
-          if (part == 0) scale = scales(reader, at, set);
+          if (part == 0) scale = reader.operand.scales(reader.tile_of(at), set);
           device::wgmma_wait<0>();
           if (set + 1 == kSets && part + 1 == kParts) release(shared, at);
 #pragma unroll
           for (int c = 0; c < kPart / 2; ++c)
             sum[part][c] = fmaf(c % 4 < 2 ? scale.low : scale.high, product[c], sum[part][c]);
         }
-      if (!kAhead && more) expand(reader, ring, codes, next);
+      if (!kAhead && more) reader.operand.expand(reader.tile_of(ring), codes, next);
     }
   }
 
@@ -446,8 +326,8 @@ struct W4LinearKernel {
   static __device__ void finish(const Args& a, const Shared& shared, int j, int consumer,
                                 Own& sum) {
     const W4Piece piece = piece_again(a, j);
-    if (piece.k > 0) return leave(a, piece, consumer, sum);
-    if (piece.k_end < a.schedule.k_tiles) join(a, piece, consumer, sum);
+    if (piece.k > 0) return a.partials.leave(piece, consumer, sum);
+    if (piece.k_end < a.schedule.k_tiles) a.partials.join(a.schedule, piece, consumer, sum);
     if constexpr (!kPromotes) {
 #pragma unroll
       for (int c = 0; c < kOwn; ++c) sum[c] *= a.factor;
@@ -456,7 +336,8 @@ struct W4LinearKernel {
   }
 
   static __device__ void consume(const Args& a, const Shared& shared, int consumer) {
-    const Reader reader(a, shared, consumer);
+    const Reader reader{shared.weights + uint32_t(consumer % kHalves * kTileBytes),
+                        device::swizzled_rows(shared.x), Operand(a.table, shared.table)};
     const int turn = consumer / kHalves;
     Ring begin;  // of a piece
     W4Piece piece;
@@ -468,10 +349,10 @@ struct W4LinearKernel {
         Ring ring = begin;
         if (turn > 0) ring.template advance<1>();
         Codes codes;
-        Operand weights[kAhead ? 2 : 1];
-        Operand &even = weights[0], &odd = weights[kAhead ? 1 : 0];
-        take(shared, reader, ring, codes);
-        expand(reader, ring, codes, even);
+        Registers weights[kAhead ? 2 : 1];
+        Registers &even = weights[0], &odd = weights[kAhead ? 1 : 0];
+        reader.take(shared, ring, codes);
+        reader.operand.expand(reader.tile_of(ring), codes, even);
         for (;; steps -= 2) {
           multiply(shared, reader, ring, steps > 1, codes, even, odd, sum);
           if (steps == 1) break;
@@ -519,7 +400,7 @@ struct W4LinearKernel {
         produce(a, shared);
       } else {
         if constexpr (kCluster > 1) device::cluster_wait();
-        if (warp == kTeller) tell(a);
+        if (warp == kTeller) a.partials.tell(a.schedule);
       }
     } else {
       device::more_registers<kConsumerRegisters>();
@@ -555,8 +436,7 @@ void start(const Linear& op, const W4Weight& weight, const Workspace& workspace,
                   .schedule = cut,
                   .table = weight.table,
                   .factor = weight.factor,
-                  .partial = workspace.partial.as<float>(),
-                  .ready = workspace.ready.as<int>(),
+                  .partials = {workspace.partial.as<float>(), workspace.ready.as<int>()},
                   .epilogue = epilogue});
 }
 

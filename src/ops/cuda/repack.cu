@@ -50,7 +50,7 @@ struct RepackKernel {
     const int first_k = int(blockIdx.x) * kW4Inputs, k_tiles = int(gridDim.x);
     // The tile's place: [block of two][k tile][of the two].
     const int64_t tile = (int64_t(blockIdx.y / 2) * k_tiles + blockIdx.x) * 2 + blockIdx.y % 2;
-    uint8_t* out = a.tiles + tile * W4Weight::tile_bytes(kCodes, a.sets);
+    uint8_t* out = a.tiles + tile * device::w4_tile_bytes(kCodes, a.sets);
     const int first_row = int(blockIdx.y) * kW4Rows;
 
     // A vector more for each row, so that the reads of a warp are on different banks.
@@ -85,9 +85,9 @@ struct RepackKernel {
     to[128 + thread] = {words[4], words[5], words[6], words[7]};
     if (set >= a.sets) return;
     if constexpr (kCodes == W4Codes::kProducts)
-      reinterpret_cast<uint4*>(out + W4Weight::kCodeBytes)[thread] = group;
+      reinterpret_cast<uint4*>(out + device::kW4CodeBytes)[thread] = group;
     else
-      reinterpret_cast<uint32_t*>(out + W4Weight::kCodeBytes)[thread] = group.x;
+      reinterpret_cast<uint32_t*>(out + device::kW4CodeBytes)[thread] = group.x;
   }
 };
 
@@ -126,7 +126,7 @@ W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, i
   }
   const int64_t tiles = result.row_blocks * result.k_tiles * 2;
   result.tiles =
-      Buffer(backend, size_t(tiles) * size_t(W4Weight::tile_bytes(result.codes, result.sets)));
+      Buffer(backend, size_t(tiles) * size_t(device::w4_tile_bytes(result.codes, result.sets)));
   result.codes == W4Codes::kProducts ? start<W4Codes::kProducts>(canonical, result, n, k, stream)
                                      : start<W4Codes::kAny>(canonical, result, n, k, stream);
   return result;

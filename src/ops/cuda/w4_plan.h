@@ -4,17 +4,13 @@
 #include <array>
 #include <cstdint>
 
+#include "ops/cuda/device/w4.cuh"
 #include "ops/cuda/device/w4_schedule.cuh"
 
 // How a product with four-bit weights is cut for the kernel. Nothing here needs a GPU.
 namespace emberq::cuda {
 
-// What the codes of a W4Weight stand for.
-enum class W4Codes {
-  kSigned,    // a sign and an index into eight numbers (device::expand_signed), times the scale
-  kAny,       // any of sixteen numbers, times the scale
-  kProducts,  // FireQ: -8 ... 7, times the scale in a table of e4m3 numbers of each group
-};
+using device::W4Codes;
 
 struct W4Config {
   int tokens;   // of a tile: N of wgmma

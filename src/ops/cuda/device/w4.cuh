@@ -28,6 +28,24 @@ namespace emberq::device {
 inline constexpr int kW4Rows = 64, kW4Inputs = 128;
 inline constexpr int kW4Words = kW4Rows * kW4Inputs / 8;  // of a tile
 
+// What codes stand for.
+enum class W4Codes {
+  kSigned,    // a sign and an index into eight numbers (device::expand_signed), times the scale
+  kAny,       // any of sixteen numbers, times the scale
+  kProducts,  // FireQ: -8 ... 7, times the scale in a table of e4m3 numbers of each group
+};
+
+// Behind a tile's codes are its groups' own numbers, in sets of one group for each row. A set of
+// scales is 32 pairs of BF16, those of rows g and g + 8 of each sixteen, the two that one thread
+// needs; a set of products is 32 pairs of eight e4m3 numbers, likewise, those of -8 ... -1.
+inline constexpr int kW4CodeBytes = kW4Words * 4;
+EMBERQ_HOST_DEVICE constexpr int w4_set_bytes(W4Codes codes) {
+  return codes == W4Codes::kProducts ? 512 : 128;
+}
+EMBERQ_HOST_DEVICE constexpr int w4_tile_bytes(W4Codes codes, int sets) {
+  return kW4CodeBytes + w4_set_bytes(codes) * sets;
+}
+
 // Where the code of (row, k) of a tile is.
 struct W4Place {
   int word;       // in the tile
