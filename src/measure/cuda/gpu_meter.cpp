@@ -57,7 +57,7 @@ GpuMeter::GpuMeter(Backend& backend, Regime regime)
       sink_(backend, sizeof(unsigned)) {}
 
 std::string GpuMeter::driver() const {
-  const std::string version = nvml_.driver();
+  std::string version = nvml_.driver();
   if (!version.empty()) return version;
   int cuda = 0;  // 13000 for 13.0
   CUDA_CHECK(cudaDriverGetVersion(&cuda));
