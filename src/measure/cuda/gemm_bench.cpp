@@ -197,7 +197,7 @@ CutlassForm Bench::prepare_cutlass(const GemmShape& shape) {
     return {};
   }
   const QuantizedWeight weight =
-      with_e4m3_product(random_weight(shape.n, shape.k, *weight_scheme_from_name("int4-g128")));
+      random_weight(shape.n, shape.k, *weight_scheme_from_name("int4-g128-e4m3"));
   CutlassForm form{.expected = expect(weight, no_scale_)};
   size_t bytes = 0;
   do {

@@ -52,14 +52,13 @@ void start(const Linear& op, cudaStream_t stream) {
   const CudaWeight& weight = cuda_weight(*op.weight);
   const auto& canonical = std::get<CanonicalWeight>(weight.form);
   using Kernel = NaiveLinearKernel<kFp8Input>;
-  typename Kernel::Args args{
-      .x = op.x.data,
-      .packed = canonical.packed.as<uint32_t>(),
-      .scale = canonical.scale.as<__nv_bfloat16>(),
-      .k = int(weight.k),
-      .groups = int(weight.k / canonical.scheme.group_size),
-      .group_size = canonical.scheme.group_size,
-      .epilogue = device::LinearEpilogue::of(op, op.out.dtype == DType::kF16)};
+  typename Kernel::Args args{.x = op.x.data,
+                             .packed = canonical.packed.as<uint32_t>(),
+                             .scale = canonical.scale.as<__nv_bfloat16>(),
+                             .k = int(weight.k),
+                             .groups = int(weight.k / canonical.scheme.group_size),
+                             .group_size = canonical.scheme.group_size,
+                             .epilogue = device::LinearEpilogue::of(op)};
   for (int u = 0; u < 16; ++u) args.numbers[u] = weight_code_value(canonical.scheme, u);
   if (canonical.scheme.product == WeightProduct::kE4m3)
     args.per_tensor_scale = canonical.per_tensor_scale;

@@ -347,7 +347,7 @@ struct W4LinearKernel {
       int steps = (all - turn + C.split - 1) / C.split;
       if (C.split == 1 || steps > 0) {
         Ring ring = begin;
-        if (turn > 0) ring.template advance<1>();
+        if (turn > 0) ring.advance();
         Codes codes;
         Registers weights[kAhead ? 2 : 1];
         Registers &even = weights[0], &odd = weights[kAhead ? 1 : 0];
@@ -425,7 +425,7 @@ void start(const Linear& op, const W4Weight& weight, const Workspace& workspace,
                                 workspace.multiprocessors / kC.cluster);
   const device::W4Schedule cut =
       schedule(kC, op.x.rows, op.out.dim, weight.k_tiles, clusters, invariant);
-  const auto epilogue = device::LinearEpilogue::of(op, op.out.dtype == DType::kF16);
+  const auto epilogue = device::LinearEpilogue::of(op);
   launch<Kernel>(dim3(unsigned(cut.clusters), kC.cluster), stream,
                  {.x = map_rows(op.x, kC.tokens / kC.cluster),
                   .out = Kernel::kStoredTokens > 0 && epilogue.aligned()

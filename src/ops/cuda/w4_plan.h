@@ -20,6 +20,12 @@ struct W4Config {
   int blocks;   // that have room on a multiprocessor: this kernel's, and the next one's
 
   static constexpr int kRows = 128;  // of W, of a block
+
+  constexpr int64_t row_tiles(int64_t n) const {
+    const int64_t rows = kRows * cluster;
+    return (n + rows - 1) / rows;
+  }
+  constexpr int64_t token_tiles(int64_t m) const { return (m + tokens - 1) / tokens; }
 };
 
 // By measurement (docs/kernels/w4a8.md), fewest tokens first. For the fewest, memory is kept
@@ -64,8 +70,7 @@ constexpr size_t pick(int64_t m, int64_t n, int64_t k_tiles, int multiprocessors
   for (size_t i = 0; i <= kHalf; ++i)
     if (m <= kW4Configs[i].tokens && may_pick(kW4Configs[i], codes, invariant)) return i;
   const auto tiles = [&](const W4Config& config) {
-    const int64_t rows = W4Config::kRows * config.cluster;
-    return (n + rows - 1) / rows * ((m + config.tokens - 1) / config.tokens);
+    return config.row_tiles(n) * config.token_tiles(m);
   };
   const W4Config& largest = kW4Configs[kHalf + 1];
   const bool enough = tiles(kW4Configs[kHalf]) * k_tiles >= 64 * int64_t(multiprocessors) ||
@@ -79,8 +84,7 @@ constexpr size_t pick(int64_t m, int64_t n, int64_t k_tiles, int multiprocessors
 constexpr device::W4Schedule schedule(const W4Config& config, int64_t m, int64_t n, int64_t k_tiles,
                                       int clusters,
                                       BatchInvariant invariant = BatchInvariant::kNo) {
-  const int64_t rows = W4Config::kRows * config.cluster, row_tiles = (n + rows - 1) / rows,
-                token_tiles = (m + config.tokens - 1) / config.tokens,
+  const int64_t row_tiles = config.row_tiles(n), token_tiles = config.token_tiles(m),
                 tiles = row_tiles * token_tiles;
   device::W4Schedule s{
       .row_tiles = int(row_tiles), .token_tiles = int(token_tiles), .k_tiles = int(k_tiles)};

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "format/dtype.h"
 #include "ops/cuda/device/pipeline.cuh"
 
 namespace emberq::device {
@@ -20,14 +21,14 @@ struct LinearEpilogue {
   bool half;
 
   template <class Linear>
-  static LinearEpilogue of(const Linear& op, bool half) {
+  static LinearEpilogue of(const Linear& op) {
     return {op.x.scale,
             op.bias,
             static_cast<const uint16_t*>(op.residual.data),
             static_cast<uint16_t*>(op.out.data),
             int(op.out.rows),
             int(op.out.dim),
-            half};
+            op.out.dtype == DType::kF16};
   }
 
   __device__ void store(int token, int column, float sum) const {

@@ -30,14 +30,13 @@ __device__ inline uint32_t load_shared_4(uint32_t address) {
   asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(address) : "memory");
   return v;
 }
+__device__ inline void store_shared_4(uint32_t address, float v) {
+  asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(v) : "memory");
+}
 
 // What all lanes of a warp have the same: the compiler knows it of what comes from one lane, and
 // computes with it once for all, in the registers that wgmma takes its descriptors from.
 __device__ inline int uniform(int value) { return __shfl_sync(~0u, value, 0); }
-
-__device__ inline void store_shared_4(uint32_t address, float v) {
-  asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(v) : "memory");
-}
 
 // Whether this is the one lane of its warp that is to do something.
 __device__ inline bool elect() {
