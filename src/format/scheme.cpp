@@ -34,6 +34,11 @@ bool has_width(WeightCode code, int bits) {
 
 }  // namespace
 
+bool can_have_products(const WeightScheme& scheme) {
+  return scheme.bits == 4 && scheme.code != WeightCode::kFloat && scheme.group_size > 0 &&
+         !scheme.zero_point;
+}
+
 std::string name(const WeightScheme& scheme) {
   std::string text(prefix(scheme.code));
   text += std::to_string(scheme.bits);
@@ -55,7 +60,7 @@ std::optional<WeightScheme> weight_scheme_from_name(std::string_view text) {
       scheme.group_size = *group_size;
     }
     const bool int4_groups = code == WeightCode::kInt && *bits == 4 && scheme.group_size > 0;
-    if (int4_groups && take(text, "-e4m3")) scheme.product = WeightProduct::kE4m3;
+    if (can_have_products(scheme) && take(text, "-e4m3")) scheme.product = WeightProduct::kE4m3;
     if (int4_groups && scheme.product == WeightProduct::kExact && take(text, "-zero"))
       scheme.zero_point = true;
     return text.empty() ? std::optional(scheme) : std::nullopt;

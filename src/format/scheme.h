@@ -17,7 +17,8 @@ enum class WeightCode {
 // How a weight's codes and group scales make a value.
 enum class WeightProduct {
   kExact,  // code * scale, in FP32: what compressed-tensors says
-  kE4m3,   // e4m3(code * scale * p) / p with the per-tensor scale p: FireQ (fireq.md 1.1)
+  kE4m3,   // e4m3(code * scale * p) / p with the per-tensor scale p: FireQ (fireq.md 1.1), whose
+           // scales are e4m3 numbers over p; those of kLut are any
 };
 
 // Weights in codes, with one scale for each row and group of `group_size` inputs.
@@ -29,6 +30,9 @@ struct WeightScheme {
   bool zero_point = false;  // kInt, kExact: the value is (code - zero point of the group) * scale
   bool operator==(const WeightScheme&) const = default;
 };
+
+// Whether kE4m3 is a choice: four bits in groups, without zero points.
+bool can_have_products(const WeightScheme& scheme);
 
 // What a linear layer's input is rounded to.
 enum class ActivationScheme {
@@ -64,7 +68,8 @@ enum class ProbabilityScheme {
 };
 
 std::string name(const WeightScheme& scheme);    // "int4-g128", "int4-g128-e4m3", "lut4-g64",
-                                                 // "fp6-g128", "int8-channel", "int4-g128-zero"
+                                                 // "lut4-g128-e4m3", "fp6-g128", "int8-channel",
+                                                 // "int4-g128-zero"
 std::string_view name(ActivationScheme scheme);  // "none", "fp8-token", "int8-token", "int8-g128",
                                                  // "int6-g128"
 std::string_view name(KvScheme scheme);     // "fp", "kv4-head", "kv4-zero", "kv4-lut", "kv8-head"
