@@ -13,7 +13,7 @@ namespace {
 struct Options {
   std::string model = "llama-3-8b";
   std::vector<int64_t> tokens = {1, 16, 64, 128, 256, 512, 1024, 4096};
-  std::vector<std::string> forms = {"lut4", "int4", "fireq"};
+  std::vector<std::string> forms = {"lut4", "lut4-e4m3", "int4", "fireq"};
   bool graph = false;
   std::string cublaslt;
   bool json = false;
@@ -156,7 +156,9 @@ void run(const Options& options) {
                   .regime = options.graph ? Regime::kGraph : Regime::kCold,
                   .cublaslt = options.cublaslt};
   for (const std::string& form : options.forms)
-    bench.schemes.push_back(form == "fireq" ? "int4-g128-e4m3" : form + "-g128");
+    bench.schemes.push_back(form == "fireq"       ? "int4-g128-e4m3"
+                            : form == "lut4-e4m3" ? "lut4-g128-e4m3"
+                                                  : form + "-g128");
   require_gpu("bench gemm");
   const GemmReport report = run_gemm_bench(bench);
   options.json ? print_json(report_json(options, report)) : print(options, report);
@@ -178,11 +180,13 @@ void add_bench_gemm(CLI::App& bench) {
       ->delimiter(',')
       ->check(CLI::Range(1, 65535))
       ->capture_default_str();
-  gemm->add_option("--forms", options->forms,
-                   "What the codes of the weights are, with commas between: lut4, a sign and an "
-                   "index; int4, -8 to 7; fireq, likewise, times the group's scale as e4m3 numbers")
+  gemm->add_option(
+          "--forms", options->forms,
+          "What the weights are, with commas between: lut4, a sign and an index, times the "
+          "group's scale; int4, -8 to 7, likewise; lut4-e4m3 and fireq, the same, times "
+          "the scale in e4m3")
       ->delimiter(',')
-      ->check(CLI::IsMember({"lut4", "int4", "fireq"}))
+      ->check(CLI::IsMember({"lut4", "lut4-e4m3", "int4", "fireq"}))
       ->capture_default_str();
   gemm->add_flag("--graph", options->graph,
                  "Time calls back to back from a CUDA graph, on weights that take turns, instead "

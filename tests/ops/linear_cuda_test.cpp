@@ -35,15 +35,20 @@ QuantizedWeight random_weight(int64_t n, int64_t k, const std::string& name,
                               const std::function<int(std::mt19937_64&)>& code) {
   const WeightScheme scheme = *weight_scheme_from_name(name);
   std::mt19937_64 random(uint64_t(n * k));
-  const bool products = scheme.product == WeightProduct::kE4m3;
+  const bool products = scheme.product == WeightProduct::kE4m3,
+             integers = scheme.code == WeightCode::kInt;
   QuantizedWeight weight = test::assemble(
       n, k, scheme,
       {.code = [&](int64_t, int64_t) { return code(random); },
        .scale =
            [&](int64_t, int64_t) {
              // Times p, all e4m3 numbers below 16, with either sign.
-             if (products) return fp8_decode(uint8_t(random() % 0x58 | (random() & 0x80))) / kP;
+             if (products && integers)
+               return fp8_decode(uint8_t(random() % 0x58 | (random() & 0x80))) / kP;
              const int kind = int(random() % 16);
+             // Of products that are saturated up to such that are no normal numbers.
+             if (products && kind > 1)
+               return std::ldexp(float(128 + random() % 128), -6 - int(random() % 12)) / kP;
              // Of different exponents, so that sums in another order are other sums.
              const int exponent = kind == 1 ? -133 : -12 - int(random() % 8);
              return kind == 0 ? 0.0f : std::ldexp(float(128 + random() % 128), exponent);
@@ -212,10 +217,11 @@ std::vector<Case> cases() {
     for (const int64_t m : {1, 3, 16, 17, 32, 33, 64, 65, 128, 129, 257})
       all.push_back({backend, "lut4-g128", m, 200, 384});
     for (const char* scheme : {"int4-g128", "int4-g64", "int4-g32", "lut4-g64", "lut4-g32",
-                               "int4-g64-e4m3", "int4-g32-e4m3"})
+                               "int4-g64-e4m3", "int4-g32-e4m3", "lut4-g64-e4m3", "lut4-g32-e4m3"})
       for (const int64_t m : {1, 65, 130}) all.push_back({backend, scheme, m, 129, 256});
-    for (const int64_t m : {1, 17, 33, 65, 129, 257})
-      all.push_back({backend, "int4-g128-e4m3", m, 200, 384});
+    for (const char* scheme : {"int4-g128-e4m3", "lut4-g128-e4m3"})
+      for (const int64_t m : {1, 17, 33, 65, 129, 257})
+        all.push_back({backend, scheme, m, 200, 384});
     all.push_back({backend, "int4-channel", 5, 64, 512});
     all.push_back({backend, "int4-g32", 5, 1, 32});
     all.push_back({backend, "int4-g32", 70, 72, 160});

@@ -57,41 +57,60 @@ TEST(W4Order, MakesWordsOfFourCodesOfTwoRowsAsTheirPlacesSay) {
           << row << ", " << k;
 }
 
-// Every byte of every thread's registers is the one that the PTX ISA says.
+// Every byte of every thread's registers is the one that the PTX ISA says: of the table of the even
+// registers' rows or of the odd ones'.
 template <class Expand>
-void expect_operands(const std::array<uint8_t, 16>& numbers, const Expand& expand) {
+void expect_operands(const std::array<uint8_t, 16>& even, const std::array<uint8_t, 16>& odd,
+                     const Expand& expand) {
   const Codes codes = random_codes();
   const std::vector<uint32_t> tile = tile_of(codes);
-  const W4Table table = w4_table(numbers);
+  const W4Table tables[2] = {w4_table(even), w4_table(odd)};
   for (int thread = 0; thread < 128; ++thread)
     for (int word = 0; word < 8; ++word) {
-      const W4Pair pair = expand(tile[size_t(word / 4 * 512 + thread * 4 + word % 4)], table);
+      const W4Pair pair =
+          expand(tile[size_t(word / 4 * 512 + thread * 4 + word % 4)], tables[0], tables[1]);
       const int lane = thread % 32, step = word / 2;
-      for (int odd = 0; odd < 2; ++odd)
+      for (int h = 0; h < 2; ++h)
         for (int i = 0; i < 4; ++i) {
-          const int r = word % 2 * 2 + odd;
+          const int r = word % 2 * 2 + h;
           const int row = 16 * (thread / 32) + lane / 4 + 8 * (r % 2);
           const int k = 32 * step + 16 * (r / 2) + 4 * (lane % 4) + i;
-          const uint32_t byte = (odd ? pair.odd : pair.even) >> 8 * i & 0xff;
-          ASSERT_EQ(byte, numbers[codes[size_t(row)][size_t(k)]]) << thread << ", " << word;
+          const uint32_t byte = (h ? pair.odd : pair.even) >> 8 * i & 0xff;
+          ASSERT_EQ(byte, (h ? odd : even)[codes[size_t(row)][size_t(k)]])
+              << thread << ", " << word;
         }
     }
 }
 
+constexpr auto kExpandSigned = [](uint32_t word, const W4Table& even, const W4Table& odd) {
+  return expand_signed(word, even, odd);
+};
+constexpr auto kExpandEach = [](uint32_t word, const W4Table& even, const W4Table& odd) {
+  return expand_each(word, even, odd);
+};
+
 TEST(W4Order, ExpandsSignsAndMagnitudesToTheOperandsOfWgmma) {
-  std::array<uint8_t, 16> lut4;
-  for (uint8_t u = 0; u < 16; ++u) lut4[u] = fp8_encode(lut4_decode(u));
-  expect_operands(lut4, expand_signed);
-  expect_operands(lut4, expand_any);
+  std::array<uint8_t, 16> lut4, others;
+  for (uint8_t u = 0; u < 16; ++u) {
+    lut4[u] = fp8_encode(lut4_decode(u));
+    others[u] = fp8_encode(lut4_decode(u) * 0.33f);
+  }
+  expect_operands(lut4, lut4, [](uint32_t word, const W4Table& table, const W4Table&) {
+    return expand_signed(word, table);
+  });
+  expect_operands(lut4, others, kExpandSigned);
+  expect_operands(lut4, others, kExpandEach);
 }
 
-TEST(W4Order, ExpandsAnyTableToTheOperandsOfWgmma) {
+TEST(W4Order, ExpandsAnyTablesToTheOperandsOfWgmma) {
   std::array<uint8_t, 16> integers, random;
   std::mt19937 source(2);
   for (uint8_t u = 0; u < 16; ++u)
     integers[u] = fp8_encode(float(u) - 8), random[u] = uint8_t(source());
-  expect_operands(integers, expand_any);
-  expect_operands(random, expand_any);
+  expect_operands(integers, integers, [](uint32_t word, const W4Table& table, const W4Table&) {
+    return expand_any(word, table);
+  });
+  expect_operands(random, integers, kExpandEach);
 }
 
 TEST(W4Order, MakesTheTableOfAScaleFromItsNegativeProducts) {

@@ -48,10 +48,8 @@ CanonicalWeight upload_canonical(Backend& backend, const QuantizedWeight& weight
   int& group = result.scheme.group_size;
   if (group == 0) group = int(weight.k);
   const bool groups_fit = group == weight.k || group == 32 || group == 64 || group == 128;
-  const bool product_fits =
-      weight.scheme.product == WeightProduct::kExact || weight.scheme.code == WeightCode::kInt;
   EMBERQ_REQUIRE(weight.scheme.bits == 4 && !weight.scheme.zero_point && groups_fit &&
-                     product_fits && weight.k % 32 == 0 && weight.scale.dtype() == DType::kBF16,
+                     weight.k % 32 == 0 && weight.scale.dtype() == DType::kBF16,
                  "the cuda backend multiplies four-bit weights without zero points, with BF16 "
                  "scales of 32, 64, 128 or all inputs, not {} of [{}, {}] with {} scales",
                  name(weight.scheme), weight.n, weight.k, name(weight.scale.dtype()));

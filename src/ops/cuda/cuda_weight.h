@@ -30,8 +30,8 @@ struct W4Weight {
   int64_t row_blocks = 0, k_tiles = 0;
   int sets = 1;  // in a tile: 1, 2 or 4 for groups of 128 and more, 64 and 32
   W4Codes codes = W4Codes::kAny;
-  device::W4Table table{};  // but of kProducts
-  float factor = 1;         // of kProducts: what its sums are still to be multiplied by
+  device::W4Table table{};  // but of products
+  float factor = 1;         // of products: what its sums are still to be multiplied by
   Buffer tiles;
 };
 

@@ -43,7 +43,8 @@ struct NaiveLinearKernel {
                           : fp8_round(a.numbers[u] * (s * a.per_tensor_scale)) / a.per_tensor_scale;
       sum += double(x) * double(w);
     }
-    a.epilogue.store(token, column, float(sum));
+    const float* scales = a.epilogue.x_scale;
+    a.epilogue.store(token, column, float(sum), scales ? scales[token] : 1.0f);
   }
 };
 

@@ -21,7 +21,8 @@ struct RepackKernel {
     const uint16_t* scale;  // [n, groups]
     uint8_t* tiles;
     int n, k, groups, group_size, sets;
-    float per_tensor_scale;  // of kProducts
+    // Of products: the first eight codes' numbers, and p.
+    float numbers[8], per_tensor_scale;
   };
   static constexpr int kThreads = 128;
   static constexpr int kBlocks = 16;
@@ -35,13 +36,12 @@ struct RepackKernel {
     if (row >= a.n || k >= a.k) return 0;
     return a.scale[int64_t(row) * a.groups + k / a.group_size];
   }
-  // Of -8 ... -5 and of -4 ... -1.
   static __device__ uint2 products(const Args& a, int row, int k) {
     const float scale_of_codes = __uint_as_float(scale(a, row, k) << 16) * a.per_tensor_scale;
     uint32_t words[2] = {};
 #pragma unroll
     for (int i = 0; i < 8; ++i)
-      words[i / 4] |= uint32_t(fp8_encode(float(i - 8) * scale_of_codes)) << i % 4 * 8;
+      words[i / 4] |= uint32_t(fp8_encode(a.numbers[i] * scale_of_codes)) << i % 4 * 8;
     return {words[0], words[1]};
   }
 
@@ -65,7 +65,7 @@ struct RepackKernel {
     const int k = first_k + set * (kW4Inputs / a.sets);
     uint4 group = {};  // scales are its x alone
     if (set < a.sets) {
-      if constexpr (kCodes == W4Codes::kProducts) {
+      if constexpr (device::are_products(kCodes)) {
         const uint2 even = products(a, pair_row, k), odd = products(a, pair_row + 8, k);
         group = {even.x, even.y, odd.x, odd.y};
       } else {
@@ -84,7 +84,7 @@ struct RepackKernel {
     to[thread] = {words[0], words[1], words[2], words[3]};
     to[128 + thread] = {words[4], words[5], words[6], words[7]};
     if (set >= a.sets) return;
-    if constexpr (kCodes == W4Codes::kProducts)
+    if constexpr (device::are_products(kCodes))
       reinterpret_cast<uint4*>(out + device::kW4CodeBytes)[thread] = group;
     else
       reinterpret_cast<uint32_t*>(out + device::kW4CodeBytes)[thread] = group.x;
@@ -95,16 +95,18 @@ template <W4Codes kCodes>
 void start(const CanonicalWeight& canonical, const W4Weight& to, int64_t n, int64_t k,
            cudaStream_t stream) {
   const int group_size = canonical.scheme.group_size;
+  typename RepackKernel<kCodes>::Args args{.packed = canonical.packed.as<uint4>(),
+                                           .scale = canonical.scale.as<uint16_t>(),
+                                           .tiles = to.tiles.as<uint8_t>(),
+                                           .n = int(n),
+                                           .k = int(k),
+                                           .groups = int(k / group_size),
+                                           .group_size = group_size,
+                                           .sets = to.sets,
+                                           .per_tensor_scale = canonical.per_tensor_scale};
+  for (int u = 0; u < 8; ++u) args.numbers[u] = weight_code_value(canonical.scheme, u);
   launch<RepackKernel<kCodes>>(dim3(unsigned(to.k_tiles), unsigned(2 * to.row_blocks)), stream,
-                               {.packed = canonical.packed.as<uint4>(),
-                                .scale = canonical.scale.as<uint16_t>(),
-                                .tiles = to.tiles.as<uint8_t>(),
-                                .n = int(n),
-                                .k = int(k),
-                                .groups = int(k / group_size),
-                                .group_size = group_size,
-                                .sets = to.sets,
-                                .per_tensor_scale = canonical.per_tensor_scale});
+                               args);
 }
 
 }  // namespace
@@ -116,7 +118,8 @@ W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, i
                   .k_tiles = (k + kW4Inputs - 1) / kW4Inputs,
                   .sets = scheme.group_size < kW4Inputs ? kW4Inputs / scheme.group_size : 1};
   if (scheme.product == WeightProduct::kE4m3) {
-    result.codes = W4Codes::kProducts;
+    result.codes =
+        scheme.code == WeightCode::kLut ? W4Codes::kSignedProducts : W4Codes::kIntProducts;
     result.factor = 1 / canonical.per_tensor_scale;
   } else {
     result.codes = scheme.code == WeightCode::kLut ? W4Codes::kSigned : W4Codes::kAny;
@@ -127,7 +130,8 @@ W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, i
   const int64_t tiles = result.row_blocks * result.k_tiles * 2;
   result.tiles =
       Buffer(backend, size_t(tiles) * size_t(device::w4_tile_bytes(result.codes, result.sets)));
-  result.codes == W4Codes::kProducts ? start<W4Codes::kProducts>(canonical, result, n, k, stream)
+  // What is behind the codes is all that tells forms apart here.
+  device::are_products(result.codes) ? start<W4Codes::kIntProducts>(canonical, result, n, k, stream)
                                      : start<W4Codes::kAny>(canonical, result, n, k, stream);
   return result;
 }

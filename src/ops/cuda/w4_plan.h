@@ -49,7 +49,8 @@ enum class BatchInvariant { kNo, kYes };
 // order, so one `split`, and clusters of one size.
 constexpr bool may_pick(const W4Config& config, W4Codes codes, BatchInvariant invariant) {
   if (invariant == BatchInvariant::kYes) return config.split == 1 && config.cluster == 1;
-  return config.tokens > 32 || (config.blocks > 1) == (codes == W4Codes::kSigned);
+  const bool few_instructions = codes == W4Codes::kSigned || codes == W4Codes::kSignedProducts;
+  return config.tokens > 32 || (config.blocks > 1) == few_instructions;
 }
 
 // Whether clusters that each take whole tiles are done no later than if they shared all steps

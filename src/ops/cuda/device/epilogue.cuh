@@ -31,9 +31,26 @@ struct LinearEpilogue {
             op.out.dtype == DType::kF16};
   }
 
-  __device__ void store(int token, int column, float sum) const {
+  // The scales of kTokens tokens from `token` on, [kTokens] floats in shared memory, on their way
+  // there while a warpgroup multiplies: its threads ask for them together, when all have read those
+  // that were there before, and all wait before the first reads them.
+  template <int kTokens>
+  __device__ void ask_for_scales(int token, uint32_t to) const {
+    if (!x_scale) return;
+#pragma unroll
+    for (int i = thread_again() % 128; i < kTokens; i += 128)
+      copy_4_or_zero(to + i * 4, x_scale + token + i, token + i < m);
+  }
+  static __device__ void wait_for_scales() { wait_for_small_copies(); }
+  // Of two tokens, at an even place there.
+  __device__ float2 scales_at(uint32_t address) const {
+    return x_scale ? load_shared_pair(address) : make_float2(1, 1);
+  }
+
+  // scale: of that token.
+  __device__ void store(int token, int column, float sum, float scale) const {
     const int64_t at = int64_t(token) * n + column;
-    float y = x_scale ? sum * x_scale[token] : sum;
+    float y = sum * scale;
     if (bias) y += bias[column];
     if (residual) y += to_floats(residual[at]).x;
     out[at] = uint16_t(to_pair(y, 0));
@@ -46,14 +63,25 @@ struct LinearEpilogue {
   }
 
   // A warpgroup's sums of wgmma, d[64 columns][tokens], from `token` and `column` on, whose
-  // registers for eight tokens follow each other. kPass tokens at a time are written to one of two
-  // buffers of `staging`, [2][kPass][64] numbers in shared memory, and copied on while the next
-  // are. For aligned() rows; `map` is of out, in boxes of kPass rows. Before the block ends, thread
-  // 0 of the warpgroup waits for its copies.
-  template <int kTokens, int kPass>
+  // registers for eight tokens follow each other. kPass tokens at a time are written to one of
+  // kBuffers parts of `staging`, [kBuffers][kPass][64] numbers in shared memory, and copied on
+  // while the next are. For aligned() rows; `map` is of out, in boxes of kPass rows; scales: where
+  // the tokens' are. Before the block ends, thread 0 of the warpgroup waits for its copies.
+  template <int kTokens, int kPass, int kBuffers>
   __device__ void store(const CUtensorMap& map, int token, int column, const float* sum,
-                        uint32_t staging, int barrier) const {
-    static_assert(kPass % 16 == 0 && kTokens % (2 * kPass) == 0);
+                        uint32_t staging, uint32_t scales, int barrier) const {
+    if (residual)
+      store_with<kTokens, kPass, kBuffers, true>(map, token, column, sum, staging, scales, barrier);
+    else
+      store_with<kTokens, kPass, kBuffers, false>(map, token, column, sum, staging, scales,
+                                                  barrier);
+  }
+
+ private:
+  template <int kTokens, int kPass, int kBuffers, bool kResidual>
+  __device__ void store_with(const CUtensorMap& map, int token, int column, const float* sum,
+                             uint32_t staging, uint32_t scales, int barrier) const {
+    static_assert(kPass % 16 == 0 && kTokens % (kBuffers * kPass) == 0);
     const int thread = thread_again() % 128, warp = thread / 32, lane = thread % 32;
     const int my_column = column + warp * 16 + lane / 4;
     const float bias_of[2] = {bias && my_column < n ? bias[my_column] : 0,
@@ -63,16 +91,10 @@ struct LinearEpilogue {
     constexpr uint32_t kSixteen = 16 * 128;  // tokens, in bytes
 #pragma unroll
     for (int pass = 0; pass < kTokens; pass += kPass) {
-      const uint32_t buffer = pass / kPass % 2 * (kPass * 128);
-      float scale[kPass / 4];  // of this thread's tokens: two of every eight
-#pragma unroll
-      for (int i = 0; i < kPass / 4; ++i) {
-        const int t = token + pass + i / 2 * 8 + lane % 4 * 2 + i % 2;
-        scale[i] = x_scale && t < m ? x_scale[t] : 1.0f;
-      }
-      if (thread == 0) wait_for_copies_out<1>();
+      const uint32_t buffer = pass / kPass % kBuffers * (kPass * 128);
+      if (thread == 0) wait_for_copies_out<kBuffers - 1>();
       warpgroup_barrier(barrier);
-      if (residual) {
+      if constexpr (kResidual) {
         // Eight threads have the columns of a token, of every sixteenth.
         const int own_column = column + thread % 8 * 8;
 #pragma unroll
@@ -87,19 +109,23 @@ struct LinearEpilogue {
       }
 #pragma unroll
       for (int t = 0; t < kPass; t += 16) {
-        uint32_t pairs[4] = {};  // of matrix i: two tokens of a column
-        if (residual)
+        uint32_t pairs[4];  // of matrix i: two tokens of a column
+        if constexpr (kResidual)
           asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                        : "=r"(pairs[0]), "=r"(pairs[1]), "=r"(pairs[2]), "=r"(pairs[3])
                        : "r"(matrix + buffer + t / 16 * kSixteen)
                        : "memory");
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          const float* d = sum + ((pass + t) / 8 + i / 2) * 4 + i % 2 * 2;
-          const float* s = scale + (t / 8 + i / 2) * 2;
-          const float2 other = to_floats(pairs[i]);
-          pairs[i] = to_pair(d[0] * s[0] + bias_of[i % 2] + other.x,
-                             d[1] * s[1] + bias_of[i % 2] + other.y);
+          const int eight = (pass + t) / 8 + i / 2;
+          const float* d = sum + eight * 4 + i % 2 * 2;
+          const float2 s = scales_at(scales + (eight * 8 + lane % 4 * 2) * 4);
+          float2 y = {d[0] * s.x + bias_of[i % 2], d[1] * s.y + bias_of[i % 2]};
+          if constexpr (kResidual) {
+            const float2 other = to_floats(pairs[i]);
+            y.x += other.x, y.y += other.y;
+          }
+          pairs[i] = to_pair(y.x, y.y);
         }
         asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
                          matrix + buffer + t / 16 * kSixteen),
@@ -112,7 +138,6 @@ struct LinearEpilogue {
     }
   }
 
- private:
   __device__ uint32_t to_pair(float x, float y) const {
     if (half) {
       const __half2 pair = __floats2half2_rn(x, y);

@@ -30,6 +30,11 @@ __device__ inline uint32_t load_shared_4(uint32_t address) {
   asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(address) : "memory");
   return v;
 }
+__device__ inline float2 load_shared_pair(uint32_t address) {
+  float2 v;
+  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(address) : "memory");
+  return v;
+}
 __device__ inline void store_shared_4(uint32_t address, float v) {
   asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(v) : "memory");
 }
@@ -118,6 +123,13 @@ __device__ inline void copy_bulk(uint32_t to, const void* from, uint32_t bytes, 
       "l"(from), "r"(bytes), "r"(barrier.address), "l"(cache_hint)
       : "memory");
 }
+// Four bytes from global to shared memory, or zero, by this thread, which waits for all of its own.
+__device__ inline void copy_4_or_zero(uint32_t to, const void* from, bool copied) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from),
+               "r"(copied ? 4 : 0)
+               : "memory");
+}
+__device__ inline void wait_for_small_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 // The map's box at (column, row); what lies outside the tensor is zero, and counts.
 __device__ inline void copy_box(uint32_t to, const CUtensorMap& map, int column, int row,
                                 Barrier barrier, uint64_t cache_hint) {

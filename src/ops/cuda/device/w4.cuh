@@ -30,17 +30,22 @@ inline constexpr int kW4Words = kW4Rows * kW4Inputs / 8;  // of a tile
 
 // What codes stand for.
 enum class W4Codes {
-  kSigned,    // a sign and an index into eight numbers (device::expand_signed), times the scale
-  kAny,       // any of sixteen numbers, times the scale
-  kProducts,  // FireQ: -8 ... 7, times the scale in a table of e4m3 numbers of each group
+  kSigned,          // a sign and an index into eight numbers (expand_signed), times the scale
+  kAny,             // any of sixteen numbers, times the scale
+  kSignedProducts,  // a sign and an index into the eight e4m3 products of the group
+  kIntProducts,     // FireQ: -8 ... 7, times the scale in e4m3
 };
+EMBERQ_HOST_DEVICE constexpr bool are_products(W4Codes codes) {
+  return codes == W4Codes::kSignedProducts || codes == W4Codes::kIntProducts;
+}
 
 // Behind a tile's codes are its groups' own numbers, in sets of one group for each row. A set of
 // scales is 32 pairs of BF16, those of rows g and g + 8 of each sixteen, the two that one thread
-// needs; a set of products is 32 pairs of eight e4m3 numbers, likewise, those of -8 ... -1.
+// needs; a set of products is 32 pairs of eight e4m3 numbers, likewise: kSignedProducts' eight, and
+// of kIntProducts those of -8 ... -1.
 inline constexpr int kW4CodeBytes = kW4Words * 4;
 EMBERQ_HOST_DEVICE constexpr int w4_set_bytes(W4Codes codes) {
-  return codes == W4Codes::kProducts ? 512 : 128;
+  return are_products(codes) ? 512 : 128;
 }
 EMBERQ_HOST_DEVICE constexpr int w4_tile_bytes(W4Codes codes, int sets) {
   return kW4CodeBytes + w4_set_bytes(codes) * sets;
@@ -108,15 +113,19 @@ struct W4Pair {
   uint32_t even, odd;
 };
 
-// Codes that are a sign and an index into the table's first eight numbers: seven instructions.
-EMBERQ_HOST_DEVICE inline W4Pair expand_signed(uint32_t word, const W4Table& table) {
+// Codes that are a sign and an index into the first eight numbers of two tables, the even
+// register's and the odd one's: seven instructions.
+EMBERQ_HOST_DEVICE inline W4Pair expand_signed(uint32_t word, const W4Table& even,
+                                               const W4Table& odd) {
   const uint32_t index = word & 0x77777777;
-  const uint32_t even = permute_bytes(table.words[0], table.words[1], index);
-  const uint32_t odd = permute_bytes(table.words[0], table.words[1], index >> 16);
-  return {even | (word & 0x80808080), odd | (word << 4 & 0x80808080)};
+  return {permute_bytes(even.words[0], even.words[1], index) | (word & 0x80808080),
+          permute_bytes(odd.words[0], odd.words[1], index >> 16) | (word << 4 & 0x80808080)};
+}
+EMBERQ_HOST_DEVICE inline W4Pair expand_signed(uint32_t word, const W4Table& table) {
+  return expand_signed(word, table, table);
 }
 
-// Any tables, the even register's and the odd one's: eleven instructions.
+// Any tables, likewise: eleven instructions.
 EMBERQ_HOST_DEVICE inline W4Pair expand_each(uint32_t word, const W4Table& even,
                                              const W4Table& odd) {
   constexpr uint32_t kSigns = 0xba98;  // each byte's sign, eight times

@@ -18,7 +18,13 @@ struct W4Scales {
 template <W4Codes kCodes, int kSets, bool kScarce>
 class W4Operand {
  public:
-  using Codes = uint32_t[8];       // of a tile
+  // What is read of a tile before it is expanded: its codes and, where they are of one set, its
+  // products.
+  static constexpr bool kTakesNumbers = are_products(kCodes) && kSets == 1;
+  struct Codes {
+    uint32_t words[8];
+    uint4 numbers;  // if kTakesNumbers
+  };
   using Registers = uint32_t[16];  // four for each 32 inputs
 
   // The table in constant memory and a copy of it in shared memory. Half of it stays in the former,
@@ -33,33 +39,43 @@ class W4Operand {
   __device__ void take(uint32_t tile, Codes& to) const {
     const uint32_t codes = tile + thread() * 16;
     const uint4 v[2] = {load_shared_16(codes), load_shared_16(codes + 2048)};
-    to[0] = v[0].x, to[1] = v[0].y, to[2] = v[0].z, to[3] = v[0].w;
-    to[4] = v[1].x, to[5] = v[1].y, to[6] = v[1].z, to[7] = v[1].w;
+    for (int half = 0; half < 2; ++half) {
+      uint32_t* words = to.words + 4 * half;
+      words[0] = v[half].x, words[1] = v[half].y, words[2] = v[half].z, words[3] = v[half].w;
+    }
+    if constexpr (kTakesNumbers) to.numbers = load_shared_16(numbers_of(tile, 0));
   }
 
   __device__ void expand(uint32_t tile, const Codes& codes, Registers& to) const {
-    W4Table even, odd;  // of kProducts
+    W4Table even, odd;  // of products
 #pragma unroll
     for (int w = 0; w < 8; ++w) {
       W4Pair pair;
       if constexpr (kCodes == W4Codes::kSigned) {
-        pair = expand_signed(codes[w], table_);
+        pair = expand_signed(codes.words[w], table_);
       } else if constexpr (kCodes == W4Codes::kAny) {
-        pair = expand_any(codes[w], table_);
+        pair = expand_any(codes.words[w], table_);
       } else {
         constexpr int kWords = 8 / kSets;  // that share tables
         if (w % kWords == 0) {
-          const uint4 v = load_shared_16(numbers_of(tile, w / kWords));
-          even = with_positive(v.x, v.y), odd = with_positive(v.z, v.w);
+          const uint4 v =
+              kTakesNumbers ? codes.numbers : load_shared_16(numbers_of(tile, w / kWords));
+          if constexpr (kCodes == W4Codes::kSignedProducts)
+            even = {{v.x, v.y}}, odd = {{v.z, v.w}};
+          else
+            even = with_positive(v.x, v.y), odd = with_positive(v.z, v.w);
         }
-        pair = expand_each(codes[w], even, odd);
+        if constexpr (kCodes == W4Codes::kSignedProducts)
+          pair = expand_signed(codes.words[w], even, odd);
+        else
+          pair = expand_each(codes.words[w], even, odd);
       }
       to[2 * w] = pair.even, to[2 * w + 1] = pair.odd;
     }
     pin<16>(to);
   }
 
-  // But of kProducts.
+  // But of products.
   __device__ W4Scales scales(uint32_t tile, int set) const {
     const uint32_t pair = load_shared_4(numbers_of(tile, set));
     return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000)};

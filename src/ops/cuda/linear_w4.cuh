@@ -1,3 +1,5 @@
+#pragma once
+
 // Four-bit weights times e4m3 activations. D^T = W X^T: weights are operand A of wgmma, from
 // registers, where they become e4m3; tokens are its N. docs/kernels/w4a8.md has the steps tried.
 //
@@ -9,8 +11,6 @@
 // of the tokens. device/w4_schedule.cuh says who works on what.
 #include <algorithm>
 
-#include "ops/cuda/cuda_backend.h"
-#include "ops/cuda/cuda_weight.h"
 #include "ops/cuda/device/cluster.cuh"
 #include "ops/cuda/device/epilogue.cuh"
 #include "ops/cuda/device/pipeline.cuh"
@@ -18,12 +18,10 @@
 #include "ops/cuda/device/w4_partials.cuh"
 #include "ops/cuda/device/w4_schedule.cuh"
 #include "ops/cuda/device/wgmma.cuh"
-#include "ops/cuda/launch.cuh"
-#include "ops/cuda/tensor_map.h"
+#include "ops/cuda/linear_w4_loader.cuh"
 #include "ops/cuda/w4_plan.h"
 
 namespace emberq::cuda {
-namespace {
 
 using device::W4Piece;
 
@@ -34,7 +32,7 @@ struct W4LinearKernel {
   static constexpr int kThreads = 128 * (kConsumers + 1);
   static constexpr int kLoader = 4 * kConsumers, kTeller = kLoader + 1;  // warps
   static constexpr int kBlocks = C.blocks;
-  static constexpr int kCluster = C.cluster;
+  static constexpr int kCluster = C.cluster, kTokens = C.tokens;
   static constexpr bool kEarly = true;
 
   // A multiprocessor's registers: what each thread starts with, in eights, and how the loader's
@@ -52,16 +50,21 @@ struct W4LinearKernel {
   static constexpr int kOwnTokens = C.tokens / C.split, kOwn = kOwnTokens / 2;
   using Partials = device::W4Partials<kCluster, kConsumers, kOwn>;
   using Own = typename Partials::Own;
-  // Tokens that are stored at a time, through shared memory; few are stored where they are.
-  static constexpr int kStoredTokens = kOwnTokens <= 16 ? 0 : kOwnTokens == 32 ? 16 : 32;
+  // Tokens that are stored at a time, through one of some buffers in shared memory; fewer are
+  // stored where they are.
+  static constexpr int kStoredTokens = kOwnTokens < 16    ? 0
+                                       : kOwnTokens <= 32 ? 16
+                                                          : 32,
+                       kBuffers = kOwnTokens == 16 ? 1 : 2;
   // A consumer's shared memory, for what it stores and for sums that others give it.
-  static constexpr int kStagingBytes = std::max(2 * kStoredTokens * device::kW4Rows * 2,
+  static constexpr int kStagingBytes = std::max(kBuffers * kStoredTokens * device::kW4Rows * 2,
                                                 C.split > 1 ? kOwn * 128 * int(sizeof(float)) : 0);
-  static constexpr int kAlignment = 1024;  // of the swizzle
+  static constexpr int kScalesBytes = kOwnTokens * int(sizeof(float));  // and of its tokens
+  static constexpr int kAlignment = 1024;                               // of the swizzle
   // What a block may have of the 228 KB: 1 KB is the system's, a little is not dynamic.
   static constexpr int kSharedLimit = (228 << 10) / kBlocks - (1 << 10) - 64;
   static constexpr int kStageBytes = kXBytes + kWeightBytes + 16,
-                       kOtherBytes = kConsumers * kStagingBytes + kAlignment;
+                       kOtherBytes = kConsumers * (kStagingBytes + kScalesBytes) + kAlignment;
   static constexpr int kStages = std::min(C.stages, (kSharedLimit - kOtherBytes) / kStageBytes);
   static constexpr int kSharedBytes = kStages * kStageBytes + kOtherBytes;
 
@@ -71,14 +74,14 @@ struct W4LinearKernel {
     int row_blocks;
     device::W4Schedule schedule;
     device::W4Table table;
-    float factor;       // of kProducts
+    float factor;       // of products
     Partials partials;  // where tiles are cut
     device::LinearEpilogue epilogue;
   };
 
   // Addresses in shared memory.
   struct Shared {
-    uint32_t x, weights, staging, full, empty, table;
+    uint32_t x, weights, staging, scales, full, empty, table;
 
     __device__ device::Barrier full_of(int stage) const { return {full + stage * 8u}; }
     __device__ device::Barrier empty_of(int stage) const { return {empty + stage * 8u}; }
@@ -110,72 +113,8 @@ struct W4LinearKernel {
     return piece;
   }
 
-  // The steps of this block's pieces one after the other.
-  class Steps {
-   public:
-    __device__ explicit Steps(const Args& a) : a_(a) { more_ = piece_of(a, 0, piece_); }
-    __device__ bool more() const { return more_; }
-    __device__ const W4Piece& piece() const { return piece_; }  // from this step on
-    __device__ void next() {
-      if (++piece_.k == piece_.k_end) more_ = piece_of(a_, ++j_, piece_);
-    }
-
-   private:
-    const Args& a_;
-    W4Piece piece_;
-    int j_ = 0;
-    bool more_;
-  };
-
   static __device__ int row_block(const W4Piece& piece) {
     return piece.row_tile * kCluster + int(blockIdx.y);
-  }
-
-  static __device__ void load_weights(const Args& a, const Shared& shared, int stage,
-                                      const W4Piece& piece, uint64_t hint) {
-    const device::Barrier full = shared.full_of(stage);
-    full.arrive_and_expect(kWeightBytes + kXBytes);
-    const int rows = min(row_block(piece), a.row_blocks - 1);  // a cluster may reach past W
-    device::copy_bulk(shared.weights + stage * kWeightBytes,
-                      a.tiles + (int64_t(rows) * a.schedule.k_tiles + piece.k) * kWeightBytes,
-                      kWeightBytes, full, hint);
-  }
-  // This block's part of the tokens, to all blocks of the cluster.
-  static __device__ void load_tokens(const Args& a, const Shared& shared, int stage,
-                                     const W4Piece& piece, uint64_t hint) {
-    const device::Barrier full = shared.full_of(stage);
-    const uint32_t to = shared.x + stage * kXBytes;
-    const int column = piece.k * device::kW4Inputs, token = piece.token_tile * C.tokens;
-    if constexpr (kCluster == 1) {
-      device::copy_box(to, a.x, column, token, full, hint);
-    } else {
-      const int rank = int(blockIdx.y);
-      device::copy_box_to_all(to + rank * (kXBytes / kCluster), a.x, column,
-                              token + rank * (C.tokens / kCluster), full, hint, kCluster);
-    }
-  }
-
-  static __device__ void produce(const Args& a, const Shared& shared) {
-    const uint64_t once = device::evict_first(), often = device::evict_last();
-    device::prefetch(a.x);
-    // No kernel writes weights: the first of them are on their way while the kernel before this one
-    // still works on the tokens. Where both have room on a multiprocessor, all that the ring holds;
-    // else no more than hide their latency, or that kernel's end waits for them.
-    constexpr int kEarlyStages = kBlocks > 1 ? kStages : 4;
-    int filled = 0;
-    for (Steps s(a); s.more() && filled < kEarlyStages; s.next(), ++filled)
-      load_weights(a, shared, filled, s.piece(), once);
-    Steps s(a);
-    device::wait_for_dependencies();
-    if constexpr (kCluster > 1) device::cluster_wait();
-    Ring ring;
-    for (; s.more(); s.next(), ring.advance()) {
-      if (--filled < 0) {
-        shared.empty_of(ring.stage).wait(ring.parity ^ 1);
-        load_weights(a, shared, ring.stage, s.piece(), once);
-      }
-      load_tokens(a, shared, ring.stage, s.piece(), often);
-    }
   }
 
   // Tokens are multiplied in parts, each with the inputs that share a scale.
@@ -185,6 +124,13 @@ struct W4LinearKernel {
 
   static __device__ uint32_t staging_of(const Shared& shared, int consumer) {
     return shared.staging + consumer * kStagingBytes;
+  }
+  static __device__ uint32_t scales_of(const Shared& shared, int consumer) {
+    return shared.scales + consumer * kScalesBytes;
+  }
+  // Of those that a consumer finishes.
+  static __device__ int first_token(const W4Piece& piece, int consumer) {
+    return piece.token_tile * C.tokens + consumer / kHalves * kOwnTokens;
   }
   // The sums over all steps of the tokens that this consumer finishes: its own with those of the
   // other that has taken the same rows in turn with it.
@@ -211,22 +157,30 @@ struct W4LinearKernel {
 
   static __device__ void store(const Args& a, const Shared& shared, const W4Piece& piece,
                                int consumer, const Own& sum) {
-    const int token = piece.token_tile * C.tokens + consumer / kHalves * kOwnTokens,
+    const int token = first_token(piece, consumer),
               column = row_block(piece) * W4Config::kRows + consumer % kHalves * device::kW4Rows;
+    const uint32_t scales = scales_of(shared, consumer);
+    a.epilogue.wait_for_scales();
     if constexpr (kStoredTokens > 0) {
       if (a.epilogue.aligned()) {
-        a.epilogue.template store<kOwnTokens, kStoredTokens>(
-            a.out, token, column, sum, staging_of(shared, consumer), consumer);
+        a.epilogue.template store<kOwnTokens, kStoredTokens, kBuffers>(
+            a.out, token, column, sum, staging_of(shared, consumer), scales, consumer);
         return;
       }
     }
+    device::warpgroup_barrier(consumer);
     const int thread = device::thread_again() % 128, lane = thread % 32;
 #pragma unroll
-    for (int c = 0; c < kOwn; ++c) {
-      const int at_column = column + thread / 32 * 16 + lane / 4 + c % 4 / 2 * 8;
-      const int at_token = token + c / 4 * 8 + lane % 4 * 2 + c % 2;
-      if (at_token < a.epilogue.m && at_column < a.epilogue.n)
-        a.epilogue.store(at_token, at_column, sum[c]);
+    for (int c = 0; c < kOwn; c += 4) {  // two tokens, two columns
+      const int own_token = c * 2 + lane % 4 * 2;
+      const float2 scale = a.epilogue.scales_at(scales + own_token * 4);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int at_column = column + thread / 32 * 16 + lane / 4 + i / 2 * 8;
+        const int at_token = token + own_token + i % 2;
+        if (at_token < a.epilogue.m && at_column < a.epilogue.n)
+          a.epilogue.store(at_token, at_column, sum[c + i], i % 2 ? scale.y : scale.x);
+      }
     }
   }
 
@@ -260,14 +214,23 @@ struct W4LinearKernel {
     }
   }
 
-  // FireQ's sums stay in wgmma's accumulator from the first input to the last, as published; the
-  // others' are taken out of it after each set of scales, which also keeps its 14 bits from
+  // Sums of products stay in wgmma's accumulator from the first input to the last, as FireQ has it;
+  // the others' are taken out of it after each set of scales, which also keeps its 14 bits from
   // mattering.
-  static constexpr bool kPromotes = kCodes != W4Codes::kProducts;
+  static constexpr bool kPromotes = !device::are_products(kCodes);
   // Whether there are registers for the next stage's operand beside this one's.
   static constexpr bool kAhead =
       !kPromotes || (kSets == 1 ? C.tokens < 256 || kCodes == W4Codes::kSigned
                                 : C.tokens != 64 && C.tokens != 256);
+  // Whether the codes of the stage after that are read already: a gain by measurement, where two
+  // warpgroups hide each other's waits least.
+  static constexpr bool kTakesAhead = !kPromotes && C.tokens == 128;
+  // Takes the codes of this consumer's stage after the one at `ring`.
+  static __device__ void take_after(const Shared& shared, const Reader& reader, Ring ring,
+                                    Codes& codes) {
+    ring.template advance<C.split>();
+    reader.take(shared, ring, codes);
+  }
   // wgmma of `count` k-steps from `first` on and a part of the tokens of a stage.
   static __device__ void multiply_part(const Reader& reader, const Ring& at,
                                        const Registers& weights, int first, int count, int part,
@@ -278,17 +241,18 @@ struct W4LinearKernel {
       device::Wgmma<kPart>::run(to, weights + 4 * j, x + 2 * j, add || j > first);
   }
 
-  // sum += the product of a stage, whose weights were expanded before; those of the consumer's next
-  // one, of which `more` says whether there is one, are while the first part is multiplied, or at
-  // the end.
-  static __device__ void multiply(const Shared& shared, const Reader& reader, Ring& ring, bool more,
+  // sum += the product of the stage at `ring`, whose weights were expanded before. While it is
+  // made, those of the consumer's next stage are expanded, whose codes were read before, and the
+  // codes of the one after that are read: `left` is how many stages there are from this one on.
+  static __device__ void multiply(const Shared& shared, const Reader& reader, Ring& ring, int left,
                                   Codes& codes, const Registers& weights, Registers& next,
                                   Sums& sum) {
     const Ring at = ring;
-    const auto prepare_next = [&] {
-      ring.template advance<C.split>();
-      if (more) reader.take(shared, ring, codes);
-      if (kAhead && more) reader.operand.expand(reader.tile_of(ring), codes, next);
+    ring.template advance<C.split>();
+    const auto prepare = [&] {
+      if (!kTakesAhead && left > 1) reader.take(shared, ring, codes);
+      if (kAhead && left > 1) reader.operand.expand(reader.tile_of(ring), codes, next);
+      if (kTakesAhead && left > 2) take_after(shared, reader, ring, codes);
     };
     if constexpr (!kPromotes) {
       device::wgmma_fence();
@@ -296,7 +260,7 @@ struct W4LinearKernel {
       for (int part = 0; part < kParts; ++part)
         multiply_part(reader, at, weights, 0, 4, part, true, sum[part]);
       device::wgmma_commit();
-      prepare_next();
+      prepare();
       device::wgmma_wait<0>();
       release(shared, at);
     } else {
@@ -310,7 +274,7 @@ struct W4LinearKernel {
           device::wgmma_fence();
           multiply_part(reader, at, weights, set * kSteps, kSteps, part, false, product);
           device::wgmma_commit();
-          if (set == 0 && part == 0) prepare_next();
+          if (set == 0 && part == 0) prepare();
           if (part == 0) scale = reader.operand.scales(reader.tile_of(at), set);
           device::wgmma_wait<0>();
           if (set + 1 == kSets && part + 1 == kParts) release(shared, at);
@@ -318,7 +282,7 @@ struct W4LinearKernel {
           for (int c = 0; c < kPart / 2; ++c)
             sum[part][c] = fmaf(c % 4 < 2 ? scale.low : scale.high, product[c], sum[part][c]);
         }
-      if (!kAhead && more) reader.operand.expand(reader.tile_of(ring), codes, next);
+      if (!kAhead && left > 1) reader.operand.expand(reader.tile_of(ring), codes, next);
     }
   }
 
@@ -342,6 +306,11 @@ struct W4LinearKernel {
     Ring begin;  // of a piece
     W4Piece piece;
     for (int j = 0; piece_of(a, j, piece); ++j) {
+      if (piece.k == 0) {
+        device::warpgroup_barrier(consumer);
+        a.epilogue.template ask_for_scales<kOwnTokens>(first_token(piece, consumer),
+                                                       scales_of(shared, consumer));
+      }
       const int all = device::uniform(piece.k_end - piece.k);
       Sums sum = {};
       int steps = (all - turn + C.split - 1) / C.split;
@@ -353,10 +322,11 @@ struct W4LinearKernel {
         Registers &even = weights[0], &odd = weights[kAhead ? 1 : 0];
         reader.take(shared, ring, codes);
         reader.operand.expand(reader.tile_of(ring), codes, even);
+        if (kTakesAhead && steps > 1) take_after(shared, reader, ring, codes);
         for (;; steps -= 2) {
-          multiply(shared, reader, ring, steps > 1, codes, even, odd, sum);
+          multiply(shared, reader, ring, steps, codes, even, odd, sum);
           if (steps == 1) break;
-          multiply(shared, reader, ring, steps > 2, codes, odd, even, sum);
+          multiply(shared, reader, ring, steps - 1, codes, odd, even, sum);
           if (steps == 2) break;
         }
       }
@@ -379,9 +349,10 @@ struct W4LinearKernel {
     const uint32_t x = uint32_t(
                        device::uniform(int((device::shared_address(memory) + kAlignment - 1) /
                                            kAlignment * kAlignment))),
-                   staging = x + kStages * kXBytes, weights = staging + kConsumers * kStagingBytes,
+                   staging = x + kStages * kXBytes, scales = staging + kConsumers * kStagingBytes,
+                   weights = scales + kConsumers * kScalesBytes,
                    full = weights + kStages * kWeightBytes, empty = full + kStages * 8;
-    const Shared shared{x, weights, staging, full, empty, device::shared_address(&table)};
+    const Shared shared{x, weights, staging, scales, full, empty, device::shared_address(&table)};
     if (threadIdx.x == 0) {
       table = a.table;
       for (int stage = 0; stage < kStages; ++stage) {
@@ -397,7 +368,7 @@ struct W4LinearKernel {
     if (warpgroup == kConsumers) {
       device::fewer_registers<kLoaderRegisters>();
       if (warp == kLoader && threadIdx.x % 32 == 0) {
-        produce(a, shared);
+        W4Loader<W4LinearKernel>::run(a, shared);
       } else {
         if constexpr (kCluster > 1) device::cluster_wait();
         if (warp == kTeller) a.partials.tell(a.schedule);
@@ -414,85 +385,5 @@ struct W4LinearKernel {
     }
   }
 };
-
-template <size_t kConfig, W4Codes kCodes, int kSets>
-void start(const Linear& op, const W4Weight& weight, const Workspace& workspace,
-           BatchInvariant invariant, cudaStream_t stream) {
-  constexpr W4Config kC = kW4Configs[kConfig];
-  using Kernel = W4LinearKernel<kC, kCodes, kSets>;
-  // One block on a multiprocessor, though there may be room for the next kernel's.
-  const int clusters = std::min(most_clusters<Kernel>(workspace.multiprocessors),
-                                workspace.multiprocessors / kC.cluster);
-  const device::W4Schedule cut =
-      schedule(kC, op.x.rows, op.out.dim, weight.k_tiles, clusters, invariant);
-  const auto epilogue = device::LinearEpilogue::of(op);
-  launch<Kernel>(dim3(unsigned(cut.clusters), kC.cluster), stream,
-                 {.x = map_rows(op.x, kC.tokens / kC.cluster),
-                  .out = Kernel::kStoredTokens > 0 && epilogue.aligned()
-                             ? map_halves(op.out, Kernel::kStoredTokens)
-                             : CUtensorMap{},
-                  .tiles = weight.tiles.as<uint8_t>(),
-                  .row_blocks = int(weight.row_blocks),
-                  .schedule = cut,
-                  .table = weight.table,
-                  .factor = weight.factor,
-                  .partials = {workspace.partial.as<float>(), workspace.ready.as<int>()},
-                  .epilogue = epilogue});
-}
-
-template <W4Codes kCodes, int kSets, size_t... I>
-void start_picked(const Linear& op, const W4Weight& weight, const Workspace& workspace,
-                  BatchInvariant invariant, cudaStream_t stream, std::index_sequence<I...>) {
-  const size_t picked =
-      pick(op.x.rows, op.out.dim, weight.k_tiles, workspace.multiprocessors, kCodes, invariant);
-  const auto try_one = [&]<size_t kI>() {
-    // Only what can be picked is built.
-    if constexpr (may_pick(kW4Configs[kI], kCodes, BatchInvariant::kNo) ||
-                  may_pick(kW4Configs[kI], kCodes, BatchInvariant::kYes))
-      if (kI == picked) start<kI, kCodes, kSets>(op, weight, workspace, invariant, stream);
-  };
-  (try_one.template operator()<I>(), ...);
-}
-
-template <W4Codes kCodes>
-void start_by_sets(const Linear& op, const W4Weight& weight, const Workspace& workspace,
-                   BatchInvariant invariant, cudaStream_t stream) {
-  constexpr auto kAll = std::make_index_sequence<kW4Configs.size()>();
-  switch (weight.sets) {
-    case 1:
-      return start_picked<kCodes, 1>(op, weight, workspace, invariant, stream, kAll);
-    case 2:
-      return start_picked<kCodes, 2>(op, weight, workspace, invariant, stream, kAll);
-    default:
-      return start_picked<kCodes, 4>(op, weight, workspace, invariant, stream, kAll);
-  }
-}
-
-}  // namespace
-
-Workspace::Workspace(Backend& backend, int multiprocessors) : multiprocessors(multiprocessors) {
-  int tokens = 0;
-  for (const W4Config& config : kW4Configs) tokens = std::max(tokens, config.tokens);
-  const auto rows = size_t(multiprocessors) * W4Config::kRows;
-  partial = Buffer(backend, rows * size_t(tokens) * sizeof(float));
-  int consumers = 0;
-  for (const W4Config& config : kW4Configs)
-    consumers = std::max(consumers, W4Config::kRows / device::kW4Rows * config.split);
-  ready = upload(backend, std::vector<int>(size_t(multiprocessors) * size_t(consumers)));
-}
-
-void linear_w4(const Linear& op, const Workspace& workspace, BatchInvariant invariant,
-               cudaStream_t stream) {
-  if (op.x.rows == 0) return;
-  const auto& weight = std::get<W4Weight>(cuda_weight(*op.weight).form);
-  switch (weight.codes) {
-    case W4Codes::kSigned:
-      return start_by_sets<W4Codes::kSigned>(op, weight, workspace, invariant, stream);
-    case W4Codes::kAny:
-      return start_by_sets<W4Codes::kAny>(op, weight, workspace, invariant, stream);
-    case W4Codes::kProducts:
-      return start_by_sets<W4Codes::kProducts>(op, weight, workspace, invariant, stream);
-  }
-}
 
 }  // namespace emberq::cuda
