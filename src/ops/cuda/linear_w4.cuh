@@ -30,7 +30,7 @@ struct W4LinearKernel {
   static constexpr int kHalves = W4Config::kRows / device::kW4Rows;  // of a block's rows
   static constexpr int kConsumers = kHalves * C.split;
   static constexpr int kThreads = 128 * (kConsumers + 1);
-  static constexpr int kLoader = 4 * kConsumers, kTeller = kLoader + 1;  // warps
+  static constexpr int kLoader = 4 * kConsumers, kTeller = kLoader + 1;  // warps, the first of some
   static constexpr int kBlocks = C.blocks;
   static constexpr int kCluster = C.cluster, kTokens = C.tokens;
   static constexpr bool kEarly = true;
@@ -371,7 +371,8 @@ struct W4LinearKernel {
         W4Loader<W4LinearKernel>::run(a, shared);
       } else {
         if constexpr (kCluster > 1) device::cluster_wait();
-        if (warp == kTeller) a.partials.tell(a.schedule);
+        if (kTeller <= warp && warp < kTeller + Partials::kTellers)
+          a.partials.tell(a.schedule, warp - kTeller);
       }
     } else {
       device::more_registers<kConsumerRegisters>();

@@ -9,7 +9,7 @@ namespace emberq::device {
 
 // The sums of a tile whose beginning another cluster has (device/w4_schedule.cuh), in memory. One
 // warpgroup of kConsumers writes its own, the same threads of the one in its place in another
-// cluster read them. That they are there is for tell() to say, in a warp that does nothing else: it
+// cluster read them. That they are there is for tell() to say, in warps that do nothing else: it
 // takes as long as a step or two until all multiprocessors see them.
 template <int kCluster, int kConsumers, int kOwn>
 struct W4Partials {
@@ -31,15 +31,15 @@ struct W4Partials {
     for (int c = 0; c < kOwn; ++c) __stcg(to + c * 128, sum[c]);
     tell_warp(told(consumer));
   }
-  __device__ void tell(const W4Schedule& schedule) const {
+  // By warp `teller` of kTellers, of every kTellers-th consumer.
+  static constexpr int kTellers = kConsumers < 3 ? kConsumers : 3;
+  __device__ void tell(const W4Schedule& schedule, int teller) const {
     W4Piece piece;
     for (int j = 0; schedule.piece(int(blockIdx.x), j, piece); ++j)
-      for (int consumer = 0; piece.k > 0 && consumer < kConsumers; ++consumer) {
+      for (int consumer = teller; piece.k > 0 && consumer < kConsumers; consumer += kTellers) {
         wait_for_warpgroup(told(consumer));
-        if (threadIdx.x % 32 == 0) {
-          __threadfence();
+        if (threadIdx.x % 32 == 0)
           store_release(ready + place_of(int(blockIdx.x), consumer), 2 * piece.round + 1);
-        }
       }
   }
   // Adds what the clusters after this one have of a tile that this one's run ends inside of.
@@ -53,17 +53,31 @@ struct W4Partials {
     for (int part = thread; part < parts; part += 128)
       wait_for(ready + place(part), 2 * piece.round + 1);
     warpgroup_barrier(consumer);
-    constexpr int kAtOnce = kOwn <= 8 ? 4 : 1;
-#pragma unroll kAtOnce
-    for (int part = 0; part < parts; ++part) {
-      const float* from = partial_of(place(part));
+    constexpr int kAtOnce = kOwn <= 8 ? 4 : 1;  // as registers allow
+    for (int first = 0; first < parts; first += kAtOnce) {
+      float others[kAtOnce][kOwn];
 #pragma unroll
-      for (int c = 0; c < kOwn; ++c) sum[c] += __ldcg(from + c * 128);
+      for (int i = 0; i < kAtOnce; ++i)
+        if (first + i < parts) {
+          const float* from = partial_of(place(first + i));
+#pragma unroll
+          for (int c = 0; c < kOwn; ++c) others[i][c] = __ldcg(from + c * 128);
+        }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i)
+        if (first + i < parts) {
+#pragma unroll
+          for (int c = 0; c < kOwn; ++c) sum[c] += others[i][c];
+        }
     }
     warpgroup_barrier(consumer);
+    // Nobody reads the last zero before this kernel has ended, which orders more than a release.
     const int next = piece.round + 1;
     for (int part = thread; part < parts; part += 128)
-      store_release(ready + place(part), next < schedule.rounds ? 2 * next : 0);
+      if (next < schedule.rounds)
+        store_release(ready + place(part), 2 * next);
+      else
+        ready[place(part)] = 0;
   }
 
  private:
