@@ -49,11 +49,22 @@ double parse_share(const std::string& text) {
   return percent ? value / 100 : value;
 }
 
+WeightScheme four_bit_scheme(const std::string& text) {
+  const auto scheme = weight_scheme_from_name(text);
+  EMBERQ_REQUIRE(scheme && scheme->bits == 4,
+                 "--weights must be int4 or a scheme of four bits such as lut4-g128-e4m3, got {}",
+                 text);
+  return *scheme;
+}
+
 Recipe recipe_of(const Options& options) {
   const bool search = options.target_bits || !options.max_ppl_increase.empty();
   Recipe recipe =
       find_recipe(options.recipe.empty() ? (search ? "mixed" : "emberq4") : options.recipe);
-  if (options.weights == "int4") recipe = with_integer_weights(recipe, 4);
+  if (options.weights == "int4")
+    recipe = with_integer_weights(recipe, 4);
+  else if (!options.weights.empty())
+    recipe = with_four_bit_weights(recipe, four_bit_scheme(options.weights));
   if (options.a8_share) {
     EMBERQ_REQUIRE(recipe.sensitive_activations,
                    "--a8-share is for recipes that choose inputs by sensitivity, which {} does not",
@@ -130,10 +141,9 @@ void add_quantize(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   add_model(*command, options->model);
   command->add_option("--recipe", options->recipe, recipe_help());
-  command
-      ->add_option("--weights", options->weights,
-                   "int4: all weights in the integers that vLLM loads, instead of the recipe's")
-      ->check(CLI::IsMember({"int4"}));
+  command->add_option("--weights", options->weights,
+                      "int4: all weights in the integers that vLLM loads, instead of the recipe's; "
+                      "or what its weights of four bits are, as lut4-g128-e4m3");
   command
       ->add_option("--calib", options->calibration,
                    "Calibration text, a UTF-8 file; several share the windows")

@@ -16,12 +16,6 @@ namespace {
 
 constexpr std::array kPlainTypes = {DType::kBF16, DType::kF16, DType::kF32};
 
-// Whether the side file's weight_product is of these codes: FireQ's are INT4 around zero. Other
-// groups of a mixed model are exact.
-bool has_product(const WeightScheme& scheme) {
-  return scheme.code == WeightCode::kInt && scheme.bits == 4 && !scheme.zero_point;
-}
-
 // Shards lie in the folder itself: a name that leads elsewhere is refused.
 bool is_file_name(const std::string& name) {
   return !name.empty() && name != "." && name != ".." && fs::path(name).filename() == name;
@@ -74,16 +68,20 @@ void Checkpoint::open_weights() {
 
 // What parse_side_file() could not know.
 void Checkpoint::check_side_file(const std::string& where) const {
-  const auto with_product = [](const auto& group) { return has_product(group.scheme.weight); };
+  const auto with_product = [](const auto& group) {
+    return can_have_products(group.scheme.weight);
+  };
   EMBERQ_REQUIRE(
       side_file_.product == WeightProduct::kExact ||
           (quantization_ && std::ranges::any_of(quantization_->groups(), with_product)),
-      "{}: weight_product has no meaning where config.json's quantization_config has no INT4",
+      "{}: weight_product has no meaning where config.json's quantization_config has no INT4 or "
+      "LUT4 in groups",
       where);
   for (const auto& [module, p] : side_file_.per_tensor_scale) {
     const auto scheme = linear_scheme(module);
-    EMBERQ_REQUIRE(scheme && has_product(scheme->weight) && has(module + ".weight_scale"),
-                   "{}: per_tensor_scale names {}, which is not a linear in INT4", where, module);
+    EMBERQ_REQUIRE(scheme && can_have_products(scheme->weight) && has(module + ".weight_scale"),
+                   "{}: per_tensor_scale names {}, which is not a linear in INT4 or LUT4 in groups",
+                   where, module);
   }
   const int block = side_file_.down_hadamard;
   EMBERQ_REQUIRE(block == 0 || config_.intermediate_size % block == 0,
@@ -177,7 +175,7 @@ std::optional<LinearScheme> Checkpoint::linear_scheme(const std::string& module)
   const auto* group = quantization_ ? quantization_->find(module) : nullptr;
   if (!group) return std::nullopt;
   LinearScheme scheme = group->scheme;
-  if (has_product(scheme.weight)) scheme.weight.product = side_file_.product;
+  if (can_have_products(scheme.weight)) scheme.weight.product = side_file_.product;
   return scheme;
 }
 
@@ -310,12 +308,14 @@ Tensor Checkpoint::read_scale(const std::string& module, const QuantizedWeight& 
   const int64_t groups = weight.k / weight.scheme.group_size;
   Tensor scale = get_as(name, kPlainTypes, {weight.n, groups});
   const std::vector<float> values = scale.to_float();
+  const bool fireq =
+      weight.scheme.product == WeightProduct::kE4m3 && weight.scheme.code == WeightCode::kInt;
   for (size_t i = 0; i < values.size(); ++i) {
     EMBERQ_REQUIRE(values[i] >= 0 && std::isfinite(values[i]),
                    "{}: {} must hold finite numbers that are not negative, got {} at [{}, {}]",
                    folder_.string(), name, values[i], i / size_t(groups), i % size_t(groups));
     const float scaled = values[i] * weight.per_tensor_scale;
-    EMBERQ_REQUIRE(weight.scheme.product == WeightProduct::kExact || fp8_round(scaled) == scaled,
+    EMBERQ_REQUIRE(!fireq || fp8_round(scaled) == scaled,
                    "{}: {} must hold e4m3 numbers over {}, got {} at [{}, {}]", folder_.string(),
                    name, weight.per_tensor_scale, values[i], i / size_t(groups),
                    i % size_t(groups));

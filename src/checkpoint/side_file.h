@@ -36,7 +36,7 @@ struct AttentionScheme {
 
 struct SideFile {
   OrderedJson recipe;  // what made the folder, for people; not interpreted
-  WeightProduct product = WeightProduct::kExact;
+  WeightProduct product = WeightProduct::kExact;  // of all linears that can_have_products()
   std::map<std::string, float> per_tensor_scale;  // p of each linear where it is not 1
   AttentionScheme attention;
   int down_hadamard = 0;  // block of the Hadamard transform of down_proj's input; 0 = none

@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "base/parallel.h"
 #include "quant/linear_algebra.h"
-#include "quant/scale_search.h"
+#include "quant/scaled_grid.h"
 
 namespace emberq {
 namespace {
@@ -94,12 +94,11 @@ double rounding_error(const DenseBlock& block, const Channels& channels, Site si
     for (int64_t i = 0; i < scaled.n; ++i)
       for (int64_t j = 0; j < k; ++j) scaled.row(i)[j] *= at(j);
     const WeightGrid grid(*schemes[size_t(module)]);
-    const GroupScales scales = searched_scales(scaled, grid, power);
+    const ScaledGrid levels(grid, searched_scales(scaled, grid, power));
     parallel_for(0, scaled.n, [&](int64_t i) {
       for (int64_t j = 0; j < k; ++j) {
         double& w = scaled.row(i)[j];
-        const auto s = double(scales.scale[size_t(i * scales.groups + j / scales.group_size)]);
-        w = (w - grid.nearest(w / s) * s) / at(j);
+        w = (w - levels.value(i, j, levels.encode(i, j, w))) / at(j);
       }
     });
     const std::vector<double> pulled = product(scaled.weight.data(), gram.data(), scaled.n, k, k);

@@ -9,7 +9,7 @@
 #include "format/bf16.h"
 #include "quant/linear_algebra.h"
 #include "quant/packing.h"
-#include "quant/scale_search.h"
+#include "quant/scaled_grid.h"
 
 namespace emberq {
 namespace {
@@ -18,21 +18,16 @@ constexpr int64_t kBlockRows = 16;  // rows that share one walk through a matrix
 
 // A weight being rounded: codes and scales against a target, under the metric H.
 struct Rounding {
-  const WeightGrid& grid;
   const DenseLinear& target;
   const std::vector<double>& h;  // [k, k]
   std::vector<int64_t> order;    // columns by falling h[j, j]
-  GroupScales scales;
+  ScaledGrid grid;
   std::vector<uint8_t> codes;  // [n, k]
 
   int64_t n() const { return target.n; }
   int64_t k() const { return target.k; }
-  float& scale(int64_t i, int64_t j) {
-    return scales.scale[size_t(i * scales.groups + j / scales.group_size)];
-  }
-  double value(int64_t i, int64_t j) {
-    return grid.value(codes[size_t(i * k() + j)]) * double(scale(i, j));
-  }
+  int code(int64_t i, int64_t j) const { return codes[size_t(i * k() + j)]; }
+  double value(int64_t i, int64_t j) const { return grid.value(i, j, code(i, j)); }
 };
 
 std::vector<double> damped(const InputStatistics& inputs, double damping) {
@@ -90,10 +85,9 @@ void feed_back(Rounding& r) {
       const double* u_row = u.data() + j * k;
       for (int64_t i = 0; i < rows; ++i) {
         double* w = work.data() + i * k;
-        const double scale = double(r.scale(first + i, column));
-        const int code = r.grid.encode(w[j] / scale);
+        const int code = r.grid.encode(first + i, column, w[j]);
         r.codes[size_t((first + i) * k + column)] = uint8_t(code);
-        const double error = (w[j] - r.grid.value(code) * scale) / u_row[j];
+        const double error = (w[j] - r.grid.value(first + i, column, code)) / u_row[j];
 #pragma omp simd
         for (int64_t l = j + 1; l < k; ++l) w[l] -= error * u_row[l];
       }
@@ -101,12 +95,12 @@ void feed_back(Rounding& r) {
   });
 }
 
-// target - rounded, [n, k]
-std::vector<double> difference(Rounding& r) {
+// target - rounded, [n, k], as these scales would have it
+std::vector<double> difference(const Rounding& r, const ScaledGrid& grid) {
   std::vector<double> d(r.target.weight.size());
   parallel_for(0, r.n(), [&](int64_t i) {
     for (int64_t j = 0; j < r.k(); ++j)
-      d[size_t(i * r.k() + j)] = r.target.row(i)[j] - r.value(i, j);
+      d[size_t(i * r.k() + j)] = r.target.row(i)[j] - grid.value(i, j, r.code(i, j));
   });
   return d;
 }
@@ -114,15 +108,15 @@ std::vector<double> difference(Rounding& r) {
 // Each code given all others. The error under H can only fall.
 void descend(Rounding& r) {
   const int64_t k = r.k();
-  const std::vector<double> d = difference(r);
+  const std::vector<double> d = difference(r, r.grid);
   std::vector<double> slope = product(d.data(), r.h.data(), r.n(), k, k);  // (target - rounded) H
   parallel_for(0, r.n(), [&](int64_t i) {
     double* s = slope.data() + i * k;
     for (const int64_t j : r.order) {
       const double* h = r.h.data() + j * k;
-      const double scale = double(r.scale(i, j)), old = r.value(i, j);
-      const int code = r.grid.encode((old + s[j] / h[j]) / scale);
-      const double step = r.grid.value(code) * scale - old;
+      const double old = r.value(i, j);
+      const int code = r.grid.encode(i, j, old + s[j] / h[j]);
+      const double step = r.grid.value(i, j, code) - old;
       if (step == 0) continue;
       r.codes[size_t(i * k + j)] = uint8_t(code);
 #pragma omp simd
@@ -132,9 +126,15 @@ void descend(Rounding& r) {
 }
 
 // The scales of each row by least squares given its codes, sum_g s_g c_g against the target, in
-// BF16; kept where the row's error under H falls.
-void refit(Rounding& r) {
-  const int64_t n = r.n(), k = r.k(), groups = r.scales.groups, size = r.scales.group_size;
+// BF16. Of exact products where the row's error under H then falls; else those it has. Of others
+// always, for the caller to judge, but never so large that a product would pass e4m3.
+GroupScales fitted_scales(const Rounding& r) {
+  GroupScales result = r.grid.scales();
+  const WeightGrid& grid = r.grid.grid();
+  const bool products = has_product_levels(grid.scheme());
+  const double most = products ? double(kFp8Max) / (grid.max() * double(result.per_tensor_scale))
+                               : INFINITY;  // a power of two
+  const int64_t n = r.n(), k = r.k(), groups = result.groups, size = result.group_size;
   const std::vector<double> pulled =
       product(r.target.weight.data(), r.h.data(), n, k, k);  // target H
   parallel_for(0, (n + kBlockRows - 1) / kBlockRows, [&](int64_t block) {
@@ -143,7 +143,7 @@ void refit(Rounding& r) {
         b(size_t(rows * groups));
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t j = 0; j < k; ++j) {
-        const double value = r.grid.value(r.codes[size_t((first + i) * k + j)]);
+        const double value = grid.value(r.code(first + i, j));
         c[size_t(i * k + j)] = value;
         b[size_t(i * groups + j / size)] += value * pulled[size_t((first + i) * k + j)];
       }
@@ -165,12 +165,14 @@ void refit(Rounding& r) {
       const std::vector<double> row_a = at(a, groups * groups), row_b = at(b, groups);
       std::vector<double> factor = row_a, fitted = row_b;
       if (!solve_small(factor, fitted)) continue;
-      float* scale = r.scales.scale.data() + (first + i) * groups;
+      float* scale = result.scale.data() + (first + i) * groups;
       for (int64_t g = 0; g < groups; ++g) {
         const bool plausible =
             fitted[size_t(g)] > 0.5 * double(scale[g]) && fitted[size_t(g)] < 2 * double(scale[g]);
         fitted[size_t(g)] =
-            double(plausible ? bf16::from_float(float(fitted[size_t(g)])).to_float() : scale[g]);
+            plausible
+                ? std::min(most, double(bf16::from_float(float(fitted[size_t(g)])).to_float()))
+                : double(scale[g]);
       }
       // s A s - 2 b s is the error but for a constant.
       const auto error = [&](const auto& s) {
@@ -182,18 +184,42 @@ void refit(Rounding& r) {
         }
         return sum;
       };
-      if (error(fitted.data()) < error(scale))
+      if (products || error(fitted.data()) < error(scale))
         for (int64_t g = 0; g < groups; ++g) scale[g] = float(fitted[size_t(g)]);
     }
   });
+  return result;
+}
+
+// Gives `fitted` a row's old scales back where its error under H falls no more once the products
+// are rounded: d H d of the new differences less that of the old is (new - old) H (new + old).
+void keep_better(const Rounding& r, GroupScales& fitted) {
+  const std::vector<double> old = difference(r, r.grid);
+  std::vector<double> change = difference(r, ScaledGrid(r.grid.grid(), fitted)), sum = change;
+  for (size_t i = 0; i < old.size(); ++i) sum[i] += old[i], change[i] -= old[i];
+  const int64_t k = r.k(), groups = fitted.groups;
+  const std::vector<double> pulled = product(sum.data(), r.h.data(), r.n(), k, k);
+  parallel_for(0, r.n(), [&](int64_t i) {
+    double rise = 0;
+    for (int64_t j = i * k; j < (i + 1) * k; ++j) rise += change[size_t(j)] * pulled[size_t(j)];
+    if (rise < 0) return;
+    const float* before = r.grid.scales().scale.data() + i * groups;
+    std::copy(before, before + groups, fitted.scale.data() + i * groups);
+  });
+}
+
+void refit(Rounding& r) {
+  GroupScales fitted = fitted_scales(r);
+  if (has_product_levels(r.grid.grid().scheme())) keep_better(r, fitted);
+  r.grid = ScaledGrid(r.grid.grid(), std::move(fitted));
 }
 
 }  // namespace
 
 QuantizedWeight gptq(const DenseLinear& linear, const WeightScheme& scheme,
                      const InputStatistics& inputs, const GptqOptions& options) {
-  EMBERQ_CHECK(scheme.product == WeightProduct::kExact && !scheme.zero_point &&
-                   inputs.k == linear.k &&
+  EMBERQ_CHECK((scheme.product == WeightProduct::kExact || has_product_levels(scheme)) &&
+                   !scheme.zero_point && inputs.k == linear.k &&
                    (scheme.group_size == 0 || linear.k % scheme.group_size == 0),
                "gptq: {} of [{}, {}] with statistics of {} inputs", name(scheme), linear.n,
                linear.k, inputs.k);
@@ -203,11 +229,8 @@ QuantizedWeight gptq(const DenseLinear& linear, const WeightScheme& scheme,
   std::vector<double> power(size_t(linear.k));
   for (int64_t j = 0; j < linear.k; ++j) power[size_t(j)] = h[size_t(j * linear.k + j)];
 
-  Rounding rounding{grid,
-                    target,
-                    h,
-                    std::vector<int64_t>(size_t(linear.k)),
-                    searched_scales(target, grid, power),
+  Rounding rounding{target, h, std::vector<int64_t>(size_t(linear.k)),
+                    ScaledGrid(grid, searched_scales(target, grid, power)),
                     std::vector<uint8_t>(target.weight.size())};
   std::iota(rounding.order.begin(), rounding.order.end(), 0);
   std::ranges::stable_sort(
@@ -217,7 +240,10 @@ QuantizedWeight gptq(const DenseLinear& linear, const WeightScheme& scheme,
     refit(rounding);
     descend(rounding);
   }
-  return pack(linear, scheme, rounding.codes, rounding.scales.scale);
+  const GroupScales& scales = rounding.grid.scales();
+  QuantizedWeight result = pack(linear, scheme, rounding.codes, scales.scale);
+  result.per_tensor_scale = scales.per_tensor_scale;
+  return result;
 }
 
 }  // namespace emberq

@@ -33,7 +33,9 @@ struct GptqOptions {
 //
 //   target = W + (c (outputs - W gram) + d residual) H^-1,   H = gram + damping
 //
-// WeightProduct::kExact without zero points; BF16 scales.
+// Schemes without zero points, WeightProduct::kExact or LUT4; BF16 scales. Products of LUT4 are
+// rounded in all of these steps but the least squares, whose scales are taken where they are better
+// with products rounded too.
 QuantizedWeight gptq(const DenseLinear& linear, const WeightScheme& scheme,
                      const InputStatistics& inputs, const GptqOptions& options);
 

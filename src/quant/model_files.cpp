@@ -100,7 +100,7 @@ void ModelFiles::write_block(int64_t layer, const QuantizedBlock& block) {
   for (const Module module : kModules) {
     const auto& weight = block.weights[size_t(module)];
     if (!weight) continue;
-    part.product = weight->scheme.product;
+    if (weight->scheme.product != WeightProduct::kExact) part.product = weight->scheme.product;
     if (weight->per_tensor_scale != 1)
       part.per_tensor_scale[linear_name(layer, module)] = weight->per_tensor_scale;
   }

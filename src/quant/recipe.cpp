@@ -112,7 +112,8 @@ std::string short_name(Site site) {
 }
 
 constexpr std::string_view kWeightSchemes =
-    "\"none\", or intB-gN, intB-channel, int4-gN-e4m3, int4-gN-zero, lut4-gN, fp6-gN, fp8-gN or "
+    "\"none\", or intB-gN, intB-channel, int4-gN-e4m3, int4-gN-zero, lut4-gN, lut4-gN-e4m3, "
+    "fp6-gN, fp8-gN or "
     "fp8-channel with B of 4, 6 or 8 and a group N of 32, 64 or 128";
 
 std::optional<WeightScheme> parse_weight(const JsonObject& object, std::string_view key) {
@@ -189,16 +190,20 @@ void parse_searches(const JsonObject& object, Recipe& recipe) {
 
 // What the parts of a recipe ask of each other.
 void check_recipe(const JsonObject& object, const Recipe& recipe) {
+  std::optional<WeightProduct> product;  // of the linears that have a choice
   for (const Module module : kModules) {
     const auto& weight = recipe.weights[size_t(module)];
     const bool rounded = recipe.activations[size_t(site_of(module))] != ActivationScheme::kNone;
     if (rounded && !weight) object.reject("activations", "must be \"none\" where weights are");
-    if (recipe.rounding.gptq && weight &&
-        (weight->product != WeightProduct::kExact || weight->zero_point))
+    if (!weight) continue;
+    const bool fireq = weight->product == WeightProduct::kE4m3 && weight->code == WeightCode::kInt;
+    if (recipe.rounding.gptq && (fireq || weight->zero_point))
       object.reject("rounding", fmt::format("is gptq, which does not make {}", name(*weight)));
-    if (weight && (weight->product == WeightProduct::kE4m3) !=
-                      (recipe.weights[0] && recipe.weights[0]->product == WeightProduct::kE4m3))
-      object.reject("weights", "must have products in e4m3 in all linears or in none");
+    if (!can_have_products(*weight)) continue;
+    if (product.value_or(weight->product) != weight->product)
+      object.reject("weights",
+                    "must have products in e4m3 in all linears of four bits in groups or in none");
+    product = weight->product;
   }
 }
 
@@ -374,6 +379,18 @@ Recipe with_integer_weights(Recipe recipe, int bits) {
   recipe.weights.fill(WeightScheme{.bits = bits, .group_size = 128});
   recipe.name += fmt::format("-int{}", bits);
   return recipe;
+}
+
+Recipe with_four_bit_weights(Recipe recipe, const WeightScheme& scheme) {
+  EMBERQ_CHECK(scheme.bits == 4, "four-bit weights in {}", name(scheme));
+  const auto has_four_bits = [](const auto& weight) { return weight && weight->bits == 4; };
+  EMBERQ_REQUIRE(std::ranges::any_of(recipe.weights, has_four_bits),
+                 "the recipe {} has no weights of four bits to be {}", recipe.name, name(scheme));
+  for (auto& weight : recipe.weights)
+    if (has_four_bits(weight)) weight = scheme;
+  const std::string where = fmt::format("the recipe {} in {}", recipe.name, name(scheme));
+  recipe.name += "-" + name(scheme);
+  return parse_recipe(Json(to_json(recipe)), where);
 }
 
 }  // namespace emberq

@@ -113,5 +113,8 @@ std::vector<BuiltinRecipe> builtin_recipes();
 // have one scheme. InputError where the recipe does what such a reader cannot, a rotation that
 // runs.
 Recipe with_integer_weights(Recipe recipe, int bits);
+// With its weights of four bits in `scheme`, which has four bits too; wider ones stay. InputError
+// where the rest of the recipe does not go with them.
+Recipe with_four_bit_weights(Recipe recipe, const WeightScheme& scheme);
 
 }  // namespace emberq

@@ -8,39 +8,9 @@
 #include "format/fp16.h"
 #include "format/scale.h"
 #include "quant/packing.h"
-#include "quant/scale_search.h"
+#include "quant/scaled_grid.h"
 
 namespace emberq {
-namespace {
-
-std::vector<double> group_absmax(const DenseLinear& linear, int64_t group_size) {
-  std::vector<double> absmax(size_t(linear.n * linear.k / group_size));
-  parallel_for(0, int64_t(absmax.size()), [&](int64_t g) {
-    const double* group = linear.weight.data() + g * group_size;
-    double largest = 0;
-    for (int64_t i = 0; i < group_size; ++i) largest = std::max(largest, std::abs(group[i]));
-    absmax[size_t(g)] = largest;
-  });
-  return absmax;
-}
-
-}  // namespace
-
-double per_tensor_scale(std::span<const double> group_absmax) {
-  constexpr double kLeastScaled = Int4::kMax * double(kFp8MinSubnormal);  // its scale is 2^-9
-  double best = 1, least = INFINITY;
-  for (int i = 0; i <= 14; ++i) {
-    const double p = std::ldexp(1.0, i);
-    double shortfall = 0;
-    for (const double absmax : group_absmax) {
-      if (absmax * p > double(kFp8Max)) return best;
-      if (absmax * p < kLeastScaled) shortfall += (kLeastScaled - absmax * p) / kLeastScaled;
-    }
-    if (shortfall < least) best = p, least = shortfall;
-  }
-  return best;
-}
-
 namespace {
 
 QuantizedWeight round_fireq(const DenseLinear& linear, const WeightScheme& scheme) {
@@ -105,22 +75,22 @@ QuantizedWeight round_to_nearest(const DenseLinear& linear, const WeightScheme& 
                                  ScaleRule rule) {
   EMBERQ_CHECK(scheme.group_size == 0 || linear.k % scheme.group_size == 0,
                "round to nearest: {} of [{}, {}]", name(scheme), linear.n, linear.k);
-  if (scheme.product == WeightProduct::kE4m3) return round_fireq(linear, scheme);
+  if (scheme.product == WeightProduct::kE4m3 && scheme.code == WeightCode::kInt)
+    return round_fireq(linear, scheme);
   if (scheme.zero_point) return round_progressive(linear, scheme);
   const WeightGrid grid(scheme);
-  const GroupScales scales =
-      rule == ScaleRule::kAbsmax
-          ? absmax_scales(linear, grid)
-          : searched_scales(linear, grid, std::vector<double>(size_t(linear.k), 1.0));
+  const ScaledGrid scaled(grid,
+                          rule == ScaleRule::kAbsmax
+                              ? absmax_scales(linear, grid)
+                              : searched_scales(linear, grid, std::vector(size_t(linear.k), 1.0)));
   std::vector<uint8_t> codes(linear.weight.size());
   parallel_for(0, linear.n, [&](int64_t row) {
-    for (int64_t i = 0; i < linear.k; ++i) {
-      const auto group = size_t(row * scales.groups + i / scales.group_size);
-      codes[size_t(row * linear.k + i)] =
-          uint8_t(grid.encode(linear.row(row)[i] / double(scales.scale[group])));
-    }
+    for (int64_t i = 0; i < linear.k; ++i)
+      codes[size_t(row * linear.k + i)] = uint8_t(scaled.encode(row, i, linear.row(row)[i]));
   });
-  return pack(linear, scheme, codes, scales.scale);
+  QuantizedWeight result = pack(linear, scheme, codes, scaled.scales().scale);
+  result.per_tensor_scale = scaled.scales().per_tensor_scale;
+  return result;
 }
 
 }  // namespace emberq

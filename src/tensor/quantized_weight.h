@@ -9,7 +9,8 @@ namespace emberq {
 //
 // The value of weight (n, k) with code q and scale s = scale[n, k / group_size]:
 //   WeightProduct::kExact   weight_code_value(q) * s, or (q - zero_point) * s where it has those
-//   WeightProduct::kE4m3    e4m3(q * s * p) / p,  p = per_tensor_scale, s * p an e4m3 number
+//   WeightProduct::kE4m3    e4m3(weight_code_value(q) * s * p) / p,  p = per_tensor_scale; of kInt,
+//                           s * p is an e4m3 number
 struct QuantizedWeight {
   WeightScheme scheme;
   int64_t n = 0, k = 0;        // outputs, inputs

@@ -11,6 +11,7 @@ namespace emberq {
 namespace {
 
 const std::string kQ = "model.layers.0.self_attn.q_proj";
+const std::string kK = "model.layers.0.self_attn.k_proj";
 const std::string kDown = "model.layers.0.mlp.down_proj";
 
 WeightScheme scheme_of(const std::string& name) { return *weight_scheme_from_name(name); }
@@ -278,7 +279,7 @@ Checkpoint open_with(const OneLinear& linear, Json side_file) {
   return Checkpoint::open(linear.folder.path());
 }
 
-TEST(WeightSchemes, TakeTheSideFilesProductForInt4Alone) {
+TEST(WeightSchemes, TakeTheSideFilesProductForInt4AndLut4InGroupsAlone) {
   const TestFolder folder;
   QuantizedWeight int4 = random_weight(3, 128, scheme_of("int4-g128"));
   int4.scale = Tensor::of({3, 1}, std::vector<float>{1, 2, 3});
@@ -289,10 +290,41 @@ TEST(WeightSchemes, TakeTheSideFilesProductForInt4Alone) {
   EXPECT_EQ(checkpoint.quantized_weight(kDown, 3, 128)->scheme.product, WeightProduct::kExact);
 }
 
-TEST(WeightSchemes, RefuseTheSideFilesProductWhereThereIsNoInt4) {
-  for (const char* name : {"int8-channel", "lut4-g128", "fp8-channel", "int4-g128-zero"})
+TEST(WeightSchemes, OfLut4HaveProductsOfAnyScalesAndTheirP) {
+  for (const char* name : {"lut4-g32", "lut4-g64", "lut4-g128"}) {
+    const TestFolder folder;
+    const QuantizedWeight lut4 = random_weight(3, 128, scheme_of(name));
+    const QuantizedWeight fp6 = random_weight(3, 128, scheme_of("fp6-g128"));
+    const QuantizedWeight row = random_weight(3, 128, scheme_of("lut4-channel"));
+    write_model(folder, {{kQ, lut4}, {kDown, fp6}, {kK, row}});
+    const SideFile side_file{.product = WeightProduct::kE4m3, .per_tensor_scale = {{kQ, 0.5f}}};
+    folder.write("emberq.json", to_json(side_file).dump());
+    QuantizedWeight expected = lut4;
+    expected.scheme = scheme_of(name + std::string("-e4m3"));
+    expect_read(folder, kQ, expected);
+    expect_read(folder, kDown, fp6);
+    expect_read(folder, kK, row);
+    const Checkpoint checkpoint = Checkpoint::open(folder.path());
+    EXPECT_EQ(checkpoint.quantized_weight(kQ, 3, 128)->per_tensor_scale, 0.5f);
+    EXPECT_EQ(checkpoint.quantized_weight(kDown, 3, 128)->per_tensor_scale, 1);
+  }
+}
+
+TEST(WeightSchemes, RefuseTheSideFilesProductWhereThereIsNoneToHave) {
+  for (const char* name : {"int8-channel", "lut4-channel", "int4-channel", "fp8-channel",
+                           "fp6-g128", "int4-g128-zero"})
     EXPECT_REFUSED(open_with(OneLinear(name), {{"weight_product", "e4m3"}}),
-                   "emberq.json: weight_product has no meaning", "no INT4");
+                   "emberq.json: weight_product has no meaning", "no INT4 or LUT4 in groups");
+}
+
+TEST(WeightSchemes, RefuseAScaleOfProductsForALinearWithoutThem) {
+  const TestFolder folder;
+  write_model(folder, {{kQ, random_weight(3, 128, scheme_of("lut4-g128"))},
+                       {kDown, random_weight(3, 128, scheme_of("fp6-g128"))}});
+  const SideFile side_file{.product = WeightProduct::kE4m3, .per_tensor_scale = {{kDown, 2.0f}}};
+  folder.write("emberq.json", to_json(side_file).dump());
+  EXPECT_REFUSED(Checkpoint::open(folder.path()), "per_tensor_scale names " + kDown,
+                 "not a linear in INT4 or LUT4 in groups");
 }
 
 TEST(CheckpointSideFile, RefusesMeansOfAnotherModel) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <random>
 
@@ -52,7 +53,9 @@ float value_of(const QuantizedWeight& w, int64_t row, int64_t column) {
   const int q = packed_code(words, size_t(column), w.scheme.bits);
   const float code = weight_code_value(w.scheme, q + (1 << (w.scheme.bits - 1)));
   const float zero = w.scheme.zero_point ? float(w.zero_point.data<int8_t>()[group]) : 0;
-  return (code - zero) * w.scale.data<float>()[group];
+  const float scale = w.scale.data<float>()[group], p = w.per_tensor_scale;
+  if (w.scheme.product == WeightProduct::kE4m3) return fp8_round(code * scale * p) / p;
+  return (code - zero) * scale;
 }
 
 void expect_weight(const QuantizedWeight& weight) {
@@ -113,16 +116,17 @@ TEST_P(WeightForm, CountsTheBytesOfItsCodesAndScales) {
   const WeightScheme scheme = scheme_of(GetParam());
   const Weight weight = cpu::prepare(random_weight(4, 256, scheme));
   const size_t groups = scheme.group_size ? 256 / size_t(scheme.group_size) : 1;
-  EXPECT_EQ(weight.bytes,
-            4 * (256 * size_t(scheme.bits) / 8 + groups * (scheme.zero_point ? 5 : 4)));
+  const bool products = scheme.product == WeightProduct::kE4m3;  // an index of two bytes
+  const size_t of_group = products ? 2 : scheme.zero_point ? 6 : 4;
+  EXPECT_EQ(weight.bytes, 4 * (256 * size_t(scheme.bits) / 8 + groups * of_group));
 }
 
 INSTANTIATE_TEST_SUITE_P(Cpu, WeightForm,
                          testing::Values("int2-g64", "int3-g128", "int4-g32", "int4-channel",
                                          "int4-g128-zero", "int5-g128", "int6-g128", "int6-channel",
                                          "int7-g64", "int8-g128", "int8-channel", "lut4-g64",
-                                         "lut4-channel", "fp6-g128", "fp6-channel", "fp8-channel",
-                                         "fp8-g128"),
+                                         "lut4-channel", "lut4-g128-e4m3", "lut4-g32-e4m3",
+                                         "fp6-g128", "fp6-channel", "fp8-channel", "fp8-g128"),
                          [](const auto& scheme) {
                            std::string name = scheme.param;
                            std::ranges::replace(name, '-', '_');
@@ -137,6 +141,38 @@ TEST(WeightForms, OfGroupsOfAnOddSizeHaveTheValuesOfTheirCodes) {
 TEST(WeightForms, OfGroupsOfAnOddSizeAreRefusedWhereTheirTablesDiffer) {
   EXPECT_REFUSED(cpu::prepare(random_weight(4, 99, scheme_of("int4-g33-zero"))), "int4-g33-zero");
   EXPECT_REFUSED(cpu::prepare(random_weight(4, 99, scheme_of("int4-g33-e4m3"))), "int4-g33-e4m3");
+  EXPECT_REFUSED(cpu::prepare(random_weight(4, 99, scheme_of("lut4-g33-e4m3"))), "lut4-g33-e4m3");
+}
+
+// Every BF16 scale from where all products are zero to where all are 448, so every table too.
+TEST(WeightForms, HaveTheProductsOfEveryScaleToTheBit) {
+  std::vector<uint32_t> words;
+  std::vector<float> scales;
+  for (uint32_t bits = 0; bits < 0x8000; ++bits) {
+    const float scale = std::bit_cast<float>(bits << 16);
+    if (bits != 0 && !(scale > 0x1p-24f && scale < 0x1p8f)) continue;
+    words.insert(words.end(), {0x76543210u, 0xfedcba98u});
+    scales.push_back(scale);
+  }
+  const auto groups = int64_t(scales.size());
+  for (const float p : {1.0f, 64.0f, 0.25f}) {
+    QuantizedWeight weight{
+        .scheme = scheme_of("lut4-g16-e4m3"),
+        .n = 1,
+        .k = 16 * groups,
+        .packed = Tensor::copy_of(DType::kI32, {1, 2 * groups}, std::span<const uint32_t>(words)),
+        .scale = Tensor::of({1, groups}, scales),
+        .per_tensor_scale = p};
+    Weight prepared = cpu::prepare(weight);
+    const cpu::CpuWeight copy = cpu::cpu_weight(prepared);  // its tables outlive what they are of
+    prepared = {};
+    std::vector<float> values(size_t(weight.k));
+    cpu::decode_rows(copy, 0, 1, values.data());
+    for (int64_t i = 0; i < weight.k; ++i)
+      ASSERT_EQ(std::bit_cast<uint32_t>(values[size_t(i)]),
+                std::bit_cast<uint32_t>(value_of(weight, 0, i)))
+          << scales[size_t(i / 16)] << ", code " << i % 16;
+  }
 }
 
 // The differences that e4m3 must have exactly: -15 ... 15.

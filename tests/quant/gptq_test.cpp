@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "format/fp8.h"
+#include "format/lut4.h"
 #include "quant/packing.h"
 #include "quant/rtn.h"
 #include "support/dense_linear.h"
@@ -14,6 +16,7 @@ namespace {
 
 constexpr int64_t kN = 24, kK = 64, kTokens = 300;
 const WeightScheme kInt4{.bits = 4, .group_size = 32};
+const WeightScheme kProducts = *weight_scheme_from_name("lut4-g32-e4m3");
 
 DenseLinear random_linear(uint64_t seed) { return test::random_linear(kN, kK, seed); }
 
@@ -58,7 +61,8 @@ TEST(Gptq, LosesLessThanRoundingToNearestInEveryScheme) {
   const DenseLinear linear = random_linear(1);
   const std::vector<double> x = correlated(2);
   const InputStatistics inputs{.k = kK, .gram = cross(x, kK, x)};
-  for (const char* scheme : {"int4-g32", "int6-g64", "int8-channel", "lut4-g64", "fp6-g32"}) {
+  for (const char* scheme :
+       {"int4-g32", "int6-g64", "int8-channel", "lut4-g64", "lut4-g32-e4m3", "fp6-g32"}) {
     const WeightScheme weights = *weight_scheme_from_name(scheme);
     const double nearest =
         output_error(linear, round_to_nearest(linear, weights, ScaleRule::kLeastSquares), x, x);
@@ -71,10 +75,13 @@ TEST(Gptq, WithIndependentInputsOfOneSizeRoundsToNearest) {
   const DenseLinear linear = random_linear(3);
   InputStatistics inputs{.k = kK, .gram = std::vector<double>(size_t(kK * kK))};
   for (int64_t j = 0; j < kK; ++j) inputs.gram[size_t(j * kK + j)] = 5;
-  const QuantizedWeight a = gptq(linear, kInt4, inputs, {.refinements = 0});
-  const QuantizedWeight b = round_to_nearest(linear, kInt4, ScaleRule::kLeastSquares);
-  EXPECT_TRUE(std::ranges::equal(a.packed.bytes(), b.packed.bytes()));
-  EXPECT_TRUE(std::ranges::equal(a.scale.bytes(), b.scale.bytes()));
+  for (const WeightScheme& scheme : {kInt4, kProducts}) {
+    const QuantizedWeight a = gptq(linear, scheme, inputs, {.refinements = 0});
+    const QuantizedWeight b = round_to_nearest(linear, scheme, ScaleRule::kLeastSquares);
+    EXPECT_TRUE(std::ranges::equal(a.packed.bytes(), b.packed.bytes()));
+    EXPECT_TRUE(std::ranges::equal(a.scale.bytes(), b.scale.bytes()));
+    EXPECT_EQ(a.per_tensor_scale, b.per_tensor_scale);
+  }
 }
 
 TEST(Gptq, RefinedNeverLosesMore) {
@@ -82,13 +89,15 @@ TEST(Gptq, RefinedNeverLosesMore) {
     const DenseLinear linear = random_linear(seed);
     const std::vector<double> x = correlated(seed + 100);
     const InputStatistics inputs{.k = kK, .gram = cross(x, kK, x)};
-    double before = INFINITY;
-    for (const int refinements : {0, 1, 2, 4}) {
-      // The damping is part of the aim that falls; nearly none of it leaves the sum over tokens.
-      const double error = output_error(
-          linear, gptq(linear, kInt4, inputs, {.damping = 1e-9, .refinements = refinements}), x, x);
-      EXPECT_LE(error, before * (1 + 1e-9)) << refinements;
-      before = error;
+    for (const WeightScheme& scheme : {kInt4, kProducts}) {
+      double before = INFINITY;
+      for (const int refinements : {0, 1, 2, 4}) {
+        // The damping is part of the aim that falls; nearly none of it leaves the sum over tokens.
+        const GptqOptions options{.damping = 1e-9, .refinements = refinements};
+        const double error = output_error(linear, gptq(linear, scheme, inputs, options), x, x);
+        EXPECT_LE(error, before * (1 + 1e-9)) << name(scheme) << ", " << refinements;
+        before = error;
+      }
     }
   }
 }
@@ -144,6 +153,41 @@ TEST(Gptq, OfInputsThatAreAlwaysZeroStillRounds) {
   const std::vector<float> values = unpack(gptq(linear, kInt4, inputs, {}));
   for (size_t i = 0; i < values.size(); ++i)
     EXPECT_NEAR(double(values[i]), linear.weight[i], 1.0) << i;  // a step of 3.5 sigma / 7, doubled
+}
+
+// Rows of tiny weights, of huge ones, and of both.
+DenseLinear of_all_sizes() {
+  DenseLinear linear = random_linear(11);
+  for (int64_t i = 0; i < kN; ++i)
+    for (int64_t j = 0; j < kK; ++j)
+      linear.row(i)[j] *= (i % 3 == 0 || (i % 3 == 1 && j < 32)) ? 1e-3 : 60;
+  return linear;
+}
+
+TEST(Gptq, OfProductsLosesLessThanRoundingToNearestWhereTheirSizesDiffer) {
+  const DenseLinear linear = of_all_sizes();
+  const std::vector<double> x = correlated(12);
+  const InputStatistics inputs{.k = kK, .gram = cross(x, kK, x)};
+  const double nearest =
+      output_error(linear, round_to_nearest(linear, kProducts, ScaleRule::kLeastSquares), x, x);
+  EXPECT_LT(output_error(linear, gptq(linear, kProducts, inputs, {}), x, x), 0.7 * nearest);
+}
+
+TEST(Gptq, OfProductsNeverLetsThemSaturate) {
+  const std::vector<double> x = correlated(13);
+  const InputStatistics inputs{.k = kK, .gram = cross(x, kK, x)};
+  for (const DenseLinear& linear : {random_linear(14), of_all_sizes()}) {
+    const QuantizedWeight q = gptq(linear, kProducts, inputs, {.refinements = 8});
+    for (const float scale : q.scale.to_float())
+      EXPECT_LE(kLut4Max * scale * q.per_tensor_scale, kFp8Max);
+  }
+}
+
+TEST(Gptq, OfZerosInProductsIsZeros) {
+  const std::vector<double> x = correlated(15);
+  const InputStatistics inputs{.k = kK, .gram = cross(x, kK, x)};
+  const DenseLinear zeros{.n = kN, .k = kK, .weight = std::vector<double>(size_t(kN * kK))};
+  for (const float value : unpack(gptq(zeros, kProducts, inputs, {}))) EXPECT_EQ(value, 0);
 }
 
 }  // namespace

@@ -83,6 +83,20 @@ TEST_P(Pipeline, FireqGivesACheckpointWhoseEveryPartIsRounded) {
   EXPECT_NE(logits_of(out), logits_of(out, KvScheme::kFp));
 }
 
+TEST_P(Pipeline, ProductsOfLut4AreReadBesideWeightsThatHaveNone) {
+  const WeightScheme products = *weight_scheme_from_name("lut4-g128-e4m3");
+  Recipe recipe = with_four_bit_weights(find_recipe("emberq4"), products);
+  recipe.weights[size_t(Module::kDown)] = weight_scheme_from_name("fp6-g128");  // a block's last
+  const fs::path out = run(recipe);
+  const Checkpoint checkpoint = Checkpoint::open(out);
+  for (const Module module : kModules)
+    EXPECT_EQ(checkpoint.linear_scheme(linear_name(1, module))->weight,
+              *recipe.weights[size_t(module)])
+        << short_name(module);
+  EXPECT_FALSE(checkpoint.side_file().per_tensor_scale.empty());
+  EXPECT_LT(largest_difference(logits_of(out), logits_of(model_)), 3);
+}
+
 TEST_P(Pipeline, SavedAndLoadedAgainHasTheSameLogitsBitForBit) {
   const fs::path out = run(find_recipe("fireq"));
   const std::vector<float> logits = logits_of(out);

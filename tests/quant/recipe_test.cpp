@@ -77,6 +77,42 @@ TEST(Recipe, WithIntegerWeightsHasOneSchemeAndRefusesARotationThatRuns) {
   EXPECT_REFUSED(with_integer_weights(find_recipe("emberq6"), 4), "rotates down_proj's input");
 }
 
+TEST(Recipe, HasProductsInAllLinearsThatCanHaveThemOrInNone) {
+  const auto weights = [](const std::string& value, const std::string& other) {
+    return R"({"name": "x", "weights": {"default": ")" + value + R"(", "v_proj": ")" + other +
+           R"("}})";
+  };
+  for (const char* other : {"fp6-g128", "int8-channel", "lut4-channel", "none", "lut4-g64-e4m3"})
+    EXPECT_EQ(refusal([&] { parse(weights("lut4-g128-e4m3", other)); }), "") << other;
+  EXPECT_EQ(refusal([&] { parse(weights("fp6-g128", "lut4-g128-e4m3")); }), "");
+  for (const char* other : {"lut4-g128", "int4-g128"}) {
+    EXPECT_REFUSED(parse(weights("lut4-g128-e4m3", other)), "weights must have products in e4m3");
+    EXPECT_REFUSED(parse(weights(other, "lut4-g128-e4m3")), "weights must have products in e4m3");
+  }
+}
+
+TEST(Recipe, OfGptqMayHaveProductsOfLut4AndNotOfInt4) {
+  const auto recipe = [](const std::string& weights) {
+    return R"({"name": "x", "rounding": {"method": "gptq"}, "weights": ")" + weights + R"("})";
+  };
+  EXPECT_EQ(refusal([&] { parse(recipe("lut4-g128-e4m3")); }), "");
+  EXPECT_REFUSED(parse(recipe("int4-g128-e4m3")), "rounding is gptq", "int4-g128-e4m3");
+}
+
+TEST(Recipe, WithFourBitWeightsKeepsTheWiderOnes) {
+  const WeightScheme products = *weight_scheme_from_name("lut4-g128-e4m3");
+  const Recipe r = with_four_bit_weights(find_recipe("emberq4"), products);
+  for (const Module module : kModules)
+    EXPECT_EQ(name(*r.weights[size_t(module)]),
+              module == Module::kV ? "fp6-g128" : "lut4-g128-e4m3");
+  EXPECT_EQ(r.name, "emberq4-lut4-g128-e4m3");
+  EXPECT_REFUSED(with_four_bit_weights(find_recipe("emberq6"), products),
+                 "no weights of four bits");
+  EXPECT_REFUSED(
+      with_four_bit_weights(find_recipe("emberq4"), *weight_scheme_from_name("int4-g128-e4m3")),
+      "the recipe emberq4 in int4-g128-e4m3: rounding is gptq");
+}
+
 TEST(Recipe, UnknownByNameListsTheKnown) {
   EXPECT_REFUSED(find_recipe("firq"), "there is no recipe firq: name one of emberq4, ");
 }

@@ -6,6 +6,7 @@
 
 #include "format/pack.h"
 #include "format/scale.h"
+#include "quant/scale_search.h"
 #include "support/random.h"
 
 namespace emberq {

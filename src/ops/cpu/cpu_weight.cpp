@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <unordered_map>
 
 #include "base/check.h"
 #include "base/parallel.h"
@@ -59,14 +61,40 @@ auto dispatch(const Tensor& values, const Visit& visit) {
   }
 }
 
+// Tables of e4m3(lut4_decode(u) * s * p), one for each that differs: scales have no fixed set, but
+// of tables between all zeros and all 448 there are 682.
+void set_product_tables(Int4Weight& weight, const std::vector<float>& scales, float p) {
+  std::vector<Int4Weight::Table> tables;
+  std::map<Int4Weight::Table, uint16_t> index_of_table;
+  std::unordered_map<float, uint16_t> index_of_scale;
+  for (const float scale : scales) {
+    const auto [known, is_new] = index_of_scale.try_emplace(scale);
+    if (is_new) {
+      Int4Weight::Table table;
+      for (uint8_t u = 0; u < 16; ++u) table[u] = fp8_encode(lut4_decode(u) * scale * p);
+      const auto [same, differs] = index_of_table.try_emplace(table, uint16_t(tables.size()));
+      if (differs) tables.push_back(table);
+      known->second = same->second;
+    }
+    weight.table_index.push_back(known->second);
+  }
+  EMBERQ_CHECK(tables.size() <= size_t(UINT16_MAX), "cpu: {} tables of products", tables.size());
+  weight.own_tables = std::make_shared<const std::vector<Int4Weight::Table>>(std::move(tables));
+  weight.tables = weight.own_tables->data();
+}
+
 Int4Weight make_int4(const QuantizedWeight& q, int64_t group_size) {
   Int4Weight weight{.packed = q.packed, .group_size = group_size, .tables = &kPlainTable};
   const std::vector<float> scales = q.scale.to_float();
   if (q.scheme.product == WeightProduct::kE4m3) {
+    weight.common_factor = 1 / q.per_tensor_scale;
+    if (q.scheme.code == WeightCode::kLut) {
+      set_product_tables(weight, scales, q.per_tensor_scale);
+      return weight;
+    }
     weight.tables = kProductTables.data();
     for (const float scale : scales)
       weight.table_index.push_back(fp8_encode(scale * q.per_tensor_scale));
-    weight.common_factor = 1 / q.per_tensor_scale;
     return weight;
   }
   weight.scales = scales;
@@ -74,7 +102,7 @@ Int4Weight make_int4(const QuantizedWeight& q, int64_t group_size) {
   if (q.scheme.zero_point) {
     weight.tables = kZeroPointTables.data();
     for (int64_t i = 0; i < q.zero_point.size(); ++i)
-      weight.table_index.push_back(uint8_t(q.zero_point.data<int8_t>()[i] - Int4::kMin));
+      weight.table_index.push_back(uint16_t(q.zero_point.data<int8_t>()[i] - Int4::kMin));
   }
   return weight;
 }
@@ -230,7 +258,7 @@ Weight prepare(const QuantizedWeight& q) {
   if (q.scheme.bits == 4 && group_size % 2 == 0) {
     Int4Weight weight = make_int4(q, group_size);
     const size_t bytes =
-        q.packed.bytes().size() + weight.table_index.size() + 4 * weight.scales.size();
+        q.packed.bytes().size() + 2 * weight.table_index.size() + 4 * weight.scales.size();
     return wrap({q.n, q.k, std::move(weight)}, bytes);
   }
   EMBERQ_REQUIRE(q.scheme.product == WeightProduct::kExact && !q.scheme.zero_point,

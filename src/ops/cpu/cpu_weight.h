@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <variant>
 #include <vector>
 
@@ -19,16 +20,18 @@ struct DenseWeight {
 //
 //   value(u) = e4m3 value of table[u] * factor
 //
-// With WeightProduct::kE4m3 the table holds e4m3(q * s) and factor is 1 / p; with kExact it holds
-// q, q - zero point or LUT4's magnitudes, all of which e4m3 has exactly, and factor is the scale.
+// With WeightProduct::kE4m3 the table holds e4m3(q * s * p) and factor is 1 / p; with kExact it
+// holds q, q - zero point or LUT4's magnitudes, all of which e4m3 has exactly, and factor is the
+// scale.
 struct Int4Weight {
   using Table = std::array<uint8_t, 16>;
 
   Tensor packed;  // [n, packed_words(k, 4)] I32
   int64_t group_size = 0;
   const Table* tables = nullptr;
-  std::vector<uint8_t> table_index;  // [n, k / group_size], into tables; empty: the first
-  std::vector<float> scales;         // [n, k / group_size]; empty: common_factor
+  std::shared_ptr<const std::vector<Table>> own_tables;  // what tables points to, unless static
+  std::vector<uint16_t> table_index;  // [n, k / group_size], into tables; empty: the first
+  std::vector<float> scales;          // [n, k / group_size]; empty: common_factor
   float common_factor = 1;
 
   // group: row * groups of a row + group in the row
