@@ -20,50 +20,58 @@ Codes random_codes() {
   return codes;
 }
 
-std::vector<uint32_t> tile_of(const Codes& codes) {
+constexpr W4Codes kLayouts[] = {W4Codes::kSigned, W4Codes::kIntegers};
+
+std::vector<uint32_t> tile_of(W4Codes layout, const Codes& codes) {
   std::vector<uint32_t> tile(size_t{kW4Words});
   for (int row = 0; row < kW4Rows; ++row)
     for (int k = 0; k < kW4Inputs; ++k) {
-      const W4Place place = w4_place(row, k);
-      tile[size_t(place.word)] |= w4_bits(place, codes[size_t(row)][size_t(k)]);
+      const W4Place place = w4_place(layout, row, k);
+      tile[size_t(place.word)] |= w4_bits(layout, place, codes[size_t(row)][size_t(k)]);
     }
   return tile;
 }
 
 TEST(W4Order, GivesEveryCodeBitsOfItsOwn) {
-  std::vector<uint32_t> taken(size_t{kW4Words});
-  for (int row = 0; row < kW4Rows; ++row)
-    for (int k = 0; k < kW4Inputs; ++k) {
-      const W4Place place = w4_place(row, k);
-      ASSERT_LT(place.word, kW4Words);
-      const uint32_t bits = w4_bits(place, 15);
-      ASSERT_EQ(taken[size_t(place.word)] & bits, 0u) << row << ", " << k;
-      taken[size_t(place.word)] |= bits;
-    }
-  for (const uint32_t word : taken) EXPECT_EQ(word, 0xffffffffu);
+  for (const W4Codes layout : kLayouts) {
+    std::vector<uint32_t> taken(size_t{kW4Words});
+    for (int row = 0; row < kW4Rows; ++row)
+      for (int k = 0; k < kW4Inputs; ++k) {
+        const W4Place place = w4_place(layout, row, k);
+        ASSERT_LT(place.word, kW4Words);
+        uint32_t bits = 0;  // of any code
+        for (uint32_t u = 0; u < 16; ++u) bits |= w4_bits(layout, place, u);
+        ASSERT_EQ(taken[size_t(place.word)] & bits, 0u) << row << ", " << k;
+        taken[size_t(place.word)] |= bits;
+      }
+    for (const uint32_t word : taken) EXPECT_EQ(word, 0xffffffffu);
+  }
 }
 
 TEST(W4Order, MakesWordsOfFourCodesOfTwoRowsAsTheirPlacesSay) {
   const Codes codes = random_codes();
-  const std::vector<uint32_t> tile = tile_of(codes);
   const auto four = [&](int row, int k) {
     uint32_t nibbles = 0;
     for (int i = 0; i < 4; ++i) nibbles |= uint32_t(codes[size_t(row)][size_t(k + i)]) << 4 * i;
     return nibbles;
   };
-  for (int row = 0; row < kW4Rows; row += row % 8 == 7 ? 9 : 1)  // those of even registers
-    for (int k = 0; k < kW4Inputs; k += 4)
-      EXPECT_EQ(w4_word(four(row, k), four(row + 8, k)), tile[size_t(w4_place(row, k).word)])
-          << row << ", " << k;
+  for (const W4Codes layout : kLayouts) {
+    const std::vector<uint32_t> tile = tile_of(layout, codes);
+    for (int row = 0; row < kW4Rows; row += row % 8 == 7 ? 9 : 1)  // those of even registers
+      for (int k = 0; k < kW4Inputs; k += 4)
+        EXPECT_EQ(w4_word(layout, four(row, k), four(row + 8, k)),
+                  tile[size_t(w4_place(layout, row, k).word)])
+            << row << ", " << k;
+  }
 }
 
 // Every byte of every thread's registers is the one that the PTX ISA says: of the table of the even
 // registers' rows or of the odd ones'.
 template <class Expand>
-void expect_operands(const std::array<uint8_t, 16>& even, const std::array<uint8_t, 16>& odd,
-                     const Expand& expand) {
+void expect_operands(W4Codes layout, const std::array<uint8_t, 16>& even,
+                     const std::array<uint8_t, 16>& odd, const Expand& expand) {
   const Codes codes = random_codes();
-  const std::vector<uint32_t> tile = tile_of(codes);
+  const std::vector<uint32_t> tile = tile_of(layout, codes);
   const W4Table tables[2] = {w4_table(even), w4_table(odd)};
   for (int thread = 0; thread < 128; ++thread)
     for (int word = 0; word < 8; ++word) {
@@ -95,11 +103,8 @@ TEST(W4Order, ExpandsSignsAndMagnitudesToTheOperandsOfWgmma) {
     lut4[u] = fp8_encode(lut4_decode(u));
     others[u] = fp8_encode(lut4_decode(u) * 0.33f);
   }
-  expect_operands(lut4, lut4, [](uint32_t word, const W4Table& table, const W4Table&) {
-    return expand_signed(word, table);
-  });
-  expect_operands(lut4, others, kExpandSigned);
-  expect_operands(lut4, others, kExpandEach);
+  expect_operands(W4Codes::kSigned, lut4, others, kExpandSigned);
+  expect_operands(W4Codes::kSigned, lut4, others, kExpandEach);
 }
 
 TEST(W4Order, ExpandsAnyTablesToTheOperandsOfWgmma) {
@@ -107,10 +112,18 @@ TEST(W4Order, ExpandsAnyTablesToTheOperandsOfWgmma) {
   std::mt19937 source(2);
   for (uint8_t u = 0; u < 16; ++u)
     integers[u] = fp8_encode(float(u) - 8), random[u] = uint8_t(source());
-  expect_operands(integers, integers, [](uint32_t word, const W4Table& table, const W4Table&) {
-    return expand_any(word, table);
-  });
-  expect_operands(random, integers, kExpandEach);
+  expect_operands(W4Codes::kIntProducts, random, integers, kExpandEach);
+}
+
+TEST(W4Order, ExpandsIntegersToTheOperandsOfWgmmaWithoutATable) {
+  std::array<uint8_t, 16> integers;
+  for (uint8_t u = 0; u < 16; ++u) {
+    integers[u] = fp8_encode((float(u) - 8) / kW4IntegerFactor);
+    EXPECT_EQ(fp8_decode(integers[u]) * kW4IntegerFactor, float(u) - 8);  // none is rounded
+  }
+  expect_operands(
+      W4Codes::kIntegers, integers, integers,
+      [](uint32_t word, const W4Table&, const W4Table&) { return expand_integers(word); });
 }
 
 TEST(W4Order, MakesTheTableOfAScaleFromItsNegativeProducts) {

@@ -64,7 +64,7 @@ TEST(W4Plan, TakesTheLargestTileWhereThereIsWorkEnough) {
 // A `split` adds the steps of a tile in another order, as a cluster's tiles are cut elsewhere.
 TEST(W4Plan, KeepsOneOrderOfSumsWhereResultsMustBeTheSameInAnyBatch) {
   for (const W4Codes codes :
-       {W4Codes::kSigned, W4Codes::kAny, W4Codes::kSignedProducts, W4Codes::kIntProducts})
+       {W4Codes::kSigned, W4Codes::kIntegers, W4Codes::kSignedProducts, W4Codes::kIntProducts})
     for (int64_t m = 1; m < 1000; ++m) {
       const W4Config config = config_of(m, 28672, 32, BatchInvariant::kYes, codes);
       EXPECT_EQ(config.cluster, 1) << m;
@@ -72,12 +72,14 @@ TEST(W4Plan, KeepsOneOrderOfSumsWhereResultsMustBeTheSameInAnyBatch) {
     }
 }
 
-TEST(W4Plan, HasFourWarpgroupsExpandWhatTakesManyInstructions) {
-  for (const int64_t m : {1, 32}) {
-    EXPECT_EQ(config_of(m).split, 1);
-    for (const W4Codes codes : {W4Codes::kAny, W4Codes::kIntProducts})
+TEST(W4Plan, HasFourWarpgroupsTakeFewTokensWhereThereIsWorkEnough) {
+  for (const int64_t m : {1, 32})
+    for (const W4Codes codes : {W4Codes::kSigned, W4Codes::kIntegers, W4Codes::kIntProducts}) {
       EXPECT_EQ(config_of(m, 28672, 32, BatchInvariant::kNo, codes).split, 2);
-  }
+      EXPECT_EQ(config_of(m, 6144, 32, BatchInvariant::kNo, codes).split, 1);
+      EXPECT_EQ(config_of(m, 28672, 32, BatchInvariant::kYes, codes).split, 1);
+    }
+  EXPECT_EQ(config_of(1, 28672, 32, BatchInvariant::kNo, W4Codes::kSignedProducts).split, 1);
 }
 
 TEST(W4Plan, GivesEveryStepOfEveryTileToOneCluster) {

@@ -21,19 +21,19 @@ using device::kW4Rows;
 int64_t tiles_of(const W4Weight& weight) { return weight.row_blocks * weight.k_tiles * 2; }
 
 // One tile as its order says, for a weight with one scale in a tile's row.
-std::vector<uint32_t> expected_tile(const QuantizedWeight& weight, int64_t row_tile,
-                                    int64_t k_tile) {
-  std::vector<uint32_t> tile(device::w4_tile_bytes(cuda::W4Codes::kAny, 1) / 4);
+std::vector<uint32_t> expected_tile(const QuantizedWeight& weight, cuda::W4Codes codes,
+                                    int64_t row_tile, int64_t k_tile) {
+  std::vector<uint32_t> tile(device::w4_tile_bytes(codes, 1) / 4);
   const auto* packed = weight.packed.data<uint32_t>();
   const auto* scale = weight.scale.data<uint16_t>();
   for (int in_tile = 0; in_tile < kW4Rows; ++in_tile) {
     const int64_t row = row_tile * kW4Rows + in_tile;
     if (row >= weight.n) break;
     for (int k = 0; k < kW4Inputs; ++k) {
-      const auto place = device::w4_place(in_tile, k);
+      const auto place = device::w4_place(codes, in_tile, k);
       const auto code = size_t(row * weight.k + k_tile * kW4Inputs + k);
       tile[size_t(place.word)] |=
-          device::w4_bits(place, uint32_t(packed_code(packed, code, 4) + 8));
+          device::w4_bits(codes, place, uint32_t(packed_code(packed, code, 4) + 8));
     }
     const int pair = in_tile / 16 * 8 + in_tile % 8, half = in_tile / 8 % 2;
     tile[size_t(device::kW4Words + pair)] |= uint32_t(scale[row * (weight.k / kW4Inputs) + k_tile])
@@ -46,7 +46,7 @@ void check_order(Backend& backend, const QuantizedWeight& weight, const W4Weight
   for (const int64_t tile : spread_over(tiles_of(made), kComparedTiles)) {
     const int64_t row_tile = tile / 2 / made.k_tiles * 2 + tile % 2,
                   k_tile = tile / 2 % made.k_tiles;
-    const std::vector<uint32_t> expected = expected_tile(weight, row_tile, k_tile);
+    const std::vector<uint32_t> expected = expected_tile(weight, made.codes, row_tile, k_tile);
     std::vector<uint32_t> is(expected.size());
     const size_t bytes = is.size() * sizeof(uint32_t);
     backend.download(is.data(), made.tiles.as<std::byte>() + size_t(tile) * bytes, bytes);

@@ -29,9 +29,9 @@ struct CanonicalWeight {
 struct W4Weight {
   int64_t row_blocks = 0, k_tiles = 0;
   int sets = 1;  // in a tile: 1, 2 or 4 for groups of 128 and more, 64 and 32
-  W4Codes codes = W4Codes::kAny;
-  device::W4Table table{};  // but of products
-  float factor = 1;         // of products: what its sums are still to be multiplied by
+  W4Codes codes = W4Codes::kIntegers;
+  device::W4Table table{};  // of kSigned
+  float factor = 1;         // but of kSigned: what its sums are still to be multiplied by
   Buffer tiles;
 };
 

@@ -29,8 +29,8 @@ void linear_w4(const Linear& op, const Workspace& workspace, BatchInvariant inva
   switch (weight.codes) {
     case W4Codes::kSigned:
       return linear_w4_of<W4Codes::kSigned>(op, weight, workspace, invariant, stream);
-    case W4Codes::kAny:
-      return linear_w4_of<W4Codes::kAny>(op, weight, workspace, invariant, stream);
+    case W4Codes::kIntegers:
+      return linear_w4_of<W4Codes::kIntegers>(op, weight, workspace, invariant, stream);
     case W4Codes::kSignedProducts:
       return linear_w4_of<W4Codes::kSignedProducts>(op, weight, workspace, invariant, stream);
     case W4Codes::kIntProducts:

@@ -74,7 +74,7 @@ struct W4LinearKernel {
     int row_blocks;
     device::W4Schedule schedule;
     device::W4Table table;
-    float factor;       // of products
+    float factor;       // but of kSigned
     Partials partials;  // where tiles are cut
     device::LinearEpilogue epilogue;
   };
@@ -292,7 +292,7 @@ struct W4LinearKernel {
     const W4Piece piece = piece_again(a, j);
     if (piece.k > 0) return a.partials.leave(piece, consumer, sum);
     if (piece.k_end < a.schedule.k_tiles) a.partials.join(a.schedule, piece, consumer, sum);
-    if constexpr (!kPromotes) {
+    if constexpr (kCodes != W4Codes::kSigned) {
 #pragma unroll
       for (int c = 0; c < kOwn; ++c) sum[c] *= a.factor;
     }

@@ -79,7 +79,7 @@ struct RepackKernel {
     const auto* odd = reinterpret_cast<const uint16_t*>(rows[in_tile + 8]) + lane % 4;
     uint32_t words[8];
 #pragma unroll
-    for (int w = 0; w < 8; ++w) words[w] = device::w4_word(even[4 * w], odd[4 * w]);
+    for (int w = 0; w < 8; ++w) words[w] = device::w4_word(kCodes, even[4 * w], odd[4 * w]);
     auto* to = reinterpret_cast<uint4*>(out);
     to[thread] = {words[0], words[1], words[2], words[3]};
     to[128 + thread] = {words[4], words[5], words[6], words[7]};
@@ -121,18 +121,28 @@ W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, i
     result.codes =
         scheme.code == WeightCode::kLut ? W4Codes::kSignedProducts : W4Codes::kIntProducts;
     result.factor = 1 / canonical.per_tensor_scale;
-  } else {
-    result.codes = scheme.code == WeightCode::kLut ? W4Codes::kSigned : W4Codes::kAny;
+  } else if (scheme.code == WeightCode::kLut) {
+    result.codes = W4Codes::kSigned;
     std::array<uint8_t, 16> numbers;
     for (int u = 0; u < 16; ++u) numbers[size_t(u)] = fp8_encode(weight_code_value(scheme, u));
     result.table = device::w4_table(numbers);
+  } else {
+    result.codes = W4Codes::kIntegers;
+    result.factor = device::kW4IntegerFactor;
   }
   const int64_t tiles = result.row_blocks * result.k_tiles * 2;
   result.tiles =
       Buffer(backend, size_t(tiles) * size_t(device::w4_tile_bytes(result.codes, result.sets)));
-  // What is behind the codes is all that tells forms apart here.
-  device::are_products(result.codes) ? start<W4Codes::kIntProducts>(canonical, result, n, k, stream)
-                                     : start<W4Codes::kAny>(canonical, result, n, k, stream);
+  switch (result.codes) {
+    case W4Codes::kSigned:
+      start<W4Codes::kSigned>(canonical, result, n, k, stream);
+      break;
+    case W4Codes::kIntegers:
+      start<W4Codes::kIntegers>(canonical, result, n, k, stream);
+      break;
+    default:  // products of either kind are made alike
+      start<W4Codes::kIntProducts>(canonical, result, n, k, stream);
+  }
   return result;
 }
 

@@ -28,10 +28,9 @@ struct W4Config {
   constexpr int64_t token_tiles(int64_t m) const { return (m + tokens - 1) / tokens; }
 };
 
-// By measurement (docs/kernels/w4a8.md), fewest tokens first. For the fewest, memory is kept
-// busiest by room for the next kernel's block; where expanding takes more instructions than two
-// warpgroups hide, by four. Only the last is fast enough for the L2 to feel it when every block
-// loads its own tokens.
+// By measurement (docs/kernels/w4a8.md), fewest tokens first. For the fewest, a block with little
+// work starts soonest where there is room for the next kernel's; with more, four warpgroups expand
+// faster. Only the last is fast enough for the L2 to feel it when every block loads its own tokens.
 inline constexpr std::array kW4Configs = {
     W4Config{.tokens = 16, .cluster = 1, .stages = 10, .split = 1, .blocks = 2},
     W4Config{.tokens = 16, .cluster = 1, .stages = 16, .split = 2, .blocks = 1},
@@ -49,8 +48,7 @@ enum class BatchInvariant { kNo, kYes };
 // order, so one `split`, and clusters of one size.
 constexpr bool may_pick(const W4Config& config, W4Codes codes, BatchInvariant invariant) {
   if (invariant == BatchInvariant::kYes) return config.split == 1 && config.cluster == 1;
-  const bool few_instructions = codes == W4Codes::kSigned || codes == W4Codes::kSignedProducts;
-  return config.tokens > 32 || (config.blocks > 1) == few_instructions;
+  return config.tokens > 32 || config.split == 1 || codes != W4Codes::kSignedProducts;
 }
 
 // Whether clusters that each take whole tiles are done no later than if they shared all steps
@@ -62,17 +60,23 @@ constexpr bool all_whole(int64_t tiles, int64_t k_tiles, int64_t clusters) {
 }
 
 // Index of the configuration for m tokens, n outputs and k_tiles times 128 inputs: the smallest
-// tile that holds all tokens; for more than 128, the largest where there is work enough or nothing
-// to join, for its sums take long to (8 us and 0.95 a step, against 6 and 0.56 of half the tokens;
-// H200, 2026-11-21).
+// tile that holds all tokens, by four warpgroups where there is work enough; for more than 128, the
+// largest where there is work enough or nothing to join, for its sums take long to (8 us and 0.95 a
+// step, against 6 and 0.56 of half the tokens; H200, 2026-11-21).
 constexpr size_t pick(int64_t m, int64_t n, int64_t k_tiles, int multiprocessors, W4Codes codes,
                       BatchInvariant invariant = BatchInvariant::kNo) {
   constexpr size_t kHalf = kW4Configs.size() - 2;
-  for (size_t i = 0; i <= kHalf; ++i)
-    if (m <= kW4Configs[i].tokens && may_pick(kW4Configs[i], codes, invariant)) return i;
+  constexpr int64_t kStepsInTurn = 24;
   const auto tiles = [&](const W4Config& config) {
     return config.row_tiles(n) * config.token_tiles(m);
   };
+  for (size_t i = 0; i <= kHalf; ++i) {
+    if (m > kW4Configs[i].tokens || !may_pick(kW4Configs[i], codes, invariant)) continue;
+    const W4Config& next = kW4Configs[i + 1];
+    const bool in_turn = next.tokens == kW4Configs[i].tokens && may_pick(next, codes, invariant) &&
+                         tiles(next) * k_tiles >= kStepsInTurn * multiprocessors;
+    return in_turn ? i + 1 : i;
+  }
   const W4Config& largest = kW4Configs[kHalf + 1];
   const bool enough = tiles(kW4Configs[kHalf]) * k_tiles >= 64 * int64_t(multiprocessors) ||
                       all_whole(tiles(largest), k_tiles, multiprocessors / largest.cluster);

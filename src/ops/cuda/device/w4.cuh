@@ -19,10 +19,18 @@
 //   byte i of register r  =  row 16 (thread / 32) + g + 8 (r % 2), input 32 j + 16 (r / 2) + 4 t +
 //   i
 //
-// Inside a word a code's low three bits are the nibble of a byte permutation's selector: byte i of
-// the even register nibble i, of the odd one nibble 4 + i. Its high bit is where one mask takes it
+// Inside a word a code is a sign and three bits, in one of two ways.
+//
+// Of codes that are looked up, the three bits are the nibble of a byte permutation's selector: byte
+// i of the even register nibble i, of the odd one nibble 4 + i. The sign is where one mask takes it
 // to the sign of its byte: bit 8 i + 7 for the even register, 8 i + 3 for the odd one, which leaves
 // bit 3 of every nibble to just one code.
+//
+// Integers need no table: the e4m3 numbers of codes 0 ... 15 are 0 ... 15 times 2^-9. A number of 0
+// ... 7 is its own three bits; of a negative one they are those of -1 - q, as one's complement has
+// it, and byte 0x81 more than they are. Byte i of the even register is in bits 8 i and on, with its
+// sign in bit 8 i + 7; of the odd one in 8 i + 4 and on, with its sign in bit 3 of the next byte,
+// so that the word turned by four bits is as the even register's.
 namespace emberq::device {
 
 inline constexpr int kW4Rows = 64, kW4Inputs = 128;
@@ -31,7 +39,7 @@ inline constexpr int kW4Words = kW4Rows * kW4Inputs / 8;  // of a tile
 // What codes stand for.
 enum class W4Codes {
   kSigned,          // a sign and an index into eight numbers (expand_signed), times the scale
-  kAny,             // any of sixteen numbers, times the scale
+  kIntegers,        // -8 ... 7, times the scale
   kSignedProducts,  // a sign and an index into the eight e4m3 products of the group
   kIntProducts,     // FireQ: -8 ... 7, times the scale in e4m3
 };
@@ -54,30 +62,42 @@ EMBERQ_HOST_DEVICE constexpr int w4_tile_bytes(W4Codes codes, int sets) {
 // Where the code of (row, k) of a tile is.
 struct W4Place {
   int word;       // in the tile
-  int low, high;  // bit positions of its low three bits and of its high bit
+  int low, high;  // bit positions of its three bits and of its sign
 };
-EMBERQ_HOST_DEVICE constexpr W4Place w4_place(int row, int k) {
+EMBERQ_HOST_DEVICE constexpr W4Place w4_place(W4Codes codes, int row, int k) {
   const int odd = row / 8 % 2, i = k % 4;
   const int thread = row / 16 * 32 + row % 8 * 4 + k % 16 / 4;
   const int word = k / 32 * 2 + k % 32 / 16;
-  return {.word = word / 4 * 512 + thread * 4 + word % 4,
-          .low = 4 * (4 * odd + i),
-          .high = 8 * i + (odd ? 3 : 7)};
+  const int at = word / 4 * 512 + thread * 4 + word % 4;
+  if (codes == W4Codes::kIntegers) return {at, 8 * i + 4 * odd, (8 * i + (odd ? 11 : 7)) % 32};
+  return {at, 4 * (4 * odd + i), 8 * i + (odd ? 3 : 7)};
 }
 
-// Code u, 0 ... 15, in its place.
-EMBERQ_HOST_DEVICE constexpr uint32_t w4_bits(const W4Place& place, uint32_t u) {
+// Code u, 0 ... 15, in its place. An integer's is q + 8.
+EMBERQ_HOST_DEVICE constexpr uint32_t w4_bits(W4Codes codes, const W4Place& place, uint32_t u) {
+  if (codes == W4Codes::kIntegers) u = u < 8 ? 15 - u : u - 8;
   return (u & 7) << place.low | (u >> 3) << place.high;
 }
 
+// Four nibbles as the low halves of four bytes.
+EMBERQ_HOST_DEVICE constexpr uint32_t spread_nibbles(uint32_t nibbles) {
+  nibbles = (nibbles | nibbles << 8) & 0x00ff00ff;
+  return (nibbles | nibbles << 4) & 0x0f0f0f0f;
+}
 // The word with four codes of the even register and four of the odd one, as four nibbles each: what
 // w4_bits() makes of the eight, in a third of the instructions.
-EMBERQ_HOST_DEVICE constexpr uint32_t w4_word(uint32_t even, uint32_t odd) {
-  // Both high bits of nibble i to bits 3 and 2 of byte i.
-  uint32_t high = (even & 0x8888) | (odd & 0x8888) >> 1;
-  high = (high | high << 8) & 0x00ff00ff;
-  high = (high | high << 4) & 0x0f0f0f0f;
-  return ((even | odd << 16) & 0x77777777) | (high << 4 & 0x80808080) | (high << 1 & 0x08080808);
+EMBERQ_HOST_DEVICE constexpr uint32_t w4_word(W4Codes codes, uint32_t even, uint32_t odd) {
+  if (codes == W4Codes::kIntegers) {
+    const uint32_t both = even | odd << 16, negative = ~both >> 3 & 0x11111111;
+    const uint32_t signs = both ^ 0x88888888 ^ negative * 7;
+    even = spread_nibbles(signs & 0xffff), odd = spread_nibbles(signs >> 16);
+    const uint32_t odd_signs = odd & 0x08080808;
+    return (even & 0x07070707) | (even & 0x08080808) << 4 | (odd & 0x07070707) << 4 |
+           odd_signs << 8 | odd_signs >> 24;
+  }
+  // Both signs of nibble i to bits 3 and 2 of byte i.
+  const uint32_t signs = spread_nibbles((even & 0x8888) | (odd & 0x8888) >> 1);
+  return ((even | odd << 16) & 0x77777777) | (signs << 4 & 0x80808080) | (signs << 1 & 0x08080808);
 }
 
 // PTX prmt.b32: byte i of the result is byte s & 7 of (high, low), s the selector's nibble i, or
@@ -121,9 +141,16 @@ EMBERQ_HOST_DEVICE inline W4Pair expand_signed(uint32_t word, const W4Table& eve
   return {permute_bytes(even.words[0], even.words[1], index) | (word & 0x80808080),
           permute_bytes(odd.words[0], odd.words[1], index >> 16) | (word << 4 & 0x80808080)};
 }
-EMBERQ_HOST_DEVICE inline W4Pair expand_signed(uint32_t word, const W4Table& table) {
-  return expand_signed(word, table, table);
+
+// Integers, times 2^-9: nine instructions.
+EMBERQ_HOST_DEVICE inline W4Pair expand_integers(uint32_t word) {
+  const auto numbers = [](uint32_t codes) {
+    codes &= 0x87878787;
+    return codes + (codes >> 7 & 0x01010101);
+  };
+  return {numbers(word), numbers(word >> 4 | word << 28)};
 }
+inline constexpr float kW4IntegerFactor = 512;
 
 // Any tables, likewise: eleven instructions.
 EMBERQ_HOST_DEVICE inline W4Pair expand_each(uint32_t word, const W4Table& even,
@@ -138,10 +165,6 @@ EMBERQ_HOST_DEVICE inline W4Pair expand_each(uint32_t word, const W4Table& even,
   const uint32_t index = word & 0x77777777;
   return {choose(even, index, word), choose(odd, index >> 16, word << 4)};
 }
-EMBERQ_HOST_DEVICE inline W4Pair expand_any(uint32_t word, const W4Table& table) {
-  return expand_each(word, table, table);
-}
-
 // The table of codes -8 ... 7 times some scale, from the products of -8 ... -1: the others are
 // those of 1 ... 7 with the other sign, and zero.
 EMBERQ_HOST_DEVICE inline W4Table with_positive(uint32_t low, uint32_t high) {

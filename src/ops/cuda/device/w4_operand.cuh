@@ -27,13 +27,13 @@ class W4Operand {
   };
   using Registers = uint32_t[16];  // four for each 32 inputs
 
-  // The table in constant memory and a copy of it in shared memory. Half of it stays in the former,
-  // as PRMT can take one of the two from there; the other is loaded from an address that looks
-  // different in every thread, or it would be moved from a uniform register before every use.
-  __device__ W4Operand(const W4Table& table, uint32_t copy) {
-    for (int i = 0; i < 4; ++i)
-      table_.words[i] =
-          i % 2 ? table.words[i] : load_shared_4(copy + 4 * i + (thread_again() >> 10));
+  // kSigned's table of eight in constant memory and a copy of it in shared memory. Half of it stays
+  // in the former, as PRMT can take one of the two from there; the other is loaded from an address
+  // that looks different in every thread, or it would be moved from a uniform register before every
+  // use.
+  __device__ W4Operand(const W4Table& table, uint32_t copy) : table_(table) {
+    if constexpr (kCodes == W4Codes::kSigned)
+      table_.words[0] = load_shared_4(copy + (thread_again() >> 10));
   }
 
   __device__ void take(uint32_t tile, Codes& to) const {
@@ -52,9 +52,9 @@ class W4Operand {
     for (int w = 0; w < 8; ++w) {
       W4Pair pair;
       if constexpr (kCodes == W4Codes::kSigned) {
-        pair = expand_signed(codes.words[w], table_);
-      } else if constexpr (kCodes == W4Codes::kAny) {
-        pair = expand_any(codes.words[w], table_);
+        pair = expand_signed(codes.words[w], table_, table_);
+      } else if constexpr (kCodes == W4Codes::kIntegers) {
+        pair = expand_integers(codes.words[w]);
       } else {
         constexpr int kWords = 8 / kSets;  // that share tables
         if (w % kWords == 0) {
