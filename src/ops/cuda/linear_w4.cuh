@@ -104,8 +104,9 @@ struct W4LinearKernel {
   static __device__ bool piece_of(const Args& a, int j, W4Piece& piece) {
     return a.schedule.piece(int(blockIdx.x), j, piece);
   }
-  // Computed anew, so that the piece need not stay in registers that products want.
-  static __device__ W4Piece piece_again(const Args& a, int j) {
+  // Computed anew where products want the registers that the piece would stay in.
+  static __device__ W4Piece piece_again(const Args& a, int j, const W4Piece& kept) {
+    if constexpr (C.tokens <= 64) return kept;
     int cluster;
     asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(cluster));
     W4Piece piece;
@@ -287,9 +288,9 @@ struct W4LinearKernel {
   }
 
   // Where piece j's sums go.
-  static __device__ void finish(const Args& a, const Shared& shared, int j, int consumer,
-                                Own& sum) {
-    const W4Piece piece = piece_again(a, j);
+  static __device__ void finish(const Args& a, const Shared& shared, int j, const W4Piece& kept,
+                                int consumer, Own& sum) {
+    const W4Piece piece = piece_again(a, j, kept);
     if (piece.k > 0) return a.partials.leave(piece, consumer, sum);
     if (piece.k_end < a.schedule.k_tiles) a.partials.join(a.schedule, piece, consumer, sum);
     if constexpr (kCodes != W4Codes::kSigned) {
@@ -305,7 +306,9 @@ struct W4LinearKernel {
     const int turn = consumer / kHalves;
     Ring begin;  // of a piece
     W4Piece piece;
-    for (int j = 0; piece_of(a, j, piece); ++j) {
+    bool more = piece_of(a, 0, piece);
+    device::wait_for_dependencies();
+    for (int j = 0; more; more = piece_of(a, ++j, piece)) {
       if (piece.k == 0) {
         device::warpgroup_barrier(consumer);
         a.epilogue.template ask_for_scales<kOwnTokens>(first_token(piece, consumer),
@@ -332,11 +335,11 @@ struct W4LinearKernel {
       }
       begin.advance(all);
       if constexpr (C.split == 1) {
-        finish(a, shared, j, consumer, reinterpret_cast<Own&>(sum));
+        finish(a, shared, j, piece, consumer, reinterpret_cast<Own&>(sum));
       } else {
         Own own;
         share(shared, consumer, sum, own);
-        finish(a, shared, j, consumer, own);
+        finish(a, shared, j, piece, consumer, own);
       }
     }
     if (kStoredTokens > 0 && threadIdx.x % 128 == 0) device::wait_for_copies_out<0>();
@@ -377,7 +380,6 @@ struct W4LinearKernel {
     } else {
       device::more_registers<kConsumerRegisters>();
       if constexpr (kCluster > 1) device::cluster_wait();
-      device::wait_for_dependencies();
       consume(a, shared, warpgroup);
     }
     if constexpr (kCluster > 1) {  // until no other block fills or empties this one's ring
