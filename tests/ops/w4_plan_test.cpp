@@ -162,6 +162,21 @@ TEST(W4Plan, CutsNothingWhereWholeTilesKeepAlmostAllClustersBusy) {
   EXPECT_EQ(config_of(512, 4096).tokens, 128);
 }
 
+TEST(W4Plan, FindsTheTileOfEveryStepWithoutADivision) {
+  for (const uint32_t k : {2u, 3u, 7u, 32u, 112u, 127u, 448u, 4096u}) {
+    device::W4Schedule plan{.k_tiles = int(k), .per_step = device::W4Schedule::of_steps(k)};
+    const auto most = uint32_t((uint64_t(1) << 32) / k) - 1;
+    for (uint32_t step = 0; step < 100000; ++step) {
+      ASSERT_EQ(plan.tile_of(step), step / k);
+      ASSERT_EQ(plan.tile_of(most - step), (most - step) / k);
+    }
+  }
+  // Where a product would not do, it is a division.
+  const int64_t many = int64_t(1) << 16;
+  const device::W4Schedule plan = schedule(kW4Configs.back(), 256, 128 * many, many, 66);
+  EXPECT_EQ(plan.per_step, 0u);
+}
+
 TEST(W4Plan, CutsATileOfTokensTheSameWhateverTheBatchIs) {
   const auto plan_of = [](int64_t m) {
     return schedule(config_of(m, 6144, 32, BatchInvariant::kYes), m, 6144, 32, 132,

@@ -109,6 +109,8 @@ constexpr device::W4Schedule schedule(const W4Config& config, int64_t m, int64_t
   }
   const int64_t steps = int64_t(s.tiles_of_round) * k_tiles;
   s.run = int(steps / s.clusters), s.longer = int(steps % s.clusters);
+  if (k_tiles > 1 && steps * k_tiles < int64_t(1) << 32)
+    s.per_step = device::W4Schedule::of_steps(uint32_t(k_tiles));
   return s;
 }
 

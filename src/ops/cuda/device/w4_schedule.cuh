@@ -27,6 +27,16 @@ struct W4Schedule {
   int clusters;
   int run, longer;  // steps of a run; so many of the first ones have one more
   int band;  // token tiles that are gone through together, for what runs at a time to share both
+  uint32_t per_step;  // of_steps(k_tiles), or 0 where a round has too many steps for it
+
+  // A quotient by a product in place of a division's forty instructions, which would lie between
+  // two tiles: step / k for steps whose product with k is below 2^32.
+  static EMBERQ_HOST_DEVICE constexpr uint32_t of_steps(uint32_t k) {
+    return uint32_t((uint64_t(1) << 32) / k + 1);
+  }
+  EMBERQ_HOST_DEVICE unsigned tile_of(unsigned step) const {
+    return per_step ? unsigned(uint64_t(step) * per_step >> 32) : step / unsigned(k_tiles);
+  }
 
   // Where the run of a cluster begins in the steps of a round; cluster may be `clusters`.
   EMBERQ_HOST_DEVICE int run_begin(int cluster) const {
@@ -38,7 +48,7 @@ struct W4Schedule {
     const unsigned begin = unsigned(run_begin(cluster)), end = unsigned(run_begin(cluster + 1));
     int whole_j = j;
     if (begin < end) {
-      const unsigned k = unsigned(k_tiles), first = begin / k, last = (end - 1) / k;
+      const unsigned k = unsigned(k_tiles), first = tile_of(begin), last = tile_of(end - 1);
       const unsigned of_round = last - first + 1;
       whole_j -= int(of_round) * rounds;
       if (whole_j < 0) {
