@@ -10,8 +10,8 @@ namespace emberq {
 //
 // x are the codes where x is quantized, else the values, with x_scale = 1. w are the weight's
 // values (tensor/quantized_weight.h). Sums in float or better, in an order that depends on (m, n,
-// k) and the number of threads only; out is rounded once. residual is of out's type, which on CUDA may
-// also be FP16, to infinity beyond 65504.
+// k) and the number of threads only; out is rounded once. residual is of out's type, which on CUDA
+// may also be FP16, to infinity beyond 65504.
 struct Linear {
   Activations x;                   // [m, k]
   const Weight* weight = nullptr;  // [n, k]
