@@ -10,10 +10,15 @@
 namespace emberq {
 namespace {
 
+// What --forms takes, and the scheme of each.
+const std::vector<std::string> kForms = {"lut4", "lut4-e4m3", "int4", "fireq"},
+                               kSchemes = {"lut4-g128", "lut4-g128-e4m3", "int4-g128",
+                                           "int4-g128-e4m3"};
+
 struct Options {
   std::string model = "llama-3-8b";
   std::vector<int64_t> tokens = {1, 16, 64, 128, 256, 512, 1024, 4096};
-  std::vector<std::string> forms = {"lut4", "lut4-e4m3", "int4", "fireq"};
+  std::vector<std::string> forms = kForms;
   bool graph = false;
   std::string cublaslt;
   bool json = false;
@@ -156,9 +161,7 @@ void run(const Options& options) {
                   .regime = options.graph ? Regime::kGraph : Regime::kCold,
                   .cublaslt = options.cublaslt};
   for (const std::string& form : options.forms)
-    bench.schemes.push_back(form == "fireq"       ? "int4-g128-e4m3"
-                            : form == "lut4-e4m3" ? "lut4-g128-e4m3"
-                                                  : form + "-g128");
+    bench.schemes.push_back(kSchemes[size_t(std::ranges::find(kForms, form) - kForms.begin())]);
   require_gpu("bench gemm");
   const GemmReport report = run_gemm_bench(bench);
   options.json ? print_json(report_json(options, report)) : print(options, report);
@@ -186,7 +189,7 @@ void add_bench_gemm(CLI::App& bench) {
           "group's scale; int4, -8 to 7, likewise; lut4-e4m3 and fireq, the same, times "
           "the scale in e4m3")
       ->delimiter(',')
-      ->check(CLI::IsMember({"lut4", "lut4-e4m3", "int4", "fireq"}))
+      ->check(CLI::IsMember(kForms))
       ->capture_default_str();
   gemm->add_flag("--graph", options->graph,
                  "Time calls back to back from a CUDA graph, on weights that take turns, instead "
