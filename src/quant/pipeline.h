@@ -41,7 +41,7 @@ struct QuantizeReport {
 };
 
 // What quantize() would refuse before it begins, as its InputError: a model, a recipe, texts or an
-// output that do not fit each other. Writes nothing.
+// output that do not fit each other. Leaves nothing behind.
 void check_quantizable(const QuantizeOptions& options);
 
 // Block by block: calibrate, transform, round, save (docs/quantization.md). InputError for what
