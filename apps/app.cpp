@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/print.h"
 
 namespace emberq {
 
@@ -32,7 +33,7 @@ std::optional<KvScheme> kv_of(const ModelOptions& options) {
 std::unique_ptr<Backend> backend_of(const ModelOptions&) { return make_cpu_backend(); }
 
 void print_json(const OrderedJson& json) {
-  fmt::print("{}\n", json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace));
+  print_out("{}\n", json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace));
 }
 
 }  // namespace emberq

@@ -4,6 +4,7 @@
 
 #include "apps/app.h"
 #include "apps/bench_report.h"
+#include "base/print.h"
 #include "base/table.h"
 #include "measure/gemm_bench.h"
 
@@ -151,8 +152,8 @@ void print(const Options& options, const GemmReport& report) {
     rows[0].insert(rows[0].end(), {form + " us", "TB/s", "TFLOPS", "% of roof", "FP8 / it"});
   rows[0].insert(rows[0].end(), {"spread %", "MHz", "W"});
   for (const GemmRow& row : report.rows) rows.push_back(cells(row, report));
-  fmt::print("{}\n{}", header(report, options.graph), format_table(rows));
-  for (const std::string& note : report.notes) fmt::print("{}\n", note);
+  print_out("{}\n{}", header(report, options.graph), format_table(rows));
+  for (const std::string& note : report.notes) print_out("{}\n", note);
 }
 
 void run(const Options& options) {

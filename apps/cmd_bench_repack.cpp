@@ -2,6 +2,7 @@
 
 #include "apps/app.h"
 #include "apps/bench_report.h"
+#include "base/print.h"
 #include "base/table.h"
 #include "measure/repack_bench.h"
 
@@ -57,7 +58,7 @@ void print(const RepackReport& report) {
                      load ? fmt::format("{:.0f}", load->sm_mhz) : "-",
                      load ? fmt::format("{:.0f}", load->watts) : "-"});
   }
-  fmt::print(
+  print_out(
       "{}, driver {}, {}\npeaks: {:.2f} TB/s read, {:.2f} TB/s copied; an empty kernel {:.2f} us\n"
       "single calls, each after reading {:.0f} MB, with gaps between; the median of {}\n\n{}",
       report.card, report.driver, utc_date(), peaks.read_rate * 1e-12, peaks.copy_rate * 1e-12,

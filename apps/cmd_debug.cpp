@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "apps/app.h"
+#include "base/print.h"
 #include "quant/outliers.h"
 
 namespace emberq {
@@ -21,8 +22,8 @@ void run(const Options& options) {
                        {"pattern", options.pattern},
                        {"tensor_bytes", report.tensor_bytes},
                        {"seconds", report.seconds}});
-  fmt::print("{}: outliers of pattern {}, tensors of {:.1f} MB, in {:.1f} s\n", options.output,
-             options.pattern, double(report.tensor_bytes) / 1e6, report.seconds);
+  print_out("{}: outliers of pattern {}, tensors of {:.1f} MB, in {:.1f} s\n", options.output,
+            options.pattern, double(report.tensor_bytes) / 1e6, report.seconds);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@ struct Options {
 };
 
 void run(const Options& options) {
+  require_writable(options.output);
   write_file_atomically(options.output, report_page(read_ordered_json(options.data)));
 }
 

@@ -2,8 +2,9 @@
 
 #include "apps/cmd_eval.h"
 #include "base/check.h"
-#include "base/file.h"
+#include "base/print.h"
 #include "eval/divergence.h"
+#include "text/read_utf8.h"
 #include "text/tokenizer.h"
 
 namespace emberq {
@@ -20,7 +21,7 @@ struct Options {
 void run(const Options& options) {
   const Checkpoint checkpoint_a = Checkpoint::open(options.reference);
   const Checkpoint checkpoint_b = Checkpoint::open(options.model.model);
-  const std::string text = read_text(options.text);
+  const std::string text = read_utf8(options.text);
   const auto encode = [&](const Checkpoint& checkpoint) {
     return Tokenizer::load(checkpoint.folder()).encode(text, SpecialTokens::kNone);
   };
@@ -42,11 +43,11 @@ void run(const Options& options) {
                        {"window_len", result.window_len},
                        {"predicted_tokens", result.predicted_tokens},
                        {"seconds", result.seconds}});
-  fmt::print("KL(A || B) {:.6f} nats per token, 99 % of the tokens below {:.6f}, at most {:.6f}\n",
-             result.kl, result.kl_p99, result.kl_max);
-  fmt::print("the same most likely token at {:.2f} % of the positions\n", 100 * result.same_top);
-  fmt::print("perplexity of A {:.4f}, of B {:.4f}, over {} windows of {} tokens in {:.1f} s\n",
-             result.ppl_a, result.ppl_b, result.windows, result.window_len, result.seconds);
+  print_out("KL(A || B) {:.6f} nats per token, 99 % of the tokens below {:.6f}, at most {:.6f}\n",
+            result.kl, result.kl_p99, result.kl_max);
+  print_out("the same most likely token at {:.2f} % of the positions\n", 100 * result.same_top);
+  print_out("perplexity of A {:.4f}, of B {:.4f}, over {} windows of {} tokens in {:.1f} s\n",
+            result.ppl_a, result.ppl_b, result.windows, result.window_len, result.seconds);
 }
 
 }  // namespace

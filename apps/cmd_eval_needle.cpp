@@ -1,9 +1,10 @@
 #include <fmt/format.h>
 
 #include "apps/cmd_eval.h"
-#include "base/file.h"
+#include "base/print.h"
 #include "base/table.h"
 #include "eval/needle.h"
+#include "text/read_utf8.h"
 
 namespace emberq {
 namespace {
@@ -40,14 +41,14 @@ void print(const Options& options, const NeedleResult& result) {
                     fmt::format("{:.4f}", score.absent),
                     fmt::format("{:+.4f}", score.present - score.other),
                     fmt::format("{:+.4f}", score.present - score.absent)});
-  fmt::print("{}{} trials of {} tokens in {:.1f} s; nats per token of the answer\n",
-             format_table(rows), options.needle.trials, options.needle.length, result.seconds);
+  print_out("{}{} trials of {} tokens in {:.1f} s; nats per token of the answer\n",
+            format_table(rows), options.needle.trials, options.needle.length, result.seconds);
 }
 
 void run(const Options& options) {
   const Checkpoint checkpoint = Checkpoint::open(options.model.model);
   const Tokenizer tokenizer = Tokenizer::load(checkpoint.folder());
-  const auto filler = tokenizer.encode(read_text(options.text), SpecialTokens::kNone);
+  const auto filler = tokenizer.encode(read_utf8(options.text), SpecialTokens::kNone);
   const auto backend = backend_of(options.model);
   Model model = Model::load(checkpoint, *backend, kv_of(options.model));
   print(options, needle(model, tokenizer, filler, options.needle));

@@ -1,7 +1,8 @@
 #include <fmt/format.h>
 
 #include "apps/cmd_eval.h"
-#include "base/file.h"
+#include "base/print.h"
+#include "text/read_utf8.h"
 #include "text/tokenizer.h"
 
 namespace emberq {
@@ -17,7 +18,7 @@ struct Options {
 void run(const Options& options) {
   const Checkpoint checkpoint = Checkpoint::open(options.model.model);
   const Tokenizer tokenizer = Tokenizer::load(checkpoint.folder());
-  const auto ids = tokenizer.encode(read_text(options.text), SpecialTokens::kNone);
+  const auto ids = tokenizer.encode(read_utf8(options.text), SpecialTokens::kNone);
   const auto backend = backend_of(options.model);
   Model model = Model::load(checkpoint, *backend, kv_of(options.model));
   const Perplexity result = perplexity(model, ids, options.perplexity);
@@ -28,9 +29,8 @@ void run(const Options& options) {
                        {"window_len", result.window_len},
                        {"predicted_tokens", result.predicted_tokens},
                        {"seconds", result.seconds}});
-  fmt::print("perplexity {:.4f} over {} windows of {} tokens ({} predicted) in {:.1f} s\n",
-             result.ppl, result.windows, result.window_len, result.predicted_tokens,
-             result.seconds);
+  print_out("perplexity {:.4f} over {} windows of {} tokens ({} predicted) in {:.1f} s\n",
+            result.ppl, result.windows, result.window_len, result.predicted_tokens, result.seconds);
 }
 
 }  // namespace

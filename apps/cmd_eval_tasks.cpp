@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "apps/cmd_eval.h"
+#include "base/print.h"
 #include "base/table.h"
 #include "eval/tasks.h"
 
@@ -60,7 +61,7 @@ void run(const Options& options) {
     rows.push_back(row_of(task.name, result));
   }
   if (options.json) return print_json({{"tasks", json}});
-  fmt::print("{}", format_table(rows));
+  print_out("{}", format_table(rows));
 }
 
 }  // namespace

@@ -1,11 +1,14 @@
 #include <fmt/format.h>
 
-#include <cstdio>
+#include <utility>
 
 #include "apps/app.h"
+#include "base/check.h"
+#include "base/print.h"
 #include "engine/generate.h"
 #include "text/detokenizer.h"
 #include "text/tokenizer.h"
+#include "text/unicode.h"
 
 namespace emberq {
 namespace {
@@ -37,6 +40,8 @@ double rate(int64_t tokens, double seconds) { return seconds > 0 ? double(tokens
 void run(const Options& options) {
   const Checkpoint checkpoint = Checkpoint::open(options.model.model);
   const Tokenizer tokenizer = Tokenizer::load(checkpoint.folder());
+  const size_t invalid = find_invalid_utf8(options.prompt);
+  EMBERQ_REQUIRE(invalid == std::string::npos, "--prompt is not UTF-8 at byte {}", invalid);
   const std::vector<int> prompt = tokenizer.encode(options.prompt, SpecialTokens::kAdd);
   const auto backend = backend_of(options.model);
   Model model = Model::load(checkpoint, *backend, kv_of(options.model));
@@ -46,22 +51,20 @@ void run(const Options& options) {
 
   Detokenizer detokenizer(tokenizer);
   std::string text;
+  bool begun = false;  // nothing is printed before generate() has checked what it was given
   const auto emit = [&](const std::string& piece) {
     text += piece;
     if (options.json) return;
-    std::fwrite(piece.data(), 1, piece.size(), stdout);
-    std::fflush(stdout);
+    if (!std::exchange(begun, true)) write_out(options.prompt);
+    write_out(piece);
+    flush_out();
   };
   for (const int id : prompt) detokenizer.add(id);  // so that what follows is joined as in the text
-  if (!options.json) fmt::print("{}", options.prompt);
   const Generation result =
       generate(model, prompt, generate_options, [&](int id) { emit(detokenizer.add(id)); });
   emit(detokenizer.finish());
   const int64_t decoded = int64_t(result.ids.size()) - 1;
-  if (!options.json) {
-    fmt::print("\n");
-    return;
-  }
+  if (!options.json) return write_out("\n");
   print_json({{"prompt", options.prompt},
               {"text", text},
               {"prompt_ids", prompt},

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "apps/app.h"
+#include "base/print.h"
 #include "base/table.h"
 #include "model/model.h"
 
@@ -113,7 +114,7 @@ void print_linears(const ModelConfig& config, const OrderedJson& linears) {
                           : fmt::format("{}", fmt::join(layers, ",")),
                       scheme});
   }
-  fmt::print("\n{}", format_table(rows));
+  print_out("\n{}", format_table(rows));
 }
 
 void run(const Options& options) {
@@ -130,13 +131,13 @@ void run(const Options& options) {
                           "probability", "kv_bytes_per_token"})
     rows.push_back({key, text(json[key])});
   if (json["recipe"].contains("name")) rows.push_back({"recipe", text(json["recipe"]["name"])});
-  fmt::print("{}", format_table(rows));
+  print_out("{}", format_table(rows));
   print_linears(checkpoint.config(), json["linears"]);
   std::vector<std::vector<std::string>> tensors = {{"tensor", "dtype", "shape", "bytes"}};
   for (const auto& tensor : json["tensors"])
     tensors.push_back({text(tensor["name"]), text(tensor["dtype"]), text(tensor["shape"]),
                        text(tensor["bytes"])});
-  fmt::print("\n{}", format_table(tensors));
+  print_out("\n{}", format_table(tensors));
 }
 
 }  // namespace

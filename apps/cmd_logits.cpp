@@ -15,6 +15,7 @@ struct Options {
 };
 
 void run(const Options& options) {
+  require_writable(options.output);
   const Checkpoint checkpoint = Checkpoint::open(options.model.model);
   const auto backend = backend_of(options.model);
   Model model = Model::load(checkpoint, *backend, kv_of(options.model));

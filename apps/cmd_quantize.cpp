@@ -3,8 +3,10 @@
 #include "apps/app.h"
 #include "apps/quantize_report.h"
 #include "base/check.h"
-#include "base/file.h"
+#include "base/file_lock.h"
+#include "base/print.h"
 #include "quant/pipeline.h"
+#include "quant/run_notes.h"
 #include "report/report.h"
 
 namespace emberq {
@@ -87,28 +89,44 @@ Recipe recipe_of(const Options& options) {
 QuantizeReport quantize_or_explain(const QuantizeOptions& options, Backend& backend) {
   try {
     return quantize(options, backend);
+  } catch (const LockedError&) {
+    throw;
   } catch (const InputError& error) {
     const fs::path partial = options.output.string() + ".partial";
-    if (options.resume || !fs::exists(partial / "quantize.json")) throw;
+    if (options.resume || !has_run_notes(partial)) throw;
     throw InputError(fmt::format("{}; {} holds what is finished, and --resume goes on with it",
                                  error.what(), partial.string()));
   }
 }
 
+// The recipes that the page compares with. A page that could not be made is refused here, before
+// the model is quantized.
+std::vector<QuantizeOptions> check_report(const Options& options, const QuantizeOptions& main) {
+  if (options.report.empty()) return {};
+  const fs::path folder = fs::path(options.report).parent_path();
+  const bool in_output = folder.lexically_normal() == main.output.lexically_normal();
+  if (!in_output) require_writable(options.report);
+  std::vector<QuantizeOptions> others = other_methods(main, options.against);
+  for (const QuantizeOptions& other : others) check_quantizable(other);
+  return others;
+}
+
 void run(const Options& options) {
+  const fs::path output = options.output;
   QuantizeOptions quantize_options{.model = options.model.model,
-                                   .output = options.output,
+                                   .output = output.has_filename() ? output : output.parent_path(),
                                    .recipe = recipe_of(options),
                                    .calibration_windows = options.windows,
                                    .calibration_length = options.length,
                                    .resume = options.resume,
                                    .examine = !options.report.empty()};
   quantize_options.calibration.assign(options.calibration.begin(), options.calibration.end());
+  const std::vector<QuantizeOptions> others = check_report(options, quantize_options);
   const auto backend = backend_of(options.model);
   const QuantizeReport report = quantize_or_explain(quantize_options, *backend);
   if (!options.report.empty())
-    write_file_atomically(options.report, report_page(quantize_report(quantize_options, report,
-                                                                      options.against, *backend)));
+    write_file_atomically(options.report,
+                          report_page(quantize_report(quantize_options, report, others, *backend)));
   if (options.json)
     return print_json({{"recipe", quantize_options.recipe.name},
                        {"output", options.output},
@@ -120,8 +138,8 @@ void run(const Options& options) {
                        {"resumed_layers", report.resumed},
                        {"peak_memory_bytes", report.peak_memory},
                        {"seconds", report.seconds}});
-  fmt::print("{}", report.analysis);
-  fmt::print(
+  print_out("{}", report.analysis);
+  print_out(
       "{}: {:.3f} bits per weight in the blocks' linears, weights of {:.1f} MB, in {:.1f} s\n",
       options.output, report.bits_per_weight, double(report.file_bytes) / 1e6, report.seconds);
 }
@@ -167,13 +185,15 @@ void add_quantize(CLI::App& app) {
       ->add_option("--max-ppl-increase", options->max_ppl_increase,
                    "mixed: instead, the fewest bits whose predicted loss stays under this, as 1%")
       ->excludes(target);
-  command->add_option("--report", options->report,
-                      "Write a page that shows what was done and what it cost: an .html file");
+  CLI::Option* report =
+      command->add_option("--report", options->report,
+                          "Write a page that shows what was done and what it cost: an .html file");
   command
       ->add_option("--report-against", options->against,
                    "Recipes that the page compares with, quantized for it and removed")
       ->delimiter(',')
-      ->capture_default_str();
+      ->capture_default_str()
+      ->needs(report);
   command->add_flag("--resume", options->resume,
                     "Go on with the layers that an interrupted run has left in OUTPUT.partial");
   command->add_flag(

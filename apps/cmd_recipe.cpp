@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "apps/app.h"
+#include "base/print.h"
 #include "base/table.h"
 #include "quant/recipe.h"
 
@@ -15,7 +16,7 @@ struct Options {
 void run(const Options& options) {
   if (!options.recipe.empty()) {
     const OrderedJson json = to_json(find_recipe(options.recipe));
-    return options.json ? print_json(json) : fmt::print("{}\n", json.dump(2));
+    return options.json ? print_json(json) : print_out("{}\n", json.dump(2));
   }
   OrderedJson json;
   std::vector<std::vector<std::string>> rows = {{"recipe", "what it is"}};
@@ -24,7 +25,7 @@ void run(const Options& options) {
     rows.push_back({std::string(recipe.name), std::string(recipe.about)});
   }
   if (options.json) return print_json(json);
-  fmt::print("{}", format_table(rows));
+  print_out("{}", format_table(rows));
 }
 
 }  // namespace

@@ -5,6 +5,9 @@
 #include "apps/app.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "base/interrupt.h"
+#include "base/print.h"
+#include "text/read_utf8.h"
 #include "text/tokenizer.h"
 
 namespace emberq {
@@ -24,6 +27,7 @@ std::vector<int> parse_ids(const std::string& text, const std::string& file, int
                         *at == '\r' || *at == '\t'))
       ++at;
     if (at == end) return ids;
+    check_interrupt();
     int id = 0;
     const auto [next, error] = std::from_chars(at, end, id);
     EMBERQ_REQUIRE(error == std::errc() && id >= 0 && id < vocabulary,
@@ -36,19 +40,21 @@ std::vector<int> parse_ids(const std::string& text, const std::string& file, int
 
 void run(const Options& options) {
   const Tokenizer tokenizer = Tokenizer::load(options.model);
-  const std::string text = read_text(options.text);
   if (options.decode) {
+    const std::string text = read_text(options.text);
     const std::vector<int> ids = parse_ids(text, options.text, tokenizer.vocab_size());
     const std::string decoded =
         tokenizer.decode(ids, options.no_special ? SkipSpecial::kYes : SkipSpecial::kNo);
     if (options.json) return print_json({{"text", decoded}, {"count", ids.size()}});
-    std::fwrite(decoded.data(), 1, decoded.size(), stdout);
-    return;
+    return write_out(decoded);
   }
-  const std::vector<int> ids =
-      tokenizer.encode(text, options.no_special ? SpecialTokens::kNone : SpecialTokens::kAdd);
+  const std::vector<int> ids = tokenizer.encode(
+      read_utf8(options.text), options.no_special ? SpecialTokens::kNone : SpecialTokens::kAdd);
   if (options.json) return print_json({{"ids", ids}, {"count", ids.size()}});
-  for (const int id : ids) fmt::print("{}\n", id);
+  for (const int id : ids) {
+    check_interrupt();
+    print_out("{}\n", id);
+  }
 }
 
 }  // namespace

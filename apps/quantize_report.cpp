@@ -6,7 +6,9 @@
 #include <ctime>
 
 #include "eval/divergence.h"
+#include "text/read_utf8.h"
 #include "text/tokenizer.h"
+#include "text/unicode.h"
 
 namespace emberq {
 namespace {
@@ -26,6 +28,9 @@ double parameters(const ModelConfig& config) {
     weights += double(config.num_layers * outputs(config, module) * inputs(config, module));
   return weights;
 }
+
+// A path need not be UTF-8; a page is.
+std::string text_of(const fs::path& path) { return lossy_utf8(path.string()); }
 
 // Rows of the table that compares methods.
 class Methods {
@@ -67,17 +72,10 @@ class Methods {
             {"source", "this run"}};
   }
 
-  OrderedJson recipe(const std::string& name) {
-    QuantizeOptions options = options_;
-    options.recipe = find_recipe(name);
-    options.output = options_.output.string() + "." + name;
-    options.resume = options.examine = false;
-    if (options.calibration_windows)
-      options.calibration_windows =
-          std::min(*options.calibration_windows, options.recipe.calibration_windows);
+  OrderedJson other(const QuantizeOptions& options) {
     const QuantizeReport report = quantize(options, backend_);
-    OrderedJson row = quantized(name, options.output, report.bits_per_weight);
-    fs::remove_all(options.output);
+    OrderedJson row = quantized(options.recipe.name, options.output, report.bits_per_weight);
+    remove_folder(options.output);
     return row;
   }
 
@@ -87,7 +85,7 @@ class Methods {
   ReferenceLogits make_reference() {
     const Tokenizer tokenizer = Tokenizer::load(original_.folder());
     const std::vector<int> ids =
-        tokenizer.encode(read_text(options_.calibration.front()), SpecialTokens::kNone);
+        tokenizer.encode(read_utf8(options_.calibration.front()), SpecialTokens::kNone);
     Model model = Model::load(original_, backend_);
     const int64_t length =
         std::min({kLength, original_.config().max_positions, int64_t(ids.size())});
@@ -165,13 +163,30 @@ void add_block(int64_t layer, const BlockReport& block, const QuantizeReport& re
 
 }  // namespace
 
+std::vector<QuantizeOptions> other_methods(const QuantizeOptions& main,
+                                           const std::vector<std::string>& recipes) {
+  std::vector<QuantizeOptions> others;
+  for (const std::string& name : recipes) {
+    QuantizeOptions other = main;
+    other.recipe = find_recipe(name);
+    if (main.calibration.empty() || other.recipe.name == main.recipe.name) continue;
+    other.output = fmt::format("{}.against-{}", main.output.string(), others.size() + 1);
+    other.resume = other.examine = false;
+    if (other.calibration_windows)
+      other.calibration_windows =
+          std::min(*other.calibration_windows, other.recipe.calibration_windows);
+    others.push_back(other);
+  }
+  return others;
+}
+
 OrderedJson quantize_report(const QuantizeOptions& options, const QuantizeReport& report,
-                            const std::vector<std::string>& against, Backend& backend) {
+                            const std::vector<QuantizeOptions>& others, Backend& backend) {
   const Checkpoint made = Checkpoint::open(options.output);
   OrderedJson page = {
-      {"title", fmt::format("{} · {}", fs::absolute(options.model).filename().string(),
+      {"title", fmt::format("{} · {}", text_of(fs::absolute(options.model).filename()),
                             options.recipe.name)},
-      {"model", options.model.string()},
+      {"model", text_of(options.model)},
       {"recipe", options.recipe.name},
       {"created", fmt::format("{:%Y-%m-%d}", fmt::localtime(std::time(nullptr)))},
       {"version", EMBERQ_VERSION},
@@ -189,11 +204,10 @@ OrderedJson quantize_report(const QuantizeOptions& options, const QuantizeReport
     page["methods"].push_back(methods.original());
     page["methods"].push_back(
         methods.quantized(options.recipe.name, options.output, report.bits_per_weight));
-    for (const std::string& name : against)
-      if (name != options.recipe.name) page["methods"].push_back(methods.recipe(name));
+    for (const QuantizeOptions& other : others) page["methods"].push_back(methods.other(other));
     page["notes"].push_back(fmt::format(
         "Perplexity and KL are over the first {} tokens of {}, which calibration saw too.",
-        methods.tokens(), options.calibration.front().filename().string()));
+        methods.tokens(), text_of(options.calibration.front().filename())));
   }
   for (size_t layer = 0; layer < report.blocks.size(); ++layer)
     add_block(int64_t(layer), report.blocks[layer], report, made.config(), page);

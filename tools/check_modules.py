@@ -1,5 +1,5 @@
-"""Fails when a file includes a module that its own may not, opens a third-party header behind its one
-door's back, or outgrows its limit.
+"""Fails when a file includes a module that its own may not, opens a third-party header or prints behind the
+back of its one door, or outgrows its limit.
 
 MAY_INCLUDE is the architecture: a module may include itself and the modules listed.
 """
@@ -53,6 +53,10 @@ DOORS = {
     r"dlfcn": ["src/base/openblas.cpp", "src/measure/cuda/shared_library.h"],
 }
 
+# What prints, where a failure would be overlooked, and the only places that may.
+PRINTS = r"fmt::print\(|printf\(|std::c(?:out|err)\b|\bstd(?:out|err)\b"
+PRINT_DOOR = "src/base/print."
+
 MAX_LINES = {".h": 300, ".cuh": 400, ".cpp": 500, ".cu": 500}
 
 
@@ -71,6 +75,9 @@ def problems_of(path: str, text: str):
         for pattern, doors in DOORS.items():
             if re.match(pattern, included) and not any(path.startswith(d) for d in doors):
                 yield f"{path}: <{included}> is opened by {', '.join(doors)} only"
+    code = re.sub(r"//.*|\"(?:[^\"\\\n]|\\.)*\"", "", text)
+    if not path.startswith(PRINT_DOOR) and (found := re.search(PRINTS, code)):
+        yield f"{path}: {found[0]} is for base/print.cpp only"
     lines = text.count("\n")
     limit = MAX_LINES[pathlib.Path(path).suffix]
     if lines > limit:

@@ -5,16 +5,31 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "base/check.h"
+#include "base/file_lock.h"
 
 namespace emberq {
 namespace {
 
+// What every Git LFS pointer begins with, a text of a few lines in place of a large file.
+constexpr std::string_view kLfsPointer = "version https://git-lfs.github.com/spec/";
+
 std::string reason() { return std::strerror(errno); }
+
+void require(const std::error_code& error, std::string_view what, const fs::path& path) {
+  EMBERQ_REQUIRE(!error, "cannot {} {}: {}", what, path.string(), error.message());
+}
+
+struct stat status_of(const fs::path& path) {
+  struct stat info {};
+  EMBERQ_REQUIRE(::stat(path.c_str(), &info) == 0, "cannot read {}: {}", path.string(), reason());
+  return info;
+}
 
 class Descriptor {
  public:
@@ -51,6 +66,10 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   data_ =
       std::shared_ptr<const std::byte>(static_cast<const std::byte*>(memory),
                                        [memory, size = size_](auto) { ::munmap(memory, size); });
+  EMBERQ_REQUIRE(size_ < kLfsPointer.size() ||
+                     std::memcmp(memory, kLfsPointer.data(), kLfsPointer.size()) != 0,
+                 "{} is a Git LFS pointer, not the file itself, which git lfs pull fetches",
+                 path.string());
 }
 
 void MappedFile::forget_pages() const {
@@ -60,6 +79,49 @@ void MappedFile::forget_pages() const {
 std::string read_text(const fs::path& path) {
   const MappedFile file(path);
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+bool file_exists(const fs::path& path) {
+  std::error_code error;
+  const bool exists = fs::exists(path, error);
+  require(error, "read", path);
+  return exists;
+}
+
+bool is_folder(const fs::path& path) { return file_exists(path) && fs::is_directory(path); }
+
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::error_code error;
+  std::vector<fs::path> entries;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    entries.push_back(at->path());
+  require(error, "read", folder);
+  std::ranges::sort(entries);
+  return entries;
+}
+
+FileStamp stamp_of(const fs::path& path) {
+  const struct stat info = status_of(path);
+  return {.bytes = uint64_t(info.st_size),
+          .modified_ns = int64_t(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec};
+}
+
+void make_folder(const fs::path& path) {
+  std::error_code error;
+  fs::create_directory(path, error);
+  require(error, "create", path);
+}
+
+void remove_file(const fs::path& path) {
+  std::error_code error;
+  fs::remove(path, error);
+  require(error, "remove", path);
+}
+
+void remove_folder(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  require(error, "remove", path);
 }
 
 FileWriter::FileWriter(const fs::path& path) : path_(path) {
@@ -99,14 +161,18 @@ void write_text(const fs::path& path, std::string_view text) {
 }
 
 void write_file_atomically(const fs::path& path, const std::function<void(FileWriter&)>& fill) {
+  EMBERQ_REQUIRE(path.has_filename(), "cannot write {}: it names no file", path.string());
   const fs::path partial = path.string() + ".partial";
+  const FileLock lock(partial, path);
   try {
     FileWriter file(partial);
     fill(file);
     file.close();
+    EMBERQ_REQUIRE(lock.is_in_place(), "cannot write {}: another process has removed {}",
+                   path.string(), partial.string());
     rename_file(partial, path);
   } catch (...) {
-    ::unlink(partial.c_str());
+    if (lock.is_in_place()) ::unlink(partial.c_str());
     throw;
   }
   sync_directory(path.parent_path());
@@ -122,25 +188,59 @@ void rename_file(const fs::path& from, const fs::path& to) {
                  reason());
 }
 
+void require_writable(const fs::path& path) {
+  EMBERQ_REQUIRE(path.has_filename() && !is_folder(path), "cannot write {}: it names no file",
+                 path.string());
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  EMBERQ_REQUIRE(is_folder(folder), "cannot write {}: there is no folder {}", path.string(),
+                 folder.string());
+  EMBERQ_REQUIRE(::access(folder.c_str(), W_OK | X_OK) == 0, "cannot write {}: {}", path.string(),
+                 reason());
+}
+
 OutputDirectory::OutputDirectory(const fs::path& path, Partial partial)
     : path_(path.has_filename() ? path : path.parent_path()) {
+  EMBERQ_REQUIRE(!path_.empty(), "the output must be the name of a folder, not an empty one");
   partial_ = path_.string() + ".partial";
-  EMBERQ_REQUIRE(!fs::exists(fs::symlink_status(path_)), "output {} exists already",
-                 path_.string());
-  if (partial == Partial::kContinue && fs::is_directory(partial_)) {
-    kept_ = true;
-    return;
+  lock_ = std::make_unique<FileLock>(partial_.string() + ".lock", path_);
+  const bool continued = partial == Partial::kContinue && is_folder(partial_);
+  try {
+    require_absent();
+    EMBERQ_REQUIRE(continued || ::mkdir(partial_.c_str(), 0755) == 0, "cannot create {}: {}",
+                   partial_.string(), reason());
+    const struct stat info = status_of(partial_);
+    device_ = info.st_dev;
+    inode_ = info.st_ino;
+  } catch (...) {
+    lock_->remove();
+    throw;
   }
-  EMBERQ_REQUIRE(::mkdir(partial_.c_str(), 0755) == 0, "cannot create {}: {}", partial_.string(),
-                 reason());
+  kept_ = continued;
 }
 
 OutputDirectory::~OutputDirectory() {
   std::error_code ignored;
-  if (!kept_) fs::remove_all(partial_, ignored);
+  if (!kept_ && is_in_place()) fs::remove_all(partial_, ignored);
+  lock_->remove();
+}
+
+bool OutputDirectory::is_in_place() const {
+  struct stat info {};
+  return lock_->is_in_place() && ::stat(partial_.c_str(), &info) == 0 && info.st_dev == device_ &&
+         info.st_ino == inode_;
+}
+
+void OutputDirectory::require_absent() const {
+  std::error_code error;
+  const fs::file_status status = fs::symlink_status(path_, error);
+  if (status.type() != fs::file_type::not_found) require(error, "read", path_);
+  EMBERQ_REQUIRE(!fs::exists(status), "output {} exists already", path_.string());
 }
 
 void OutputDirectory::commit() {
+  require_absent();
+  EMBERQ_REQUIRE(is_in_place(), "cannot create {}: another process has replaced {} or its lock",
+                 path_.string(), partial_.string());
   sync_directory(partial_);
   rename_file(partial_, path_);
   kept_ = true;

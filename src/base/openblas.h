@@ -2,7 +2,9 @@
 
 namespace emberq {
 
-// Has OpenBLAS choose its kernels by the processor that is there; called before each use of it.
-void choose_openblas_kernels();
+// Called before each use of OpenBLAS. The first call has it choose its kernels by the processor
+// that is there, and take all the memory for buffers that it will ever need here: OpenBLAS 0.3.21
+// asks for ever where there is none. InputError where there is too little.
+void prepare_openblas();
 
 }  // namespace emberq

@@ -3,9 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cstdio>
-
 #include "base/interrupt.h"
+#include "base/print.h"
 
 namespace emberq {
 
@@ -18,7 +17,7 @@ Progress::Progress(std::string_view label, int64_t total)
 Progress::~Progress() { clear(); }
 
 void Progress::clear() {
-  if (visible_) fmt::print(stderr, "\r\033[K");
+  if (visible_) write_error("\r\033[K");
 }
 
 void Progress::step(std::string_view note) {
@@ -28,9 +27,8 @@ void Progress::step(std::string_view note) {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
   const double left = elapsed.count() / double(done_) * double(total_ - done_);
   clear();
-  fmt::print(stderr, "{}: {}/{}{}{}, {:.0f} s left", label_, done_, total_,
-             note.empty() ? "" : ", ", note, left);
-  std::fflush(stderr);
+  write_error(fmt::format("{}: {}/{}{}{}, {:.0f} s left", label_, done_, total_,
+                          note.empty() ? "" : ", ", note, left));
 }
 
 }  // namespace emberq

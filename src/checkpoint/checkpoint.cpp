@@ -34,7 +34,7 @@ Checkpoint Checkpoint::open(const fs::path& folder) {
   if (object.has("quantization_config"))
     checkpoint.quantization_ = QuantizationConfig::parse(object.object("quantization_config"));
   const fs::path side_file = folder / kSideFileName;
-  if (fs::exists(side_file)) {
+  if (file_exists(side_file)) {
     checkpoint.side_file_ = parse_side_file(read_ordered_json(side_file), side_file.string());
     checkpoint.check_side_file(side_file.string());
   }
@@ -44,12 +44,12 @@ Checkpoint Checkpoint::open(const fs::path& folder) {
 void Checkpoint::open_weights() {
   const fs::path single = folder_ / "model.safetensors";
   const fs::path index_path = folder_ / "model.safetensors.index.json";
-  if (fs::exists(single)) {
+  if (file_exists(single)) {
     files_.emplace_back(single);
     for (const std::string& name : files_[0].names()) file_of_[name] = 0;
     return;
   }
-  EMBERQ_REQUIRE(fs::exists(index_path),
+  EMBERQ_REQUIRE(file_exists(index_path),
                  "{} holds neither model.safetensors nor model.safetensors.index.json",
                  folder_.string());
   const Json json = read_json(index_path);
@@ -167,8 +167,8 @@ void Checkpoint::forget_pages() const {
 }
 
 void Checkpoint::require_unquantized() const {
-  EMBERQ_REQUIRE(!is_quantized() && !fs::exists(folder_ / kSideFileName), "{} is quantized already",
-                 folder_.string());
+  EMBERQ_REQUIRE(!is_quantized() && !file_exists(folder_ / kSideFileName),
+                 "{} is quantized already", folder_.string());
 }
 
 std::optional<LinearScheme> Checkpoint::linear_scheme(const std::string& module) const {

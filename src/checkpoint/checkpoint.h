@@ -35,6 +35,8 @@ class Checkpoint {
   // A plain weight: F32, F16 or BF16, of this shape, without NaN or infinity; or an InputError.
   Tensor get(const std::string& name, const std::vector<int64_t>& shape) const;
 
+  const std::vector<SafetensorsFile>& files() const { return files_; }  // of the weights
+
   // For who goes through a model larger than the memory: what was read so far is not kept.
   void forget_pages() const;
 

@@ -29,10 +29,10 @@ bool is_companion(const std::string& name) {
 }  // namespace
 
 void copy_companion_files(const fs::path& from, const fs::path& to) {
-  for (const fs::directory_entry& entry : fs::directory_iterator(from)) {
-    const fs::path name = entry.path().filename();
-    if (!entry.is_regular_file() || !is_companion(name.string())) continue;
-    const MappedFile source(entry.path());
+  for (const fs::path& path : entries_of(from)) {
+    const fs::path name = path.filename();
+    if (!is_companion(name.string()) || is_folder(path)) continue;
+    const MappedFile source(path);
     FileWriter copy(to / name);
     copy.write(source.bytes());
     copy.close();

@@ -8,7 +8,7 @@
 namespace emberq {
 
 // Copies the tokenizer, the generation config, the chat template and the licence. The model card
-// stays: it describes another model.
+// stays: it describes another model. InputError where one of them cannot be read.
 void copy_companion_files(const fs::path& from, const fs::path& to);
 
 // config.json as in `from`, keys in their order, with each key of `changes` set

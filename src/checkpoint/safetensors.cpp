@@ -161,6 +161,11 @@ size_t header_bytes(size_t text) { return (kLengthBytes + text + 1 + 7) / 8 * 8;
 
 }  // namespace
 
+size_t max_entry_bytes(const std::string& name, const Tensor& tensor) {
+  constexpr uint64_t kFarthest = 1'000'000'000'000'000'000;  // of as many digits as 2^63
+  return entry_text(name, tensor, kFarthest).size();
+}
+
 SafetensorsWriter::SafetensorsWriter(const fs::path& folder, SafetensorsWriterOptions options)
     : folder_(folder), options_(options) {
   EMBERQ_CHECK(options.header_bytes % 8 == 0, "a header must take a multiple of 8 bytes, got {}",
@@ -171,30 +176,29 @@ void SafetensorsWriter::add(const std::string& name, const Tensor& tensor) {
   EMBERQ_CHECK(names_.insert(name).second, "the tensor {} is written twice", name);
   const uint64_t bytes = tensor.bytes().size();
   const auto entry = [&] { return entry_text(name, tensor, data_bytes_); };
-  const auto header_is_full = [&] {
-    return header_bytes(header_.size() + entry().size()) > options_.header_bytes;
+  const auto shard_is_full = [&] {
+    return data_bytes_ + bytes > options_.max_shard_bytes ||
+           header_bytes(header_.size() + entry().size()) > header_room_;
   };
-  const bool shard_is_full = data_bytes_ + bytes > options_.max_shard_bytes;
-  if (file_ && (shard_is_full || header_is_full())) close_shard();
-  if (!file_) open_shard();
-  EMBERQ_CHECK(!header_is_full(), "a header of {} bytes has no room for {}", options_.header_bytes,
-               name);
+  if (file_ && shard_is_full()) close_shard();
+  if (!file_) open_shard(entry_text(name, tensor, 0).size());
   header_ += entry();
-  file_->write_at(options_.header_bytes + data_bytes_, tensor.bytes());
+  file_->write_at(header_room_ + data_bytes_, tensor.bytes());
   shards_.back().push_back(name);
   data_bytes_ += bytes;
   total_bytes_ += bytes;
 }
 
-void SafetensorsWriter::open_shard() {
+void SafetensorsWriter::open_shard(size_t entry_bytes) {
   file_.emplace(partial_path(shards_.size()));
   shards_.emplace_back();
   header_ = kHeaderStart;
+  header_room_ = std::max(options_.header_bytes, header_bytes(header_.size() + entry_bytes));
   data_bytes_ = 0;
 }
 
 void SafetensorsWriter::close_shard() {
-  const std::string header = finished_header(header_, options_.header_bytes);
+  const std::string header = finished_header(header_, header_room_);
   file_->write_at(0, std::as_bytes(std::span(header)));
   file_->close();
   file_.reset();

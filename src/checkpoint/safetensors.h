@@ -59,8 +59,12 @@ class SafetensorsFile {
 
 struct SafetensorsWriterOptions {
   uint64_t max_shard_bytes = 5'000'000'000;  // as transformers cuts them
-  size_t header_bytes = 256 << 10;           // reserved for the header of each shard
+  size_t header_bytes = 256 << 10;           // reserved for the header of each shard, or its first
+                                             // tensor's entry where that takes more
 };
+
+// What a tensor takes of a header at most, wherever it lies in the file.
+size_t max_entry_bytes(const std::string& name, const Tensor& tensor);
 
 // Writes the weights of a model into its folder as they come, one tensor in memory at a time. Each
 // shard's header is written last, into space reserved for it and padded with spaces; a shard is
@@ -80,7 +84,7 @@ class SafetensorsWriter {
   uint64_t total_bytes() const { return total_bytes_; }  // of the tensors so far
 
  private:
-  void open_shard();
+  void open_shard(size_t entry_bytes);
   void close_shard();
   fs::path partial_path(size_t shard) const;
 
@@ -89,6 +93,7 @@ class SafetensorsWriter {
   std::vector<std::vector<std::string>> shards_;  // the tensors of each; the last is open
   std::optional<FileWriter> file_;                // of the open shard
   std::string header_;                            // of the open shard, so far
+  size_t header_room_ = 0;                        // of the open shard
   uint64_t data_bytes_ = 0;                       // of the open shard
   uint64_t total_bytes_ = 0;
   std::unordered_set<std::string> names_;

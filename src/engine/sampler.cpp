@@ -20,7 +20,7 @@ void check(const SamplingOptions& options) {
 SamplingOptions read_sampling_options(const fs::path& folder, const std::vector<int>& eos_ids) {
   SamplingOptions options{.eos_ids = eos_ids};
   const fs::path path = folder / "generation_config.json";
-  if (!fs::exists(path)) return options;
+  if (!file_exists(path)) return options;
   const Json json = read_json(path);
   const JsonObject config(json, path.string());
   options.greedy = !config.get_or("do_sample", false);

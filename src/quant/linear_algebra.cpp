@@ -36,7 +36,7 @@ void add(int64_t rows, int64_t columns, std::vector<double>& to, const From& fro
 void factor(std::vector<double>& h, int64_t n) {
   const int size = int(n);
   int info = 0;
-  choose_openblas_kernels();
+  prepare_openblas();
   dpotrf_("U", &size, h.data(), &size, &info);
   EMBERQ_CHECK(info == 0, "a matrix of {} x {} is not positive definite at row {}", n, n, info);
 }
@@ -46,7 +46,7 @@ void factor(std::vector<double>& h, int64_t n) {
 void add_gram(const float* x, int64_t rows, int64_t k, std::vector<double>& gram) {
   thread_local std::vector<float> sum;
   sum.resize(size_t(k * k));
-  choose_openblas_kernels();
+  prepare_openblas();
   cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, int(k), int(rows), 1, x, int(k), 0, sum.data(),
               int(k));
   const float* upper = sum.data();
@@ -57,7 +57,7 @@ void add_cross(const float* a, int64_t n, const float* b, int64_t k, int64_t row
                std::vector<double>& cross) {
   thread_local std::vector<float> sum;
   sum.resize(size_t(n * k));
-  choose_openblas_kernels();
+  prepare_openblas();
   cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, int(n), int(k), int(rows), 1, a, int(n), b,
               int(k), 0, sum.data(), int(k));
   const float* all = sum.data();
@@ -66,7 +66,7 @@ void add_cross(const float* a, int64_t n, const float* b, int64_t k, int64_t row
 
 std::vector<double> product(const double* a, const double* b, int64_t m, int64_t n, int64_t k) {
   std::vector<double> c(size_t(m * n));
-  choose_openblas_kernels();
+  prepare_openblas();
   cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, int(m), int(n), int(k), 1, a, int(k), b,
               int(n), 0, c.data(), int(n));
   return c;

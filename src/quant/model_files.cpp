@@ -11,10 +11,8 @@
 namespace emberq {
 namespace {
 
-constexpr std::string_view kAboutFile = "quantize.json";
 constexpr std::string_view kWorkFolder = "shard";
-constexpr SafetensorsWriterOptions kOneShard = {
-    .max_shard_bytes = std::numeric_limits<uint64_t>::max(), .header_bytes = 64 << 10};
+constexpr size_t kBlockHeaderBytes = 64 << 10;
 
 void add_block(SafetensorsWriter& writer, const Checkpoint& original, int64_t layer,
                const QuantizedBlock& block) {
@@ -46,52 +44,41 @@ std::set<std::string> block_parameters(const ModelConfig& config) {
 }  // namespace
 
 ModelFiles::ModelFiles(const Checkpoint& original, const fs::path& folder, const Recipe& recipe,
-                       const Plan& plan, int64_t down_hadamard)
+                       const Plan& plan, int64_t down_hadamard, RunNotes& notes)
     : original_(original),
       folder_(folder),
       recipe_(recipe),
       plan_(plan),
-      down_hadamard_(down_hadamard) {}
+      down_hadamard_(down_hadamard),
+      notes_(notes) {
+  remove_folder(folder_ / kWorkFolder);
+  for (int64_t layer = 0; layer < finished_blocks(); ++layer)
+    EMBERQ_REQUIRE(file_exists(shard(layer)),
+                   "{} is of a run that finished block {}, but there is no {}", folder_.string(),
+                   layer, shard(layer).string());
+}
 
 fs::path ModelFiles::shard(int64_t index) const {
   return folder_ / fmt::format("model-{:05}-of-{:05}.safetensors", index + 1,
                                original_.config().num_layers + 1);
 }
-fs::path ModelFiles::block_file(int64_t layer) const {
-  return folder_ / fmt::format("block-{:05}.json", layer + 1);
-}
-
-int64_t ModelFiles::resume(const OrderedJson& about) {
-  const fs::path file = folder_ / kAboutFile;
-  if (!fs::exists(file)) {
-    write_file_atomically(file, about.dump(1) + "\n");
-    return 0;
-  }
-  const std::string before = Json(read_json(file)).dump(), now = Json(about).dump();
-  EMBERQ_REQUIRE(before == now, "{} was made with {}, not with {}", folder_.string(), before, now);
-  fs::remove_all(folder_ / kWorkFolder);
-  int64_t layer = 0;
-  for (; layer < original_.config().num_layers && fs::exists(shard(layer)); ++layer)
-    blocks_.push_back(
-        parse_side_file(read_ordered_json(block_file(layer)), block_file(layer).string()));
-  return layer;
-}
 
 Checkpoint ModelFiles::finished() const {
-  write_index(int64_t(blocks_.size()));
+  write_index(finished_blocks());
   write_around(false);
   return Checkpoint::open(folder_);
 }
 
-void ModelFiles::write_shard(int64_t index,
+void ModelFiles::write_shard(int64_t index, size_t header_bytes,
                              const std::function<void(SafetensorsWriter&)>& fill) const {
   const fs::path work = folder_ / kWorkFolder;
-  fs::create_directory(work);
-  SafetensorsWriter writer(work, kOneShard);
+  make_folder(work);
+  SafetensorsWriter writer(work, {.max_shard_bytes = std::numeric_limits<uint64_t>::max(),
+                                  .header_bytes = header_bytes});
   fill(writer);
   writer.finish();
   rename_file(work / "model.safetensors", shard(index));
-  fs::remove(work);
+  remove_folder(work);
 }
 
 void ModelFiles::write_block(int64_t layer, const QuantizedBlock& block) {
@@ -104,10 +91,9 @@ void ModelFiles::write_block(int64_t layer, const QuantizedBlock& block) {
     if (weight->per_tensor_scale != 1)
       part.per_tensor_scale[linear_name(layer, module)] = weight->per_tensor_scale;
   }
-  write_file_atomically(block_file(layer), to_json(part).dump() + "\n");
-  write_shard(layer,
+  write_shard(layer, kBlockHeaderBytes,
               [&](SafetensorsWriter& writer) { add_block(writer, original_, layer, block); });
-  blocks_.push_back(std::move(part));
+  notes_.add(std::move(part));
 }
 
 SideFile ModelFiles::side_file() const {
@@ -117,7 +103,7 @@ SideFile ModelFiles::side_file() const {
   const auto append = [](auto& to, const auto& from) {
     to.insert(to.end(), from.begin(), from.end());
   };
-  for (const SideFile& block : blocks_) {
+  for (const SideFile& block : notes_.blocks()) {
     if (block.product != WeightProduct::kExact) result.product = block.product;
     result.per_tensor_scale.insert(block.per_tensor_scale.begin(), block.per_tensor_scale.end());
     append(result.attention.post_rope, block.attention.post_rope);
@@ -169,29 +155,43 @@ void ModelFiles::write_around(bool untied) const {
   write_text(folder_ / kSideFileName, to_json(side_file()).dump() + "\n");
 }
 
-void ModelFiles::finish(const BlockQuantizer& quantizer) {
-  const int64_t layers = original_.config().num_layers;
+void ModelFiles::write_rest(const BlockQuantizer& quantizer) const {
   const bool rotated = recipe_.rotation.residual;
   const std::set<std::string> in_blocks = block_parameters(original_.config());
-  write_shard(layers, [&](SafetensorsWriter& writer) {
-    for (const std::string& name : original_.names()) {
-      if (in_blocks.contains(name)) continue;
-      if (rotated && (name == "model.embed_tokens.weight" || name == "lm_head.weight" ||
-                      name == "model.norm.weight"))
-        continue;
-      writer.add(name, original_.get(name));
-    }
+  std::vector<std::string> rest;
+  size_t header_bytes = kBlockHeaderBytes;
+  for (const std::string& name : original_.names()) {
+    if (in_blocks.contains(name)) continue;
+    if (rotated && (name == "model.embed_tokens.weight" || name == "lm_head.weight" ||
+                    name == "model.norm.weight"))
+      continue;
+    rest.push_back(name);
+    header_bytes += max_entry_bytes(name, original_.get(name));
+  }
+  header_bytes = (header_bytes + 7) / 8 * 8;
+  write_shard(original_.config().num_layers, header_bytes, [&](SafetensorsWriter& writer) {
+    for (const std::string& name : rest) writer.add(name, original_.get(name));
     if (!rotated) return;
     const int64_t hidden = original_.config().hidden_size;
     writer.add("model.embed_tokens.weight", quantizer.embedding());
     writer.add("lm_head.weight", quantizer.head());
     writer.add("model.norm.weight", Tensor::of({hidden}, std::vector<float>(size_t(hidden), 1.0f)));
   });
-  write_index(layers + 1);
-  write_around(rotated && original_.config().tie_word_embeddings);
-  copy_companion_files(original_.folder(), folder_);
-  for (int64_t layer = 0; layer < layers; ++layer) fs::remove(block_file(layer));
-  fs::remove(folder_ / kAboutFile);
+}
+
+void ModelFiles::finish(const BlockQuantizer& quantizer) {
+  write_rest(quantizer);
+  write_index(original_.config().num_layers + 1);
+  write_around(recipe_.rotation.residual && original_.config().tie_word_embeddings);
+  require_whole();
+}
+
+// As a reader sees it, every tensor of the original is there, as it was or in codes.
+void ModelFiles::require_whole() const {
+  const Checkpoint made = Checkpoint::open(folder_);
+  for (const std::string& name : original_.names())
+    EMBERQ_CHECK(made.has(name) || made.has(name + "_packed"), "{} has no tensor {}",
+                 folder_.string(), name);
 }
 
 double ModelFiles::bits_per_weight() const {
@@ -212,7 +212,7 @@ double ModelFiles::bits_per_weight() const {
 
 std::vector<std::string> ModelFiles::per_tensor_scaled() const {
   std::vector<std::string> names;
-  for (const SideFile& block : blocks_)
+  for (const SideFile& block : notes_.blocks())
     for (const auto& [name, p] : block.per_tensor_scale) names.push_back(name);
   return names;
 }

@@ -6,6 +6,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "quant/block_quantizer.h"
+#include "quant/run_notes.h"
 
 namespace emberq {
 
@@ -13,21 +14,19 @@ namespace emberq {
 // and one more for the rest, so that what is finished stays when the program does not.
 //
 //   model-0000i-of-0000N.safetensors  block i - 1; the last is the rest
-//   block-0000i.json                  the block's part of emberq.json, written before its shard
-//   quantize.json                     what is being done; resuming must be told the same
+//   quantize.json                     RunNotes: what is being done, and what is finished
 class ModelFiles {
  public:
+  // Finished blocks that `notes` name are there. InputError where they are not.
   ModelFiles(const Checkpoint& original, const fs::path& folder, const Recipe& recipe,
-             const Plan& plan, int64_t down_hadamard);
+             const Plan& plan, int64_t down_hadamard, RunNotes& notes);
 
-  // Of a folder that was left: the blocks in it, from the first on. InputError where `about` is not
-  // what it was made with. On an empty folder: notes `about`.
-  int64_t resume(const OrderedJson& about);
-  // The finished blocks as a model's: nothing else is there.
+  int64_t finished_blocks() const { return int64_t(notes_.blocks().size()); }
+  // They alone, as a model's.
   Checkpoint finished() const;
 
   void write_block(int64_t layer, const QuantizedBlock& block);
-  // The rest, and the files around the weights: a folder to be renamed.
+  // The rest, and the files around the weights: a folder that is whole, and to be renamed.
   void finish(const BlockQuantizer& quantizer);
 
   double bits_per_weight() const;  // of the blocks' linears, scales included; after finish()
@@ -35,10 +34,12 @@ class ModelFiles {
 
  private:
   fs::path shard(int64_t index) const;
-  fs::path block_file(int64_t layer) const;
-  void write_shard(int64_t index, const std::function<void(SafetensorsWriter&)>& fill) const;
+  void write_shard(int64_t index, size_t header_bytes,
+                   const std::function<void(SafetensorsWriter&)>& fill) const;
+  void write_rest(const BlockQuantizer& quantizer) const;
   void write_index(int64_t shards) const;
   void write_around(bool untied) const;
+  void require_whole() const;
   SideFile side_file() const;
 
   const Checkpoint& original_;
@@ -46,7 +47,7 @@ class ModelFiles {
   const Recipe& recipe_;
   const Plan& plan_;
   int64_t down_hadamard_;
-  std::vector<SideFile> blocks_;  // each block's part
+  RunNotes& notes_;
 };
 
 }  // namespace emberq

@@ -83,6 +83,8 @@ OutlierReport write_outlier_model(const OutlierOptions& options) {
   checkpoint.require_unquantized();
 
   OutputDirectory output(options.output);
+  write_config(options.model, output.partial(), as_float32(options.model));
+  copy_companion_files(options.model, output.partial());
   SafetensorsWriter writer(output.partial());
   std::set<std::string> written;
   const int64_t layers = checkpoint.config().num_layers;
@@ -100,8 +102,8 @@ OutlierReport write_outlier_model(const OutlierOptions& options) {
   for (const std::string& name : checkpoint.names())
     if (!written.contains(name)) writer.add(name, checkpoint.get(name));
   writer.finish();
-  write_config(options.model, output.partial(), as_float32(options.model));
-  copy_companion_files(options.model, output.partial());
+  EMBERQ_CHECK(Checkpoint::open(output.partial()).names() == checkpoint.names(),
+               "{} has not the tensors of {}", output.partial().string(), options.model.string());
   output.commit();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   return {.tensor_bytes = writer.total_bytes(), .seconds = took.count()};

@@ -6,10 +6,13 @@
 
 #include "base/check.h"
 #include "base/progress.h"
+#include "checkpoint/output_folder.h"
 #include "model/load_layer.h"
 #include "quant/block_quantizer.h"
 #include "quant/model_files.h"
 #include "quant/plan.h"
+#include "quant/run_notes.h"
+#include "text/read_utf8.h"
 #include "text/tokenizer.h"
 
 namespace emberq {
@@ -50,7 +53,9 @@ CalibrationWindows read_windows(const QuantizeOptions& options, const Checkpoint
   if (!recipe.needs_calibration()) return result;
   EMBERQ_REQUIRE(!options.calibration.empty(), "the recipe {} needs a calibration text (--calib)",
                  recipe.name);
-  EMBERQ_REQUIRE(result.length >= 1 && result.length <= checkpoint.config().max_positions,
+  EMBERQ_REQUIRE(result.length >= 1, "a calibration window takes at least one token, not {}",
+                 result.length);
+  EMBERQ_REQUIRE(result.length <= checkpoint.config().max_positions,
                  "a calibration window of {} tokens is longer than the model's {} positions",
                  result.length, checkpoint.config().max_positions);
   const int64_t wanted = options.calibration_windows.value_or(recipe.calibration_windows);
@@ -60,7 +65,7 @@ CalibrationWindows read_windows(const QuantizeOptions& options, const Checkpoint
   const Tokenizer tokenizer = Tokenizer::load(checkpoint.folder());
   for (int64_t i = 0; i < texts; ++i) {
     const fs::path& text = options.calibration[size_t(i)];
-    const std::vector<int> ids = tokenizer.encode(read_text(text), SpecialTokens::kNone);
+    const std::vector<int> ids = tokenizer.encode(read_utf8(text), SpecialTokens::kNone);
     const int64_t share = wanted / texts + (i < wanted % texts ? 1 : 0);
     const int64_t there = int64_t(ids.size()) / result.length;
     EMBERQ_REQUIRE(there >= share || (fewer_do && there > 0),
@@ -73,17 +78,6 @@ CalibrationWindows read_windows(const QuantizeOptions& options, const Checkpoint
   return result;
 }
 
-// What a resumed run must have in common with the one that it continues.
-OrderedJson about(const QuantizeOptions& options, const CalibrationWindows& windows) {
-  OrderedJson texts = OrderedJson::array();
-  for (const fs::path& text : options.calibration) texts.push_back(fs::absolute(text).string());
-  return {{"model", fs::absolute(options.model).string()},
-          {"recipe", to_json(options.recipe)},
-          {"calibration", texts},
-          {"windows", windows.ids.size()},
-          {"length", windows.length}};
-}
-
 std::vector<int> joined(const CalibrationWindows& windows) {
   std::vector<int> ids;
   for (const std::vector<int>& window : windows.ids)
@@ -93,8 +87,8 @@ std::vector<int> joined(const CalibrationWindows& windows) {
 
 uint64_t weight_file_bytes(const fs::path& folder) {
   uint64_t bytes = 0;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().extension() == ".safetensors") bytes += entry.file_size();
+  for (const fs::path& path : entries_of(folder))
+    if (path.extension() == ".safetensors") bytes += stamp_of(path).bytes;
   return bytes;
 }
 
@@ -104,32 +98,45 @@ uint64_t peak_memory() {
   return uint64_t(usage.ru_maxrss) * 1024;
 }
 
+Checkpoint open_original(const QuantizeOptions& options) {
+  Checkpoint checkpoint = Checkpoint::open(options.model);
+  checkpoint.require_unquantized();
+  check_groups(checkpoint, options.recipe.weights);
+  check_activation_groups(checkpoint, options.recipe);
+  return checkpoint;
+}
+
 }  // namespace
+
+void check_quantizable(const QuantizeOptions& options) {
+  read_windows(options, open_original(options));
+  const OutputDirectory output(options.output);
+}
 
 QuantizeReport quantize(const QuantizeOptions& options, Backend& backend) {
   const auto start = std::chrono::steady_clock::now();
   Recipe recipe = options.recipe;
-  const Checkpoint checkpoint = Checkpoint::open(options.model);
+  const Checkpoint checkpoint = open_original(options);
   const ModelConfig& config = checkpoint.config();
-  checkpoint.require_unquantized();
-  check_groups(checkpoint, recipe.weights);
-  check_activation_groups(checkpoint, recipe);
 
   OutputDirectory output(options.output, options.resume ? OutputDirectory::Partial::kContinue
                                                         : OutputDirectory::Partial::kRefuse);
   const CalibrationWindows windows = read_windows(options, checkpoint);
+  RunNotes notes(output.partial(), run_identity(checkpoint, recipe, options.calibration, windows),
+                 options.calibration);
+  copy_companion_files(options.model, output.partial());
   PlanReport planned = make_plan(recipe, checkpoint, backend, joined(windows));
   const Plan& plan = planned.plan;
   recipe.kv = planned.kv;
   BlockQuantizer quantizer(checkpoint, backend, recipe, plan, windows, options.examine);
-  ModelFiles files(checkpoint, output.partial(), recipe, plan, quantizer.down_hadamard());
+  ModelFiles files(checkpoint, output.partial(), recipe, plan, quantizer.down_hadamard(), notes);
 
   QuantizeReport report{.calibration_tokens = windows.tokens()};
   report.sensitivities = planned.sensitivities;
   report.choices = planned.choices;
   report.analysis = planned.text;
   report.blocks.resize(size_t(config.num_layers));
-  report.resumed = files.resume(about(options, windows));
+  report.resumed = files.finished_blocks();
   checkpoint.forget_pages();
   Progress progress("quantize", config.num_layers);
   if (report.resumed > 0) {
@@ -153,7 +160,9 @@ QuantizeReport quantize(const QuantizeOptions& options, Backend& backend) {
   report.bits_per_weight = files.bits_per_weight();
   report.file_bytes = weight_file_bytes(output.partial());
   report.per_tensor_scaled = files.per_tensor_scaled();
+  notes.put_aside();
   output.commit();
+  notes.remove();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   report.peak_memory = peak_memory();
   return report;

@@ -40,11 +40,16 @@ struct QuantizeReport {
   uint64_t peak_memory = 0;  // bytes resident, of the process so far
 };
 
+// What quantize() would refuse before it begins, as its InputError: a model, a recipe, texts or an
+// output that do not fit each other. Leaves nothing behind.
+void check_quantizable(const QuantizeOptions& options);
+
 // Block by block: calibrate, transform, round, save (docs/quantization.md). InputError for what
 // cannot be quantized, before anything is written. What is held at a time: the calibration's
 // residual streams, two blocks in double, and statistics of one linear's input.
 //
-// Where it ends early with blocks finished, OUTPUT.partial stays.
+// Where it ends early with blocks finished, OUTPUT.partial stays. LockedError where another process
+// is writing OUTPUT.
 QuantizeReport quantize(const QuantizeOptions& options, Backend& backend);
 
 }  // namespace emberq

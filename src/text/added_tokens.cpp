@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/interrupt.h"
 #include "base/regex.h"
 #include "text/pattern.h"
 #include "text/unicode.h"
@@ -71,6 +72,7 @@ std::vector<AddedTokens::Found> AddedTokens::find(const Search& search,
   std::vector<Found> found;
   size_t done = 0;  // up to where the text belongs to a token
   for (size_t at = 0; at < text.size();) {
+    check_interrupt();
     const auto* match = search.match(text, at);
     if (!match) {
       ++at;

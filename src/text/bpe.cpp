@@ -4,6 +4,7 @@
 #include <queue>
 
 #include "base/check.h"
+#include "base/interrupt.h"
 #include "text/unicode.h"
 
 namespace emberq {
@@ -93,6 +94,7 @@ void Bpe::merge_all(std::vector<int>& ids) const {
   };
   for (int i = 0; i + 1 < n; ++i) offer(i);
   while (!queue.empty()) {
+    check_interrupt();
     const Candidate best = queue.top();
     queue.pop();
     const size_t left = size_t(best.left);

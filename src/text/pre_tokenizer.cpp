@@ -3,6 +3,7 @@
 #include <map>
 #include <utility>
 
+#include "base/interrupt.h"
 #include "text/byte_level.h"
 
 namespace emberq {
@@ -154,6 +155,7 @@ std::vector<std::string> PreTokenizer::apply(std::string text, bool at_start) co
   for (const Step& step : steps_) {
     std::vector<std::string> next;
     for (size_t i = 0; i < words.size(); ++i) {
+      check_interrupt();
       std::string& word = words[i];
       if (const auto* split = std::get_if<Split>(&step))
         split_into(word, *split, next);

@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "base/check.h"
+#include "base/interrupt.h"
 #include "text/unicode.h"
 
 namespace emberq {
@@ -18,7 +19,7 @@ std::optional<std::string> token_text(const JsonObject& config, std::string_view
 }  // namespace
 
 Tokenizer Tokenizer::load(const fs::path& folder) {
-  const auto has = [&](const char* file) { return fs::exists(folder / file); };
+  const auto has = [&](const char* file) { return file_exists(folder / file); };
   Tokenizer tokenizer;
   if (has("tokenizer.json")) {
     const fs::path path = folder / "tokenizer.json";
@@ -75,6 +76,7 @@ std::vector<int> Tokenizer::encode(std::string_view text, SpecialTokens special)
       continue;
     }
     for (const std::string& word : pre_tokenizer_.apply(part.text, part.at_start)) {
+      check_interrupt();
       constexpr size_t kLongWord = 64;  // not worth remembering
       if (word.size() > kLongWord) {
         model_.encode(word, ids);

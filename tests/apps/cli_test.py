@@ -2,6 +2,7 @@
 
     python3 tests/apps/cli_test.py build/cpu/emberq
 """
+import fcntl
 import json
 import math
 import os
@@ -345,6 +346,265 @@ class Program(unittest.TestCase):
             self.assertEqual(running.returncode, 2, errors)
             self.assertEqual(errors.decode(), "emberq: interrupted\n")
             self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_what_is_misspelt_is_named_with_what_is_near(self):
+        for arguments, words in (
+                (["quantise", MODEL, "-o", "x"], ["no command quantise", "did you mean quantize?"]),
+                (["eval", "pppl", MODEL], ["emberq eval has no command pppl", "did you mean ppl?"]),
+                (["xyzzy"], ["no command xyzzy"]),
+                (["generate", MODEL, "--promt", "hi"], ["generate has no option --promt", "did you mean --prompt?"]),
+                (["generate", MODEL, "--promt=hi"], ["generate has no option --promt", "did you mean --prompt?"]),
+                (["inspect", MODEL, "--frob"], ["inspect has no option --frob"]),
+                (["inspect", MODEL, "more"], ["inspect takes no further argument, such as more"]),
+                (["eval"], ["emberq eval needs a command: ppl, kl, tasks, needle"]),
+                ([], ["emberq needs a command: inspect, "]),
+                (["generate", MODEL], ["--prompt is required"])):
+            message = self.refused(*arguments)
+            for word in words:
+                self.assertIn(word, message)
+        self.assertNotIn("did you mean", self.refused("xyzzy"))
+
+    def test_an_empty_value_and_a_number_that_is_none_are_refused(self):
+        out = self.folder / "x"
+        for option, value, command in (
+                ("--ids", "", ["logits", MODEL, "-o", out]),
+                ("--ids", "1.5", ["logits", MODEL, "-o", out]),
+                ("--ids", "0x10", ["logits", MODEL, "-o", out]),
+                ("--max-windows", "", ["eval", "ppl", MODEL, "--text", TEXT, "--window", "64"]),
+                ("--text", "", ["eval", "ppl", MODEL]),
+                ("--seed", "-1", ["generate", MODEL, "--prompt", "x"]),
+                ("--max-new-tokens", "99999999999999999999", ["generate", MODEL, "--prompt", "x"]),
+                ("--temperature", "nan", ["generate", MODEL, "--prompt", "x"]),
+                ("--a8-share", "nan", ["quantize", MODEL, "--recipe", "flexq", "-o", out]),
+                ("--target-bits", "", ["quantize", MODEL, "--calib", TEXT, "-o", out]),
+                ("--output", "", ["quantize", MODEL, "--recipe", "rtn4"]),
+                ("--output", "", ["debug", "inject-outliers", MODEL]),
+                ("--threads", "", ["inspect", MODEL]),
+                ("--m", "", ["bench", "gemm"])):
+            message = self.refused(*command, option, value)
+            self.assertIn(option, message)
+            self.assertRegex(message, "must be|must not be")
+        self.assertEqual(list(self.folder.iterdir()), [])
+        self.assertIn("MODEL", self.refused("inspect", ""))
+        # Decimal, as it looks: CLI11 would take it for octal.
+        self.json_of("logits", MODEL, "--ids", "0100", "-o", out)
+        self.assertEqual(tensors_of(out)["input_ids"][2], struct.pack("<i", 100))
+
+    def test_output_that_cannot_be_printed_is_bad_input(self):
+        commands = (["recipe", "emberq4"], ["inspect", MODEL, "--json"], ["tokenize", MODEL, "--text", TEXT], ["--help"],
+                    ["--version"], ["generate", MODEL, "--prompt", "a", "--greedy", "--max-new-tokens", "3"],
+                    ["generate", MODEL, "--prompt", "a", "--max-new-tokens", "3", "--json"],
+                    ["eval", "ppl", MODEL, "--text", TEXT, "--window", "64", "--max-windows", "1"])
+        for command in commands:
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([EMBERQ, *map(str, command)], stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE)
+            self.assertEqual(done.stderr, b"emberq: cannot write standard output: No space left on device\n", command)
+            self.assertEqual(done.returncode, 2, command)
+            done = subprocess.run([EMBERQ, *map(str, command)], stderr=subprocess.PIPE, timeout=PATIENCE,
+                                  preexec_fn=lambda: os.close(1))
+            self.assertEqual(done.stderr, b"emberq: cannot write standard output: Bad file descriptor\n", command)
+            self.assertEqual(done.returncode, 2, command)
+
+    def test_closed_standard_streams_do_not_reach_into_files(self):
+        out = self.folder / "logits.safetensors"
+        done = subprocess.run([EMBERQ, "logits", MODEL, "--ids", "1", "-o", out], timeout=PATIENCE,
+                              preexec_fn=lambda: [os.close(i) for i in range(3)])
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(tensors_of(out)["logits"][1], [1, 8192])
+        full = open("/dev/full", "wb")
+        self.addCleanup(full.close)
+        done = subprocess.run([EMBERQ, "inspect", self.folder / "none"], stderr=full, timeout=PATIENCE)
+        self.assertEqual(done.returncode, 2, "an error that cannot be printed is still its status")
+
+    def test_a_reader_that_has_gone_ends_the_program_by_sigpipe(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([EMBERQ, "inspect", MODEL], stdout=writer, stderr=subprocess.PIPE, timeout=PATIENCE)
+        os.close(writer)
+        self.assertEqual((done.returncode, done.stderr), (-signal.SIGPIPE, b""))
+
+    def test_paths_that_cannot_be_looked_at_get_one_sentence_and_status_2(self):
+        (self.folder / "loop").symlink_to("loop")
+        for out in (self.folder / ("a" * 300), self.folder / "loop" / "x"):
+            self.refused("quantize", MODEL, "-o", out, "--recipe", "rtn4")
+            self.refused("logits", MODEL, "--ids", "1", "-o", out)
+        self.refused("inspect", self.folder / "loop")
+        broken = self.folder / "broken"
+        shutil.copytree(MODEL, broken)
+        for name in ("model.safetensors", "tokenizer.json"):
+            (broken / name).unlink()
+            (broken / name).symlink_to(name)
+            message = self.refused("generate", broken, "--prompt", "x")
+            self.assertIn(f"broken/{name}: Too many levels of symbolic links", message)
+            (broken / name).unlink()
+            shutil.copy(MODEL / name, broken)
+
+    def test_a_folder_whose_name_is_not_utf8_is_as_good_as_another(self):
+        model = os.fsencode(self.folder) + b"/mod\xe9l"
+        shutil.copytree(os.fsencode(MODEL), model)
+        text = os.fsencode(self.folder) + b"/t\xe9xt"
+        shutil.copy(CALIBRATION, text)
+        done = subprocess.run([EMBERQ, "quantize", model, "--recipe", "rtn4", "-o", os.fsencode(self.folder) + b"/\xe9out",
+                               "--calib", text, "--report", self.folder / "page.html", "--report-against", "fireq-w4"],
+                              capture_output=True, timeout=PATIENCE)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("mod\ufffdl", (self.folder / "page.html").read_text())
+
+    def test_a_git_lfs_pointer_is_called_by_its_name(self):
+        pointed = self.folder / "pointed"
+        shutil.copytree(MODEL, pointed)
+        for name in ("model.safetensors", "tokenizer.json", "config.json"):
+            (pointed / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+            message = self.refused("generate", pointed, "--prompt", "x")
+            self.assertIn(f"{name} is a Git LFS pointer", message)
+            shutil.copy(MODEL / name, pointed)
+
+    def test_a_report_that_could_not_be_made_is_refused_before_the_work(self):
+        out, page = self.folder / "out", self.folder / "r.html"
+        command = ["quantize", MODEL, "-o", out, "--recipe", "rtn4"]
+        calibrated = [*command, "--calib", CALIBRATION, "--calib-windows", "2", "--calib-length", "64"]
+        for arguments, complaint in (
+                ([*calibrated, "--report", self.folder / "nowhere" / "r.html"], "nowhere"),
+                ([*calibrated, "--report", self.folder], "names no file"),
+                ([*calibrated, "--report", page, "--report-against", "nope"], "nope"),
+                ([*command, "--report", page, "--report-against", "nope"], "nope"),
+                ([*calibrated, "--report-against", "fireq"], "--report"),
+                (["logits", MODEL, "--ids", "1", "-o", self.folder / "nowhere" / "l"], "nowhere"),
+                (["quantize", MODEL, "-o", self.folder / "nowhere" / "x", "--recipe", "rtn4"], "nowhere")):
+            self.assertIn(complaint, self.refused(*arguments))
+            self.assertEqual(list(self.folder.iterdir()), [])
+        # In the output itself, which is not there yet.
+        self.json_of(*calibrated, "--report", out / "r.html", "--report-against", "fireq-w4")
+        self.assertTrue((out / "r.html").exists())
+
+    def test_a_report_whose_comparison_does_not_fit_the_model_is_refused_before_the_work(self):
+        model = self.folder / "model"
+        shutil.copytree(MODEL, model)
+        (self.folder / "out.against-1").mkdir()
+        command = ("quantize", model, "-o", self.folder / "out", "--recipe", "rtn4", "--calib", CALIBRATION,
+                   "--calib-length", "64", "--report", self.folder / "r.html", "--report-against")
+        self.assertIn("out.against-1 exists already", self.refused(*command, "fireq-w4"))
+        (self.folder / "out.against-1").rmdir()
+        short = self.folder / "short.txt"
+        short.write_text("a b c d " * 100)
+        self.assertIn("short.txt has", self.refused(
+            "quantize", model, "-o", self.folder / "out", "--recipe", "rtn4", "--calib", short, "--calib-length", "64",
+            "--report", self.folder / "r.html", "--report-against", "fireq"))
+        self.assertEqual({f.name for f in self.folder.iterdir()}, {"model", "short.txt"})
+
+    def test_nothing_is_printed_before_a_prompt_is_checked(self):
+        self.refused("generate", MODEL, "--prompt", "hi", "--max-new-tokens", "0")
+        self.refused("generate", MODEL, "--prompt", "word " * 3000)
+        done = subprocess.run([EMBERQ, "generate", MODEL, "--prompt", b"caf\xe9"], capture_output=True, timeout=PATIENCE)
+        self.assertEqual((done.returncode, done.stdout), (2, b""))
+        self.assertEqual(done.stderr, b"emberq: --prompt is not UTF-8 at byte 3\n")
+
+    def test_texts_that_are_not_utf8_are_named(self):
+        latin = self.folder / "latin1.txt"
+        latin.write_bytes(b"caf\xe9 " * 500)
+        for command in (["tokenize", MODEL, "--text", latin], ["eval", "ppl", MODEL, "--text", latin],
+                        ["eval", "kl", MODEL, MODEL, "--text", latin], ["eval", "needle", MODEL, "--text", latin],
+                        ["quantize", MODEL, "-o", self.folder / "x", "--recipe", "fireq", "--calib", CALIBRATION, "--calib", latin,
+                         "--calib-length", "64", "--calib-windows", "2"]):
+            self.assertIn("latin1.txt is not UTF-8 at byte 3", self.refused(*command))
+
+    def test_a_calibration_window_of_no_tokens_is_too_short_and_not_too_long(self):
+        self.assertIn("at least one token, not 0", self.refused(
+            "quantize", MODEL, "-o", self.folder / "x", "--calib", CALIBRATION, "--calib-length", "0"))
+
+    def test_tokenize_ends_at_ctrl_c(self):
+        text = self.folder / "text"
+        text.write_bytes(TEXT.read_bytes() * (30_000_000 // TEXT.stat().st_size))
+        running = subprocess.Popen([EMBERQ, "tokenize", MODEL, "--text", text], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        caught = 0
+        while not caught & 1 << signal.SIGINT - 1:
+            status = pathlib.Path(f"/proc/{running.pid}/status").read_text()
+            caught = int(status.split("SigCgt:")[1].split()[0], 16)
+        time.sleep(0.3)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=PATIENCE)
+        self.assertEqual((running.returncode, errors), (2, b"emberq: interrupted\n"))
+
+    def test_too_little_memory_is_an_error_and_no_loop(self):
+        def run(mebibytes, *command):
+            limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (mebibytes << 20, mebibytes << 20))
+            return subprocess.run([EMBERQ, *map(str, command)], capture_output=True, timeout=PATIENCE, preexec_fn=limit,
+                                  env=os.environ | {"OMP_NUM_THREADS": "2"})
+
+        if b"Sanitizer" in run(100, "--version").stderr:
+            self.skipTest("sanitizers need more address space than a limit leaves them")
+        for mebibytes in (60, 100, 200, 300, 400):
+            for command in (["eval", "ppl", MODEL, "--text", TEXT, "--window", "512", "--max-windows", "1"],
+                            ["quantize", MODEL, "-o", self.folder / "out", "--calib", CALIBRATION]):
+                done = run(mebibytes, *command)
+                message = done.stderr.decode()
+                self.assertEqual(done.returncode, 2, message)
+                self.assertIn("too little memory", message)
+                self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_a_second_run_is_told_of_the_first_and_harms_nothing(self):
+        out = self.folder / "out"
+        command = ["quantize", MODEL, "--recipe", "fireq-w4", "-o", out]
+        partial = self.folder / "out.partial"
+        partial.mkdir()
+        (partial / "mine").write_text("x")
+        with open(self.folder / "out.partial.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for resume in ([], ["--resume"]):
+                message = self.refused(*command, *resume)
+                self.assertIn("another run is writing", message)
+                self.assertNotIn("--resume goes on", message)
+        self.assertEqual((partial / "mine").read_text(), "x")
+        shutil.rmtree(partial)
+        self.json_of(*command)
+        self.assertEqual(list(self.folder.iterdir()), [out])
+
+    def test_a_file_that_another_run_is_writing_is_refused(self):
+        out = self.folder / "l.safetensors"
+        with open(f"{out}.partial", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.assertIn("another run is writing", self.refused("logits", MODEL, "--ids", "1", "-o", out))
+        self.json_of("logits", MODEL, "--ids", "1", "-o", out)
+        self.assertEqual(list(self.folder.iterdir()), [out])
+
+    def test_resume_knows_the_text_and_the_weights_by_what_is_in_them(self):
+        model, text, out = self.folder / "model", self.folder / "text", self.folder / "out"
+        shutil.copytree(MODEL, model)
+        shutil.copy(CALIBRATION, text)
+        command = ["quantize", model, "--recipe", "fireq", "--calib", text, "--calib-windows", "1", "--calib-length", "64",
+                   "-o", out]
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+
+        self.assertIn("--resume goes on", self.refused(*command, preexec_fn=limit))
+        weights = model / "model.safetensors"
+        for path, complaint in ((text, "another calibration text"), (weights, "other weights")):
+            was, times = path.read_bytes(), path.stat()
+            path.write_bytes(was[:-1] + bytes([was[-1] ^ 1]))
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+            self.assertIn(complaint, self.refused(*command, "--resume"))
+            path.write_bytes(was)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+        self.assertIn("another model.safetensors", self.refused(*command, "--resume"))
+        os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+        self.assertEqual(self.json_of(*command, "--resume")["resumed_layers"], 4)
+
+    def test_tensors_that_are_none_of_the_model_are_kept_however_many(self):
+        model, out = self.folder / "model", self.folder / "out"
+        shutil.copytree(MODEL, model)
+        raw = (model / "model.safetensors").read_bytes()
+        (length,) = struct.unpack("<Q", raw[:8])
+        header = json.loads(raw[8 : 8 + length])
+        end = len(raw) - 8 - length
+        names = [f"mtp.layers.{i}.{'x' * 60}" for i in range(1500)]
+        for i, name in enumerate(names):
+            header[name] = {"dtype": "F32", "shape": [1], "data_offsets": [end + 4 * i, end + 4 * i + 4]}
+        text = json.dumps(header).encode()
+        (model / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + length :] + bytes(4 * 1500))
+        self.json_of("quantize", model, "--recipe", "rtn4", "-o", out)
+        self.assertLessEqual(set(names), set(json.loads((out / "model.safetensors.index.json").read_text())["weight_map"]))
 
     def test_standard_error_is_silent_where_it_is_no_terminal(self):
         done = emberq("eval", "ppl", MODEL, "--text", TEXT, "--window", "64", "--max-windows", "2")

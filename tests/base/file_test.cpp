@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstring>
 
+#include "base/file_lock.h"
 #include "support/refusal.h"
 #include "support/test_folder.h"
 
@@ -65,6 +67,53 @@ TEST(MappedFile, NamesWhatItCannotRead) {
             "cannot open " + (folder.path() / "none").string() + ": No such file or directory");
   EXPECT_EQ(refusal([&] { MappedFile{folder.path()}; }),
             "cannot read " + folder.path().string() + ": not a file");
+}
+
+TEST(MappedFile, CallsAGitLfsPointerByItsName) {
+  const TestFolder folder;
+  const fs::path path = folder.write(
+      "model.safetensors",
+      "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 4976698672\n");
+  EXPECT_REFUSED(MappedFile{path}, "model.safetensors is a Git LFS pointer, not the file itself");
+}
+
+TEST(MappedFile, TakesATextThatSpeaksOfGitLfsForAText) {
+  const TestFolder folder;
+  EXPECT_EQ(read_text(folder.write("a", "version https://git-lfs")), "version https://git-lfs");
+  const std::string text = "See version https://git-lfs.github.com/spec/v1";
+  EXPECT_EQ(read_text(folder.write("b", text)), text);
+}
+
+// What cannot be looked at is neither there nor absent.
+TEST(FileExists, RefusesALinkThatLeadsToItselfAndANameThatIsTooLong) {
+  const TestFolder folder;
+  const fs::path loop = folder.path() / "loop", lengthy = folder.path() / std::string(300, 'a');
+  fs::create_symlink("loop", loop);
+  EXPECT_REFUSED(file_exists(loop), "cannot read ", "/loop: Too many levels of symbolic links");
+  EXPECT_REFUSED(is_folder(loop / "x"), "loop/x: Too many levels of symbolic links");
+  EXPECT_REFUSED(file_exists(lengthy), ": File name too long");
+  fs::create_symlink("nowhere", folder.path() / "dangling");
+  EXPECT_FALSE(file_exists(folder.path() / "dangling"));
+  EXPECT_FALSE(is_folder(folder.path() / "none" / "x"));
+  EXPECT_TRUE(is_folder(folder.path()));
+}
+
+TEST(EntriesOf, AreInTheOrderOfTheirNames) {
+  const TestFolder folder;
+  for (const char* name : {"b", "a", "c"}) folder.write(name, "");
+  EXPECT_EQ(entries_of(folder.path()),
+            (std::vector<fs::path>{folder.path() / "a", folder.path() / "b", folder.path() / "c"}));
+  EXPECT_REFUSED(entries_of(folder.path() / "none"), "cannot read ", "/none: No such file");
+}
+
+TEST(StampOf, ChangesWhereAFileOfTheSameSizeIsWrittenAnew) {
+  const TestFolder folder;
+  const fs::path path = folder.write("a", "old");
+  fs::last_write_time(path, fs::last_write_time(path) - std::chrono::nanoseconds(1000));
+  const FileStamp before = stamp_of(path);
+  folder.write("a", "new");
+  EXPECT_EQ(stamp_of(path).bytes, before.bytes);
+  EXPECT_GT(stamp_of(path).modified_ns, before.modified_ns);
 }
 
 TEST(FileWriter, WritesInOrderAndAtOffsets) {
@@ -134,6 +183,42 @@ TEST(WriteFileAtomically, LeavesNothingOnAFullDisk) {
   EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
+TEST(WriteFileAtomically, OverwritesWhatAnEndedRunLeft) {
+  const TestFolder folder;
+  folder.write("a.partial", "a longer text that was never finished");
+  write_file_atomically(folder.path() / "a", "new");
+  EXPECT_EQ(read_text(folder.path() / "a"), "new");
+  EXPECT_FALSE(fs::exists(folder.path() / "a.partial"));
+}
+
+// flock() is of an open file, so one process can stand for two.
+TEST(WriteFileAtomically, RefusesAFileThatAnotherRunIsWritingAndLeavesItThat) {
+  const TestFolder folder;
+  const fs::path path = folder.path() / "a";
+  write_file_atomically(path, [&](FileWriter& file) {
+    file.write(bytes_of("first"));
+    EXPECT_REFUSED(write_file_atomically(path, "second"), "another run is writing ",
+                   "/a: ", "a.partial");
+  });
+  EXPECT_EQ(read_text(path), "first");
+}
+
+TEST(WriteFileAtomically, RefusesTheNameOfNoFile) {
+  EXPECT_REFUSED(write_file_atomically("", "x"), "names no file");
+  EXPECT_REFUSED(write_file_atomically("none/", "x"), "names no file");
+}
+
+TEST(RequireWritable, RefusesWhatCouldNotBeWritten) {
+  const TestFolder folder;
+  EXPECT_EQ(refusal([&] { require_writable(folder.path() / "a"); }), "");
+  EXPECT_EQ(refusal([&] { require_writable(folder.write("there", "x")); }), "");
+  EXPECT_EQ(refusal([&] { require_writable("in_this_folder"); }), "");
+  EXPECT_REFUSED(require_writable(""), "names no file");
+  EXPECT_REFUSED(require_writable(folder.path()), "names no file");
+  EXPECT_REFUSED(require_writable(folder.path() / "none" / "a"), "there is no folder ", "/none");
+  EXPECT_REFUSED(require_writable(folder.path() / "there" / "a"), "there");
+}
+
 TEST(RenameFile, NamesTheTargetWhereItFails) {
   const TestFolder folder;
   EXPECT_REFUSED(rename_file(folder.path() / "none", folder.path() / "b"), "cannot create ",
@@ -196,6 +281,68 @@ TEST(OutputDirectory, RefusesAndKeepsAPartialOneOfAnotherRun) {
   EXPECT_REFUSED(OutputDirectory(folder.path() / "out"), "cannot create ",
                  "out.partial: File exists");
   EXPECT_EQ(read_text(folder.path() / "out.partial" / "a"), "x");
+}
+
+TEST(OutputDirectory, BelongsToOneRunAtATime) {
+  const TestFolder folder;
+  const fs::path path = folder.path() / "out";
+  for (const auto partial :
+       {OutputDirectory::Partial::kRefuse, OutputDirectory::Partial::kContinue}) {
+    const OutputDirectory first(path, partial);
+    write_text(first.partial() / "a", "x");
+    for (const auto second :
+         {OutputDirectory::Partial::kRefuse, OutputDirectory::Partial::kContinue})
+      EXPECT_THROW(OutputDirectory(path, second), LockedError);
+    EXPECT_REFUSED(OutputDirectory(path), "another run is writing ", "/out: ", "out.partial.lock");
+    EXPECT_EQ(read_text(first.partial() / "a"), "x");
+  }
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
+TEST(OutputDirectory, ContinuesWhatAnEndedRunLeftWithItsLockFile) {
+  const TestFolder folder;
+  fs::create_directory(folder.path() / "out.partial");
+  folder.write("out.partial/a", "x");
+  folder.write("out.partial.lock", "");
+  OutputDirectory out(folder.path() / "out", OutputDirectory::Partial::kContinue);
+  out.commit();
+  EXPECT_EQ(read_text(folder.path() / "out" / "a"), "x");
+  EXPECT_FALSE(fs::exists(folder.path() / "out.partial"));
+}
+
+TEST(OutputDirectory, LeavesNothingButItself) {
+  const TestFolder folder;
+  OutputDirectory(folder.path() / "out").commit();
+  EXPECT_EQ(entries_of(folder.path()), std::vector<fs::path>{folder.path() / "out"});
+}
+
+TEST(OutputDirectory, IsNotCommittedWhereAnotherProcessHasReplacedItOrItsLock) {
+  const TestFolder folder;
+  for (const char* replaced : {"out.partial", "out.partial.lock"}) {
+    OutputDirectory out(folder.path() / "out");
+    fs::rename(folder.path() / replaced, folder.path() / "moved");
+    fs::create_directory(folder.path() / replaced);
+    EXPECT_REFUSED(out.commit(), "another process has replaced ");
+    EXPECT_FALSE(fs::exists(folder.path() / "out"));
+    fs::remove_all(folder.path() / replaced);
+    fs::rename(folder.path() / "moved", folder.path() / replaced);
+  }
+}
+
+TEST(OutputDirectory, IsNotCommittedOverWhatHasAppearedMeanwhile) {
+  const TestFolder folder;
+  OutputDirectory out(folder.path() / "out");
+  fs::create_directory(folder.path() / "out");
+  EXPECT_REFUSED(out.commit(), "exists already");
+}
+
+TEST(OutputDirectory, RefusesAnEmptyNameAndOneThatCannotBeLookedAt) {
+  const TestFolder folder;
+  fs::create_symlink("loop", folder.path() / "loop");
+  EXPECT_REFUSED(OutputDirectory(""), "must be the name of a folder");
+  EXPECT_REFUSED(OutputDirectory(folder.path() / "loop" / "out"),
+                 "Too many levels of symbolic links");
+  EXPECT_REFUSED(OutputDirectory(folder.path() / std::string(300, 'a')), "File name too long");
 }
 
 TEST(OutputDirectory, RefusesAPathWithoutAParent) {

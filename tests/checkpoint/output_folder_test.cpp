@@ -33,6 +33,21 @@ TEST(CopyCompanionFiles, FollowsLinksAsADownloadCacheHasThem) {
   EXPECT_EQ(read_text(to.path() / "tokenizer.json"), "text");
 }
 
+TEST(CopyCompanionFiles, NamesTheOneThatCannotBeRead) {
+  const TestFolder from, to;
+  fs::create_symlink("tokenizer.json", from.path() / "tokenizer.json");  // leads to itself
+  EXPECT_REFUSED(copy_companion_files(from.path(), to.path()),
+                 "tokenizer.json: ", "Too many levels of symbolic links");
+}
+
+TEST(CopyCompanionFiles, RefusesAGitLfsPointerInPlaceOfTheTokenizer) {
+  const TestFolder from, to;
+  from.write("tokenizer.json",
+             "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9085657\n");
+  EXPECT_REFUSED(copy_companion_files(from.path(), to.path()),
+                 "tokenizer.json is a Git LFS pointer");
+}
+
 TEST(WriteConfig, KeepsKeysInOrderAndSetsTheChanges) {
   const TestFolder from, to;
   from.write("config.json", R"({"z": 1e-05, "tie_word_embeddings": true, "a": 500000.0})");

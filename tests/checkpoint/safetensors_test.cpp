@@ -1,5 +1,6 @@
 #include "checkpoint/safetensors.h"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <csignal>
@@ -305,6 +306,28 @@ TEST(SafetensorsWriter, FillsItsHeaderToTheLastByte) {
     for (const fs::path& name : files_in(folder.path()))
       if (name.extension() == ".safetensors") SafetensorsFile(folder.path() / name);
   }
+}
+
+TEST(SafetensorsWriter, MakesRoomForAnEntryThatIsLongerThanTheReservedHeader) {
+  const TestFolder folder;
+  const std::string name(1000, 'n');
+  SafetensorsWriter writer(folder.path(), {.header_bytes = 64});
+  writer.add("a", counting({2}));
+  writer.add(name, counting({3}));
+  writer.finish();
+  const fs::path second = folder.path() / "model-00002-of-00002.safetensors";
+  EXPECT_EQ(SafetensorsFile(second).get(name).to_float(), counting({3}).to_float());
+}
+
+TEST(SafetensorsWriter, KeepsTheHeaderOfItsTensorsMaxEntryBytesInOneShard) {
+  const TestFolder folder;
+  size_t header_bytes = 32;  // the start, which is of no tensor, and the end
+  for (int i = 0; i < 100; ++i)
+    header_bytes += max_entry_bytes(fmt::format("tensor \"{}\"", i), counting({1, 2}));
+  SafetensorsWriter writer(folder.path(), {.header_bytes = (header_bytes + 15) / 8 * 8});
+  for (int i = 0; i < 100; ++i) writer.add(fmt::format("tensor \"{}\"", i), counting({1, 2}));
+  writer.finish();
+  EXPECT_EQ(files_in(folder.path()), std::vector<fs::path>{"model.safetensors"});
 }
 
 TEST(SafetensorsWriter, HasNoModelBeforeItFinishes) {

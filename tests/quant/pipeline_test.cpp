@@ -1,9 +1,12 @@
 #include "quant/pipeline.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 
+#include "base/file_lock.h"
 #include "checkpoint/checkpoint.h"
 #include "model/model.h"
 #include "support/refusal.h"
@@ -195,6 +198,168 @@ class PipelineInput : public testing::Test {
                            .calibration_length = 64};
   const std::unique_ptr<Backend> backend_ = make_cpu_backend();
 };
+
+// A run that ended after its first block, to be resumed by what the test has changed since.
+class ResumedRun : public PipelineInput {
+ protected:
+  ResumedRun() {
+    write_text(text_, read_text(test::source_folder() / "data/enwiki-excerpt.txt"));
+    options_.calibration = {text_};
+    options_.on_block = [](int64_t) { throw InputError("the disk is full"); };
+    EXPECT_REFUSED(quantize(options_, *backend_), "the disk is full");
+    options_.on_block = {};
+    options_.resume = true;
+  }
+
+  void expect_other(const std::string& sentence) {
+    EXPECT_REFUSED(quantize(options_, *backend_), "out.partial was made with ", sentence);
+    EXPECT_FALSE(fs::exists(out_));
+    EXPECT_TRUE(fs::exists(out_.string() + ".partial/quantize.json"));
+  }
+
+  // Writes a file anew with one byte changed, and with the time of writing that it had.
+  void change_byte(const fs::path& path, size_t at) {
+    std::string bytes = read_text(path);
+    bytes[at] = char(bytes[at] ^ 1);
+    const auto time = fs::last_write_time(path);
+    write_text(path, bytes);
+    fs::last_write_time(path, time);
+  }
+
+  const fs::path text_ = folder_.path() / "text.txt";
+  const fs::path weights_ = options_.model / "model.safetensors";
+};
+
+TEST_F(ResumedRun, OfTheSameContentsInAnotherPlaceGoesOn) {
+  fs::rename(text_, folder_.path() / "renamed.txt");
+  options_.calibration = {folder_.path() / "renamed.txt"};
+  fs::rename(options_.model, folder_.path() / "moved");
+  options_.model = folder_.path() / "moved";
+  EXPECT_EQ(quantize(options_, *backend_).resumed, 1);
+}
+
+TEST_F(ResumedRun, WithATextThatHasChangedInItsPlaceIsRefused) {
+  change_byte(text_, read_text(text_).size() - 2);
+  expect_other("another calibration text than " + text_.string() + " holds now");
+}
+
+TEST_F(ResumedRun, WithOneTextMoreIsRefused) {
+  options_.calibration.push_back(text_);
+  expect_other("1 calibration texts, not with 2");
+}
+
+TEST_F(ResumedRun, WithOtherWindowsIsRefused) {
+  options_.calibration_windows = 3;
+  expect_other("2 windows of 64 tokens, not with 3 windows of 64 tokens");
+}
+
+TEST_F(ResumedRun, WithWeightsThatHaveChangedInTheirPlaceIsRefusedAtTheSameSizeAndTime) {
+  change_byte(weights_, read_text(weights_).size() - 1);
+  expect_other("other weights of the model");
+}
+
+TEST_F(ResumedRun, WithWeightsThatWereWrittenAgainIsRefused) {
+  fs::last_write_time(weights_, fs::last_write_time(weights_) + std::chrono::nanoseconds(1000));
+  expect_other("another model.safetensors of the model, of another size or time of writing");
+}
+
+TEST_F(ResumedRun, WithAConfigThatHasChangedIsRefused) {
+  const fs::path config = options_.model / "config.json";
+  Json json = read_json(config);
+  json["rope_theta"] = 20000.0;
+  write_text(config, json.dump());
+  expect_other("another config.json of the model");
+}
+
+TEST_F(ResumedRun, WithOtherSettingsOfTheRecipeIsRefused) {
+  options_.recipe = with_integer_weights(options_.recipe, 4);
+  expect_other("fireq");
+}
+
+TEST_F(ResumedRun, OfAFolderWithoutNotesIsRefusedAndLeavesIt) {
+  fs::remove(out_.string() + ".partial/quantize.json");
+  EXPECT_REFUSED(quantize(options_, *backend_), "out.partial holds ", "but no quantize.json");
+  EXPECT_TRUE(fs::exists(out_.string() + ".partial/model-00001-of-00003.safetensors"));
+}
+
+TEST_F(ResumedRun, WithABlockThatIsGoneIsRefused) {
+  fs::remove(out_.string() + ".partial/model-00001-of-00003.safetensors");
+  EXPECT_REFUSED(quantize(options_, *backend_), "finished block 0, but there is no ");
+}
+
+// As a kill leaves it: after a shard has its name and before the notes name it, and after the notes
+// were put aside and before the folder has its name.
+TEST_F(ResumedRun, GoesOnFromEveryPlaceWhereARunCanEnd) {
+  const fs::path partial = out_.string() + ".partial", whole = folder_.path() / "whole";
+  options_.output = whole;
+  options_.resume = false;
+  quantize(options_, *backend_);
+  options_.output = out_;
+  options_.resume = true;
+  fs::copy(whole / "model-00003-of-00003.safetensors",
+           partial / "model-00002-of-00003.safetensors");
+  fs::create_directory(partial / "shard");
+  write_text(partial / "shard/model-00001.partial", "half");
+  fs::rename(partial / "quantize.json", partial.string() + ".json");
+  EXPECT_EQ(quantize(options_, *backend_).resumed, 1);
+  EXPECT_FALSE(fs::exists(partial.string() + ".json"));
+  for (const fs::path& path : entries_of(whole))
+    EXPECT_EQ(read_text(out_ / path.filename()), read_text(path)) << path;
+  EXPECT_EQ(entries_of(out_).size(), entries_of(whole).size());
+}
+
+TEST_F(PipelineInput, ThatAnotherRunIsQuantizingIsRefusedWithAndWithoutResume) {
+  options_.on_block = [&](int64_t) {
+    for (const bool resume : {false, true}) {
+      QuantizeOptions second = options_;
+      second.on_block = {};
+      second.resume = resume;
+      EXPECT_THROW(quantize(second, *backend_), LockedError);
+    }
+  };
+  quantize(options_, *backend_);
+  EXPECT_EQ(Checkpoint::open(out_).has("lm_head.weight"), true);
+}
+
+TEST_F(PipelineInput, WithManyTensorsThatAreNoneOfItsModelKeepsThem) {
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  {
+    const Checkpoint checkpoint = Checkpoint::open(options_.model);
+    for (const std::string& name : checkpoint.names())
+      tensors.emplace_back(name, checkpoint.get(name));
+  }
+  const std::vector<float> one = {1};
+  for (int i = 0; i < 2000; ++i)
+    tensors.emplace_back(fmt::format("model.extra.{}.{}", i, std::string(200, 'x')),
+                         Tensor::of({1}, one));
+  fs::remove(options_.model / "model.safetensors");
+  write_safetensors(options_.model / "model.safetensors", tensors);
+  quantize(options_, *backend_);
+  const Checkpoint made = Checkpoint::open(out_);
+  for (const auto& [name, tensor] : tensors)
+    EXPECT_TRUE(!name.starts_with("model.extra") || made.has(name)) << name;
+}
+
+TEST_F(PipelineInput, WithWindowsOfNoTokensIsRefused) {
+  options_.calibration_length = 0;
+  expect_refused("a calibration window takes at least one token, not 0");
+}
+
+TEST_F(PipelineInput, WithATextThatIsNotUtf8NamesIt) {
+  write_text(folder_.path() / "latin1.txt", std::string(500, '\xe9'));
+  options_.calibration.push_back(folder_.path() / "latin1.txt");
+  expect_refused("latin1.txt is not UTF-8 at byte 0");
+}
+
+TEST_F(PipelineInput, CheckQuantizableRefusesWhatQuantizeWouldAndWritesNothing) {
+  check_quantizable(options_);
+  EXPECT_FALSE(fs::exists(out_.string() + ".partial"));
+  options_.calibration_length = 257;
+  EXPECT_REFUSED(check_quantizable(options_), "longer than the model's 256 positions");
+  options_.calibration_length = 64;
+  options_.output = options_.model;
+  EXPECT_REFUSED(check_quantizable(options_), "exists already");
+}
 
 TEST_F(PipelineInput, WithoutACalibrationTextIsRefusedWhereTheRecipeNeedsOne) {
   options_.calibration.clear();

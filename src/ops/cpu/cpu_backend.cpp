@@ -18,7 +18,8 @@ class CpuBackend final : public Backend {
 
   void* allocate(size_t bytes) override {
     void* memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
-    EMBERQ_CHECK(memory != nullptr || bytes == 0, "cpu: cannot allocate {} bytes", bytes);
+    EMBERQ_REQUIRE(memory != nullptr || bytes == 0, "too little memory: cannot allocate {} bytes",
+                   bytes);
     return memory;
   }
   void release(void* memory) override { std::free(memory); }

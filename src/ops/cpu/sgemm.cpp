@@ -7,7 +7,7 @@
 namespace emberq::cpu {
 
 void sgemm(const Sgemm& op) {
-  choose_openblas_kernels();
+  prepare_openblas();
   cblas_sgemm(CblasRowMajor, CblasNoTrans, op.op_b == Op::kTranspose ? CblasTrans : CblasNoTrans,
               int(op.m), int(op.n), int(op.k), op.alpha, op.a, int(op.a_stride), op.b,
               int(op.b_stride), op.beta, op.c, int(op.c_stride));
