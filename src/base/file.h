@@ -15,7 +15,8 @@ namespace fs = std::filesystem;
 // A whole file, read-only, mapped; pages are read when touched. Copies share the mapping.
 class MappedFile {
  public:
-  explicit MappedFile(const fs::path& path);  // InputError where it cannot be opened or mapped
+  // InputError where it cannot be opened or mapped, or is a Git LFS pointer in place of a file.
+  explicit MappedFile(const fs::path& path);
 
   std::span<const std::byte> bytes() const { return {data_.get(), size_}; }
   const fs::path& path() const { return path_; }
