@@ -5,7 +5,9 @@
 #include "apps/app.h"
 #include "base/check.h"
 #include "base/print.h"
+#include "base/warning.h"
 #include "engine/generate.h"
+#include "engine/generation_config.h"
 #include "text/detokenizer.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
@@ -16,23 +18,22 @@ namespace {
 struct Options {
   ModelOptions model;
   std::string prompt;
-  int64_t max_new_tokens = 128;
-  bool greedy = false, json = false;
-  std::optional<double> temperature, top_p;
-  std::optional<int> top_k;
+  GenerationChoice generation;
+  bool json = false;
   uint64_t seed = 0;
 };
 
-// generation_config.json's, changed by what the command line names. Naming one asks for sampling.
-SamplingOptions sampling_of(const Options& options, const Checkpoint& checkpoint) {
-  SamplingOptions sampling =
-      read_sampling_options(checkpoint.folder(), checkpoint.config().eos_ids);
-  if (options.temperature || options.top_p || options.top_k) sampling.greedy = false;
-  if (options.temperature) sampling.temperature = *options.temperature;
-  if (options.top_p) sampling.top_p = *options.top_p;
-  if (options.top_k) sampling.top_k = *options.top_k;
-  if (options.greedy || sampling.temperature == 0) sampling.greedy = true;
-  return sampling;
+constexpr int64_t kMaxNewTokens = 128;
+
+GenerateOptions generate_options_of(const Options& options, const Checkpoint& checkpoint) {
+  const GenerationConfig config =
+      read_generation_config(checkpoint.folder(), checkpoint.config(), options.generation);
+  if (!config.not_run.empty())
+    warn(fmt::format("{} asks for {}, which emberq does not run: the text may be another",
+                     config.path.string(), fmt::join(config.not_run, ", ")));
+  return {.sampling = config.sampling,
+          .seed = options.seed,
+          .max_new_tokens = config.max_new_tokens.value_or(kMaxNewTokens)};
 }
 
 double rate(int64_t tokens, double seconds) { return seconds > 0 ? double(tokens) / seconds : 0; }
@@ -43,11 +44,9 @@ void run(const Options& options) {
   const size_t invalid = find_invalid_utf8(options.prompt);
   EMBERQ_REQUIRE(invalid == std::string::npos, "--prompt is not UTF-8 at byte {}", invalid);
   const std::vector<int> prompt = tokenizer.encode(options.prompt, SpecialTokens::kAdd);
+  const GenerateOptions generate_options = generate_options_of(options, checkpoint);
   const auto backend = backend_of(options.model);
   Model model = Model::load(checkpoint, *backend, kv_of(options.model));
-  const GenerateOptions generate_options{.sampling = sampling_of(options, checkpoint),
-                                         .seed = options.seed,
-                                         .max_new_tokens = options.max_new_tokens};
 
   Detokenizer detokenizer(tokenizer);
   std::string text;
@@ -82,18 +81,27 @@ void add_generate(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   add_model(*command, options->model);
   command->add_option("--prompt", options->prompt, "The text to continue")->required();
-  command->add_option("--max-new-tokens", options->max_new_tokens, "Stop after this many tokens")
-      ->capture_default_str();
+  GenerationChoice& choice = options->generation;
+  command->add_option("--max-new-tokens", choice.max_new_tokens,
+                      "Stop after this many tokens; by default what generation_config.json says, "
+                      "or else 128");
   CLI::Option* greedy =
-      command->add_flag("--greedy", options->greedy, "Take the most likely token each time");
+      command->add_flag("--greedy", choice.greedy, "Take the most likely token each time");
   const auto sampling = [&](CLI::Option* option) { option->excludes(greedy); };
-  sampling(command->add_option("--temperature", options->temperature,
-                               "Sampling temperature; 0 is greedy. Where not named, "
-                               "generation_config.json holds for it and the two below"));
-  sampling(command->add_option("--top-p", options->top_p,
+  sampling(command->add_option("--temperature", choice.temperature,
+                               "Sampling temperature; 0 is greedy. This and the four below are by "
+                               "default what generation_config.json says"));
+  sampling(command->add_option("--top-p", choice.top_p,
                                "Sample from the fewest tokens whose probabilities reach this"));
-  sampling(command->add_option("--top-k", options->top_k,
-                               "Sample from this many most likely tokens; 0: all"));
+  sampling(command->add_option("--top-k", choice.top_k,
+                               "Sample from this many most likely tokens; 0: all. By default 50 "
+                               "where generation_config.json names none, as transformers"));
+  sampling(command->add_option("--min-p", choice.min_p,
+                               "Sample from tokens at least this share as likely as the most "
+                               "likely one"));
+  command->add_option("--repetition-penalty", choice.repetition_penalty,
+                      "Divide positive logits of the tokens so far by this, and multiply negative "
+                      "ones; 1: none");
   command->add_option("--seed", options->seed, "Of the sampling")->capture_default_str();
   add_execution(*command, options->model);
   command->add_flag("--json", options->json,

@@ -52,7 +52,7 @@ OrderedJson config_json(const ModelConfig& c) {
           {"rope_theta", c.rope.theta},
           {"sliding_window", c.sliding_window},
           {"tie_word_embeddings", c.tie_word_embeddings},
-          {"dtype", emberq::name(c.dtype)}};
+          {"dtype", c.dtype ? OrderedJson(emberq::name(*c.dtype)) : OrderedJson(nullptr)}};
 }
 
 OrderedJson describe(const Checkpoint& checkpoint) {
@@ -63,11 +63,11 @@ OrderedJson describe(const Checkpoint& checkpoint) {
   size_t linear_bytes = 0;
   OrderedJson tensors = OrderedJson::array();
   for (const std::string& tensor_name : checkpoint.names()) {
-    const Tensor tensor = checkpoint.get(tensor_name);
+    const StoredTensor tensor = checkpoint.stored(tensor_name);
     tensors.push_back({{"name", tensor_name},
-                       {"dtype", emberq::name(tensor.dtype())},
-                       {"shape", tensor.shape()},
-                       {"bytes", tensor.bytes().size()}});
+                       {"dtype", tensor.type},
+                       {"shape", tensor.shape},
+                       {"bytes", tensor.bytes.size()}});
   }
   OrderedJson linears = OrderedJson::object();
   for (int64_t layer = 0; layer < config.num_layers; ++layer)

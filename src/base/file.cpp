@@ -16,9 +16,6 @@
 namespace emberq {
 namespace {
 
-// What every Git LFS pointer begins with, a text of a few lines in place of a large file.
-constexpr std::string_view kLfsPointer = "version https://git-lfs.github.com/spec/";
-
 std::string reason() { return std::strerror(errno); }
 
 void require(const std::error_code& error, std::string_view what, const fs::path& path) {
@@ -50,6 +47,16 @@ void sync_directory(const fs::path& path) {
   ::fsync(fd);
 }
 
+// What Git leaves in place of a file that Git LFS has not fetched (git-lfs/docs/spec.md).
+void reject_lfs_pointer(std::span<const std::byte> bytes, const fs::path& path) {
+  constexpr std::string_view kFirstLine = "version https://git-lfs.github.com/spec/";
+  constexpr size_t kLargest = 1024;
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  EMBERQ_REQUIRE(text.size() > kLargest || !text.starts_with(kFirstLine),
+                 "{} is a Git LFS pointer and not the file itself: fetch it with git lfs pull",
+                 path.string());
+}
+
 }  // namespace
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
@@ -66,10 +73,7 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   data_ =
       std::shared_ptr<const std::byte>(static_cast<const std::byte*>(memory),
                                        [memory, size = size_](auto) { ::munmap(memory, size); });
-  EMBERQ_REQUIRE(size_ < kLfsPointer.size() ||
-                     std::memcmp(memory, kLfsPointer.data(), kLfsPointer.size()) != 0,
-                 "{} is a Git LFS pointer, not the file itself, which git lfs pull fetches",
-                 path.string());
+  reject_lfs_pointer(bytes(), path);
 }
 
 void MappedFile::forget_pages() const {

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 // A whole file, read-only, mapped; pages are read when touched. Copies share the mapping.
 class MappedFile {
  public:
-  // InputError where it cannot be opened or mapped, or is a Git LFS pointer to a file elsewhere.
+  // InputError where it cannot be opened or mapped, or is a Git LFS pointer in place of a file.
   explicit MappedFile(const fs::path& path);
 
   std::span<const std::byte> bytes() const { return {data_.get(), size_}; }

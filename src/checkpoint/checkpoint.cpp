@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/parallel.h"
+#include "base/warning.h"
 #include "format/fp8.h"
 #include "format/hadamard.h"
 #include "format/pack.h"
@@ -21,6 +22,17 @@ bool is_file_name(const std::string& name) {
   return !name.empty() && name != "." && name != ".." && fs::path(name).filename() == name;
 }
 
+bool is_plain(const StoredTensor& tensor) {
+  return std::ranges::find(kPlainTypes, dtype_from_name(tensor.type)) != kPlainTypes.end();
+}
+
+// config.json's quantization_config, which compressed-tensors called compression_config until 2024.
+std::optional<QuantizationConfig> parse_quantization(const JsonObject& config) {
+  for (const std::string_view key : {"quantization_config", "compression_config"})
+    if (config.has(key)) return QuantizationConfig::parse(config.object(key));
+  return std::nullopt;
+}
+
 }  // namespace
 
 Checkpoint Checkpoint::open(const fs::path& folder) {
@@ -30,9 +42,10 @@ Checkpoint Checkpoint::open(const fs::path& folder) {
   const Json config = read_json(path);
   checkpoint.config_ = parse_config(config, path.string());
   checkpoint.open_weights();
-  const JsonObject object(config, path.string());
-  if (object.has("quantization_config"))
-    checkpoint.quantization_ = QuantizationConfig::parse(object.object("quantization_config"));
+  checkpoint.add_prefixes();
+  checkpoint.settle_head();
+  checkpoint.settle_dtype();
+  checkpoint.quantization_ = parse_quantization(JsonObject(config, path.string()));
   const fs::path side_file = folder / kSideFileName;
   if (file_exists(side_file)) {
     checkpoint.side_file_ = parse_side_file(read_ordered_json(side_file), side_file.string());
@@ -46,7 +59,7 @@ void Checkpoint::open_weights() {
   const fs::path index_path = folder_ / "model.safetensors.index.json";
   if (file_exists(single)) {
     files_.emplace_back(single);
-    for (const std::string& name : files_[0].names()) file_of_[name] = 0;
+    for (const std::string& name : files_[0].names()) place_of_[name] = {0, name};
     return;
   }
   EMBERQ_REQUIRE(file_exists(index_path),
@@ -62,8 +75,48 @@ void Checkpoint::open_weights() {
     if (is_new) files_.emplace_back(folder_ / name);
     EMBERQ_REQUIRE(files_[file->second].has(tensor), "{} has no tensor {}, which {} puts there",
                    (folder_ / name).string(), tensor, index_path.string());
-    file_of_[tensor] = file->second;
+    place_of_[tensor] = {file->second, tensor};
   }
+}
+
+void Checkpoint::add_prefixes() {
+  for (const std::string& name : names()) {
+    if (!name.starts_with("embed_tokens.") && !name.starts_with("layers.") &&
+        !name.starts_with("norm."))
+      continue;
+    const std::string full = "model." + name;
+    EMBERQ_REQUIRE(!has(full), "{} has both the tensor {} and {}", folder_.string(), full, name);
+    auto node = place_of_.extract(name);
+    node.key() = full;
+    place_of_.insert(std::move(node));
+  }
+}
+
+void Checkpoint::settle_head() {
+  const std::string embedding(kEmbeddingName), head(kHeadName);
+  if (!config_.tie_word_embeddings || !has(head)) return;
+  if (!has(embedding)) {
+    auto node = place_of_.extract(head);
+    node.key() = embedding;
+    place_of_.insert(std::move(node));
+    return;
+  }
+  const StoredTensor a = stored(embedding), b = stored(head);
+  const bool same_bytes =
+      a.type == b.type && a.shape == b.shape && std::ranges::equal(a.bytes, b.bytes);
+  if (same_bytes || (a.shape == b.shape && is_plain(a) && is_plain(b) &&
+                     get(embedding).to_float() == get(head).to_float())) {
+    place_of_.erase(head);
+    return;
+  }
+  warn(fmt::format("{}: tie_word_embeddings is true, but {} and {} differ: both are used as stored",
+                   (folder_ / "config.json").string(), embedding, head));
+}
+
+void Checkpoint::settle_dtype() {
+  if (config_.dtype || !has(std::string(kEmbeddingName))) return;
+  const StoredTensor embedding = stored(std::string(kEmbeddingName));
+  if (is_plain(embedding)) config_.dtype = dtype_from_name(embedding.type);
 }
 
 // What parse_side_file() could not know.
@@ -133,14 +186,24 @@ uint64_t Checkpoint::file_bytes() const {
 
 std::vector<std::string> Checkpoint::names() const {
   std::vector<std::string> names;
-  for (const auto& [name, file] : file_of_) names.push_back(name);
+  for (const auto& [name, place] : place_of_) names.push_back(name);
   return names;
 }
 
+const Checkpoint::Place& Checkpoint::place(const std::string& name) const {
+  const auto found = place_of_.find(name);
+  EMBERQ_REQUIRE(found != place_of_.end(), "{} has no tensor {}", folder_.string(), name);
+  return found->second;
+}
+
 Tensor Checkpoint::get(const std::string& name) const {
-  const auto found = file_of_.find(name);
-  EMBERQ_REQUIRE(found != file_of_.end(), "{} has no tensor {}", folder_.string(), name);
-  return files_[found->second].get(name);
+  const Place& found = place(name);
+  return files_[found.file].get(found.name);
+}
+
+StoredTensor Checkpoint::stored(const std::string& name) const {
+  const Place& found = place(name);
+  return files_[found.file].stored(found.name);
 }
 
 Tensor Checkpoint::get_as(const std::string& name, std::span<const DType> types,

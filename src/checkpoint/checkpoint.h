@@ -14,9 +14,19 @@
 
 namespace emberq {
 
+inline constexpr std::string_view kEmbeddingName = "model.embed_tokens.weight";
+inline constexpr std::string_view kHeadName = "lm_head.weight";
+
 // A Hugging Face model folder, read: config.json; weights in model.safetensors or in the shards
 // that model.safetensors.index.json lists; how they are quantized, where they are. Tensors are
 // views of the mapped files.
+//
+// Tensors have the names of a model with a head, as transformers gives them: a checkpoint of the
+// decoder alone (LlamaModel), whose names lack the prefix "model.", is read as if they had it.
+// Where config.json ties the embedding and the head, and
+//   both are stored and equal   the head is left out of names()
+//   both are stored and differ  the stored head is used, with a warning
+//   the head alone is stored    it is the embedding too, and has its name
 class Checkpoint {
  public:
   // InputError where anything is missing or contradicts another part.
@@ -29,13 +39,16 @@ class Checkpoint {
   uint64_t file_bytes() const;  // of the weights' files
 
   std::vector<std::string> names() const;  // of the tensors, sorted
-  bool has(const std::string& name) const { return file_of_.contains(name); }
-  // InputError where it is missing.
+  bool has(const std::string& name) const { return place_of_.contains(name); }
+  // InputError where it is missing, or of a type that emberq does not read.
   Tensor get(const std::string& name) const;
+  StoredTensor stored(const std::string& name) const;  // of any type; InputError where missing
   // A plain weight: F32, F16 or BF16, of this shape, without NaN or infinity; or an InputError.
   Tensor get(const std::string& name, const std::vector<int64_t>& shape) const;
 
   const std::vector<SafetensorsFile>& files() const { return files_; }  // of the weights
+  // Whether the output head is kHeadName, and not the embedding.
+  bool has_own_head() const { return !config_.tie_word_embeddings || has(std::string(kHeadName)); }
 
   // For who goes through a model larger than the memory: what was read so far is not kept.
   void forget_pages() const;
@@ -52,8 +65,18 @@ class Checkpoint {
                                                   int64_t k) const;
 
  private:
+  // Where a tensor is: the index of its file in files_, and its name there.
+  struct Place {
+    size_t file;
+    std::string name;
+  };
+
   Checkpoint() = default;
   void open_weights();
+  void add_prefixes();
+  void settle_head();
+  void settle_dtype();
+  const Place& place(const std::string& name) const;
   void check_side_file(const std::string& where) const;
   void check_attention(const std::string& where) const;
   // InputError names what it must be and what it is.
@@ -71,7 +94,7 @@ class Checkpoint {
   std::optional<QuantizationConfig> quantization_;
   SideFile side_file_;
   std::vector<SafetensorsFile> files_;
-  std::map<std::string, size_t> file_of_;  // tensor -> index into files_
+  std::map<std::string, Place> place_of_;  // by the tensor's name
 };
 
 }  // namespace emberq

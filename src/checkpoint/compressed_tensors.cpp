@@ -52,6 +52,15 @@ void demand_nothing(const JsonObject& object, std::string_view key) {
     object.reject(key, "is not something emberq runs: it must be null");
 }
 
+// A sparsity_config, which compressed-tensors of 2024 writes for every model. Its format "dense"
+// says that no weight is stored sparsely.
+void demand_dense(const JsonObject& config) {
+  if (!config.has("sparsity_config")) return;
+  const JsonObject sparsity = config.object("sparsity_config");
+  if (!sparsity.json().empty() && sparsity.get<std::string>("format") != "dense")
+    sparsity.reject("format", "must be dense");
+}
+
 // A QuantizationArgs: every key that it knows. Those not looked at elsewhere say how the numbers
 // were found, not what they mean.
 void check_args(const JsonObject& args) {
@@ -140,8 +149,9 @@ QuantizationConfig QuantizationConfig::parse(const JsonObject& config) {
   const bool own_types = method == kOwnMethod;
   if (!own_types && method != kMethod)
     config.reject("quant_method", fmt::format("must be {} or {}", kMethod, kOwnMethod));
-  for (const std::string_view key : {"kv_cache_scheme", "transform_config", "sparsity_config"})
+  for (const std::string_view key : {"kv_cache_scheme", "transform_config"})
     demand_nothing(config, key);
+  demand_dense(config);
   const bool mixed = config.get<std::string>("format") == "mixed-precision";
 
   QuantizationConfig result;

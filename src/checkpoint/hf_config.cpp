@@ -72,10 +72,18 @@ double positive(const JsonObject& config, std::string_view key) {
   return value;
 }
 
+// A checkpoint of the decoder without a head names itself LlamaModel, MistralModel, ...
+std::string without_head(std::string_view architecture) {
+  constexpr std::string_view kHead = "ForCausalLM";
+  return std::string(architecture.substr(0, architecture.size() - kHead.size())) + "Model";
+}
+
 const Family& family_of(const JsonObject& config) {
   const Json& names = config.array("architectures");
   for (const Family& family : kFamilies) {
-    if (names.size() != 1 || names[0] != family.architecture) continue;
+    if (names.size() != 1 ||
+        (names[0] != family.architecture && names[0] != without_head(family.architecture)))
+      continue;
     if (config.get<std::string>("model_type") != family.model_type)
       config.reject("model_type", fmt::format("must be \"{}\"", family.model_type));
     return family;
@@ -93,8 +101,9 @@ RopeConfig parse_rope(const JsonObject& config, int64_t max_positions) {
   RopeConfig rope;
   check_whole(config);
   if (config.has("rope_theta")) rope.theta = positive(config, "rope_theta");
-  if (config.has("rope_scaling") && config.has("rope_parameters"))
-    config.reject("rope_scaling", "must not stand beside rope_parameters");
+  if (config.has("rope_scaling") && config.has("rope_parameters") &&
+      config.at("rope_scaling") != config.at("rope_parameters"))
+    config.reject("rope_scaling", "must not differ from rope_parameters beside it");
   const std::string_view key = config.has("rope_scaling") ? "rope_scaling" : "rope_parameters";
   if (!config.has(key)) return rope;
 
@@ -107,9 +116,10 @@ RopeConfig parse_rope(const JsonObject& config, int64_t max_positions) {
     parameters.reject(type_key, fmt::format("must be one of {}", fmt::join(kTypes, ", ")));
   rope.type = RopeType(found - kTypes.begin());
 
-  parameters.allow_only({"rope_type", "type", "rope_theta", "factor", "low_freq_factor",
-                         "high_freq_factor", "original_max_position_embeddings",
-                         "partial_rotary_factor"});
+  // An object gives parameters to one type of layer. Other unknown keys belong to other types of
+  // RoPE, and no model reads them here.
+  for (const auto& [name, value] : parameters.json().items())
+    if (value.is_object()) parameters.reject(name, "is not something emberq runs");
   check_whole(parameters);
   if (parameters.has("rope_theta")) rope.theta = positive(parameters, "rope_theta");
   if (rope.type == RopeType::kDefault) return rope;
@@ -119,8 +129,9 @@ RopeConfig parse_rope(const JsonObject& config, int64_t max_positions) {
   rope.high_freq_factor = positive(parameters, "high_freq_factor");
   if (rope.high_freq_factor <= rope.low_freq_factor)
     parameters.reject("high_freq_factor", "must be greater than low_freq_factor");
+  constexpr std::string_view kOriginal = "original_max_position_embeddings";
   rope.original_max_position_embeddings =
-      size_or(parameters, "original_max_position_embeddings", max_positions);
+      size_or(config, kOriginal, size_or(parameters, kOriginal, max_positions));
   return rope;
 }
 
@@ -135,7 +146,7 @@ std::vector<int64_t> parse_windows(const JsonObject& config, const Family& famil
   const bool unsaid = !config.json().contains("sliding_window");  // null says: none
   const int64_t window = size_or(config, "sliding_window", unsaid ? kDefaultWindow : 0);
 
-  if (config.has("layer_types")) {
+  if (family.window == Window::kUpperLayers && config.has("layer_types")) {
     const auto types = config.get<std::vector<std::string>>("layer_types");
     if (types.size() != windows.size())
       config.reject("layer_types", fmt::format("must name {} layers", num_layers));
@@ -154,9 +165,12 @@ std::vector<int64_t> parse_windows(const JsonObject& config, const Family& famil
   return windows;
 }
 
-DType parse_dtype(const JsonObject& config) {
+// nullopt where the weights decide.
+std::optional<DType> parse_dtype(const JsonObject& config) {
   const std::string_view key = config.has("dtype") ? "dtype" : "torch_dtype";
-  const std::string name = config.get_or<std::string>(key, "bfloat16");
+  std::string name = config.get_or<std::string>(key, "auto");
+  if (name == "auto") return std::nullopt;
+  if (name.starts_with("torch.")) name.erase(0, std::string_view("torch.").size());
   if (name == "bfloat16") return DType::kBF16;
   if (name == "float16") return DType::kF16;
   if (name == "float32") return DType::kF32;
@@ -204,8 +218,9 @@ ModelConfig parse_config(const Json& json, const std::string& where) {
   const Family& family = family_of(config);
   ModelConfig model;
   model.model_type = family.model_type;
-  model.architecture = family.architecture;
-  if (config.get_or<std::string>("hidden_act", "silu") != "silu")
+  model.architecture = config.array("architectures")[0].get<std::string>();
+  const std::string activation = config.get_or<std::string>("hidden_act", "silu");
+  if (activation != "silu" && activation != "swish")  // two names of one function
     config.reject("hidden_act", "must be \"silu\"");
   parse_sizes(config, family, model);
   if (config.has("rms_norm_eps")) model.rms_norm_eps = positive(config, "rms_norm_eps");

@@ -48,14 +48,16 @@ struct ModelConfig {
   bool mlp_bias = false;
   bool qk_norm = false;                 // RMS norm of each query and key head before RoPE
   std::vector<int64_t> sliding_window;  // per layer: tokens seen, itself included; 0 = all
-  DType dtype = DType::kBF16;           // of the weights as published
+  // Of the weights as published: config.json's, or the embedding's where it names none.
+  std::optional<DType> dtype;
   std::optional<int> bos_id;
   std::vector<int> eos_ids;
 };
 
 // InputError names `where` and the key: a model, or a variant of one, that emberq does not run is
 // refused by name. Both generations of config.json are read (rope_theta, rope_scaling and
-// torch_dtype; rope_parameters and dtype).
+// torch_dtype; rope_parameters and dtype). Keys that transformers does not read, or that change
+// nothing, are passed over.
 ModelConfig parse_config(const Json& config, const std::string& where);
 
 }  // namespace emberq

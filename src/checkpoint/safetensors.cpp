@@ -35,19 +35,21 @@ std::optional<size_t> bytes_of(DType dtype, const std::vector<int64_t>& shape) {
 
 TensorEntry parse_entry(const JsonObject& header, const std::string& name) {
   const JsonObject entry = header.object(name);
-  const auto dtype = dtype_from_name(entry.get<std::string>("dtype"));
-  if (!dtype) entry.reject("dtype", "must be a type that emberq reads");
+  const auto type = entry.get<std::string>("dtype");
+  const auto dtype = dtype_from_name(type);
   const std::vector<int64_t> shape = sizes(entry, "shape");
-  const auto bytes = bytes_of(*dtype, shape);
-  if (!bytes) entry.reject("shape", "is too large");
   const std::vector<int64_t> offsets = sizes(entry, "data_offsets");
   if (offsets.size() != 2 || offsets[0] > offsets[1])
     entry.reject("data_offsets", "must be a begin and an end");
   const auto begin = size_t(offsets[0]), end = size_t(offsets[1]);
-  EMBERQ_REQUIRE(end - begin == *bytes, "{}: {} of {} {} takes {} bytes, its data_offsets span {}",
-                 header.where(), name, emberq::name(*dtype), shape_text(shape), *bytes,
-                 end - begin);
-  return {.name = name, .dtype = *dtype, .shape = shape, .begin = begin, .end = end};
+  if (dtype) {
+    const auto bytes = bytes_of(*dtype, shape);
+    if (!bytes) entry.reject("shape", "is too large");
+    EMBERQ_REQUIRE(end - begin == *bytes,
+                   "{}: {} of {} {} takes {} bytes, its data_offsets span {}", header.where(), name,
+                   type, shape_text(shape), *bytes, end - begin);
+  }
+  return {.name = name, .type = type, .dtype = dtype, .shape = shape, .begin = begin, .end = end};
 }
 
 // The tensors, in the order of their data, must cover all of it once.
@@ -122,14 +124,29 @@ std::vector<std::string> SafetensorsFile::names() const {
   return names;
 }
 
-Tensor SafetensorsFile::get(const std::string& name) const {
+const TensorEntry& SafetensorsFile::entry(const std::string& name) const {
   const auto found = index_.find(name);
   EMBERQ_REQUIRE(found != index_.end(), "{} has no tensor {}", path().string(), name);
-  const TensorEntry& entry = header_.tensors[found->second];
-  const std::byte* data = file_.bytes().data() + header_.data_begin + entry.begin;
-  const Tensor view(entry.dtype, entry.shape, file_.owner(), data);
-  const bool aligned = reinterpret_cast<uintptr_t>(data) % size_bytes(entry.dtype) == 0;
-  return aligned ? view : Tensor::copy_of(entry.dtype, entry.shape, view.bytes());
+  return header_.tensors[found->second];
+}
+
+StoredTensor SafetensorsFile::stored(const std::string& name) const {
+  const TensorEntry& found = entry(name);
+  return {
+      .type = found.type,
+      .shape = found.shape,
+      .bytes = file_.bytes().subspan(header_.data_begin + found.begin, found.end - found.begin)};
+}
+
+Tensor SafetensorsFile::get(const std::string& name) const {
+  const TensorEntry& found = entry(name);
+  EMBERQ_REQUIRE(found.dtype, "{}: {} is of the type {}, which emberq does not read",
+                 path().string(), name, found.type);
+  const DType dtype = *found.dtype;
+  const std::byte* data = stored(name).bytes.data();
+  const Tensor view(dtype, found.shape, file_.owner(), data);
+  const bool aligned = reinterpret_cast<uintptr_t>(data) % size_bytes(dtype) == 0;
+  return aligned ? view : Tensor::copy_of(dtype, found.shape, view.bytes());
 }
 
 namespace {
@@ -137,11 +154,11 @@ namespace {
 // A header is written as it grows: this, ",", entries, "}", spaces.
 constexpr std::string_view kHeaderStart = R"({"__metadata__":{"format":"pt"})";
 
-std::string entry_text(const std::string& name, const Tensor& tensor, uint64_t begin) {
+std::string entry_text(const std::string& name, const StoredTensor& tensor, uint64_t begin) {
   const OrderedJson entry = {
-      {"dtype", emberq::name(tensor.dtype())},
-      {"shape", tensor.shape()},
-      {"data_offsets", OrderedJson::array({begin, begin + tensor.bytes().size()})},
+      {"dtype", tensor.type},
+      {"shape", tensor.shape},
+      {"data_offsets", OrderedJson::array({begin, begin + tensor.bytes.size()})},
   };
   return fmt::format(",{}:{}", OrderedJson(name).dump(), entry.dump());
 }
@@ -161,7 +178,11 @@ size_t header_bytes(size_t text) { return (kLengthBytes + text + 1 + 7) / 8 * 8;
 
 }  // namespace
 
-size_t max_entry_bytes(const std::string& name, const Tensor& tensor) {
+StoredTensor as_stored(const Tensor& tensor) {
+  return {.type = name(tensor.dtype()), .shape = tensor.shape(), .bytes = tensor.bytes()};
+}
+
+size_t max_entry_bytes(const std::string& name, const StoredTensor& tensor) {
   constexpr uint64_t kFarthest = 1'000'000'000'000'000'000;  // of as many digits as 2^63
   return entry_text(name, tensor, kFarthest).size();
 }
@@ -173,8 +194,12 @@ SafetensorsWriter::SafetensorsWriter(const fs::path& folder, SafetensorsWriterOp
 }
 
 void SafetensorsWriter::add(const std::string& name, const Tensor& tensor) {
+  add(name, as_stored(tensor));
+}
+
+void SafetensorsWriter::add(const std::string& name, const StoredTensor& tensor) {
   EMBERQ_CHECK(names_.insert(name).second, "the tensor {} is written twice", name);
-  const uint64_t bytes = tensor.bytes().size();
+  const uint64_t bytes = tensor.bytes.size();
   const auto entry = [&] { return entry_text(name, tensor, data_bytes_); };
   const auto shard_is_full = [&] {
     return data_bytes_ + bytes > options_.max_shard_bytes ||
@@ -183,7 +208,7 @@ void SafetensorsWriter::add(const std::string& name, const Tensor& tensor) {
   if (file_ && shard_is_full()) close_shard();
   if (!file_) open_shard(entry_text(name, tensor, 0).size());
   header_ += entry();
-  file_->write_at(header_room_ + data_bytes_, tensor.bytes());
+  file_->write_at(header_room_ + data_bytes_, tensor.bytes);
   shards_.back().push_back(name);
   data_bytes_ += bytes;
   total_bytes_ += bytes;
@@ -227,7 +252,7 @@ void write_safetensors(const fs::path& path,
   std::string text(kHeaderStart);
   uint64_t data_bytes = 0;
   for (const auto& [name, tensor] : tensors) {
-    text += entry_text(name, tensor, data_bytes);
+    text += entry_text(name, as_stored(tensor), data_bytes);
     data_bytes += tensor.bytes().size();
   }
   const std::string header = finished_header(text, header_bytes(text.size()));

@@ -21,7 +21,8 @@ namespace emberq {
 
 struct TensorEntry {
   std::string name;
-  DType dtype;
+  std::string type;            // as the file names it
+  std::optional<DType> dtype;  // nullopt where emberq does not read that type
   std::vector<int64_t> shape;
   size_t begin, end;  // bytes, from the start of the data section
 };
@@ -32,8 +33,18 @@ struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
 };
 
+// A tensor as its file stores it, of a type that emberq need not read.
+struct StoredTensor {
+  std::string_view type;
+  std::vector<int64_t> shape;
+  std::span<const std::byte> bytes;  // valid as long as its SafetensorsFile
+};
+
+StoredTensor as_stored(const Tensor& tensor);  // valid as long as the tensor
+
 // Checks everything that a header can get wrong against the bytes of the whole file, as the
-// reference implementation does. InputError names `where` and, past the JSON, the tensor.
+// reference implementation does; but a tensor of an unknown type, whose bytes cannot be told from
+// its shape, is listed. InputError names `where` and, past the JSON, the tensor.
 SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, std::string_view where);
 
 // One file, mapped; tensors are views of it, which keep it mapped.
@@ -47,11 +58,14 @@ class SafetensorsFile {
   std::vector<std::string> names() const;  // in the order of their data
   bool has(const std::string& name) const { return index_.contains(name); }
   // Elements aligned for their type: copied where the file has put them at an odd place. InputError
-  // where there is no such tensor.
+  // where there is no such tensor, or its type is unknown.
   Tensor get(const std::string& name) const;
+  StoredTensor stored(const std::string& name) const;  // InputError where there is no such tensor
   void forget_pages() const { file_.forget_pages(); }
 
  private:
+  const TensorEntry& entry(const std::string& name) const;
+
   MappedFile file_;
   SafetensorsHeader header_;
   std::unordered_map<std::string, size_t> index_;  // into header_.tensors
@@ -64,7 +78,7 @@ struct SafetensorsWriterOptions {
 };
 
 // What a tensor takes of a header at most, wherever it lies in the file.
-size_t max_entry_bytes(const std::string& name, const Tensor& tensor);
+size_t max_entry_bytes(const std::string& name, const StoredTensor& tensor);
 
 // Writes the weights of a model into its folder as they come, one tensor in memory at a time. Each
 // shard's header is written last, into space reserved for it and padded with spaces; a shard is
@@ -77,6 +91,7 @@ class SafetensorsWriter {
   explicit SafetensorsWriter(const fs::path& folder, SafetensorsWriterOptions options = {});
 
   void add(const std::string& name, const Tensor& tensor);
+  void add(const std::string& name, const StoredTensor& tensor);
   // Names the files: model.safetensors, or model-0000i-of-0000N.safetensors with
   // model.safetensors.index.json.
   void finish();

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/check.h"
+#include "model/token_ids.h"
 
 namespace emberq {
 
@@ -15,6 +16,7 @@ Generation generate(Model& model, std::span<const int> prompt, const GenerateOpt
                  options.max_new_tokens);
   EMBERQ_REQUIRE(length < positions, "the prompt has {} tokens, the model {} positions", length,
                  positions);
+  require_in_vocabulary(prompt, model.config().vocab_size, "the prompt");
   check(options.sampling);
 
   const auto& eos = options.sampling.eos_ids;
@@ -27,15 +29,18 @@ Generation generate(Model& model, std::span<const int> prompt, const GenerateOpt
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
 
+  std::vector<int> tokens(prompt.begin(), prompt.end());
   Activations hidden = model.forward(prompt, cache);
   while (true) {
-    const int id = sampler.sample(model.logits(hidden.slice(hidden.rows - 1, 1)));
+    const int id = sampler.sample(model.logits(hidden.slice(hidden.rows - 1, 1)),
+                                  {.ids = tokens, .prompt = length});
     if (result.ids.empty()) result.prompt_seconds = since();
     if (std::find(eos.begin(), eos.end(), id) != eos.end()) {
       result.finish_reason = FinishReason::kStop;
       break;
     }
     result.ids.push_back(id);
+    tokens.push_back(id);
     if (on_token) on_token(id);
     if (int64_t(result.ids.size()) == most) break;
     hidden = model.forward(std::span(&id, 1), cache);

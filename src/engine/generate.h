@@ -28,7 +28,8 @@ struct Generation {
 };
 
 // Continues the prompt; on_token sees each new token as it comes. InputError where the prompt is
-// empty or fills the model's positions.
+// empty, fills the model's positions or has an id outside its vocabulary, and where the rules of
+// sampling leave no token.
 Generation generate(Model& model, std::span<const int> prompt, const GenerateOptions& options,
                     const std::function<void(int)>& on_token = {});
 

@@ -5,73 +5,83 @@
 #include <numeric>
 
 #include "base/check.h"
-#include "base/json.h"
 
 namespace emberq {
+namespace {
+
+// Ids of the top_k most likely tokens and of those as likely as the last of them, the most likely
+// first, of equals the smaller id; without what was ruled out.
+std::vector<int> most_likely(std::span<const float> logits, int top_k) {
+  float least = -std::numeric_limits<float>::infinity();
+  if (top_k > 0 && size_t(top_k) < logits.size()) {
+    std::vector<float> sorted(logits.begin(), logits.end());
+    const auto last = sorted.begin() + top_k - 1;
+    std::nth_element(sorted.begin(), last, sorted.end(), std::greater());
+    least = *last;
+  }
+  std::vector<int> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::erase_if(order, [&](int id) {
+    const float logit = logits[size_t(id)];
+    return logit < least || std::isinf(logit);
+  });
+  std::ranges::sort(order, [&](int a, int b) {
+    const float x = logits[size_t(a)], y = logits[size_t(b)];
+    return x != y ? x > y : a < b;
+  });
+  return order;
+}
+
+}  // namespace
 
 void check(const SamplingOptions& options) {
-  EMBERQ_REQUIRE(options.greedy || options.temperature > 0,
+  const double penalty = options.rules.repetition_penalty;
+  EMBERQ_REQUIRE(penalty > 0 && std::isfinite(penalty),
+                 "the repetition penalty must be positive, got {}", penalty);
+  if (options.greedy) return;
+  EMBERQ_REQUIRE(options.temperature > 0 && std::isfinite(options.temperature),
                  "the temperature must be positive, got {}", options.temperature);
   EMBERQ_REQUIRE(options.top_k >= 0, "top_k must not be negative, got {}", options.top_k);
   EMBERQ_REQUIRE(options.top_p > 0 && options.top_p <= 1, "top_p must be in (0, 1], got {}",
                  options.top_p);
+  EMBERQ_REQUIRE(options.min_p >= 0 && options.min_p <= 1, "min_p must be in [0, 1], got {}",
+                 options.min_p);
 }
 
-SamplingOptions read_sampling_options(const fs::path& folder, const std::vector<int>& eos_ids) {
-  SamplingOptions options{.eos_ids = eos_ids};
-  const fs::path path = folder / "generation_config.json";
-  if (!file_exists(path)) return options;
-  const Json json = read_json(path);
-  const JsonObject config(json, path.string());
-  options.greedy = !config.get_or("do_sample", false);
-  options.temperature = config.get_or("temperature", 1.0);
-  options.top_k = config.get_or("top_k", 0);
-  options.top_p = config.get_or("top_p", 1.0);
-  if (options.temperature == 0) options.greedy = true;
-  if (config.has("eos_token_id")) {
-    options.eos_ids.clear();
-    const Json& eos = config.at("eos_token_id");
-    for (const Json& id : eos.is_array() ? eos : Json::array({eos})) {
-      if (!id.is_number_integer()) config.reject("eos_token_id", "must be an id or a list of ids");
-      options.eos_ids.push_back(id.get<int>());
-    }
-  }
-  check(options);
-  return options;
-}
-
-int Sampler::sample(std::span<const float> logits) {
-  const auto largest = std::max_element(logits.begin(), logits.end());
-  if (options_.greedy) return int(largest - logits.begin());
-
-  std::vector<int> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  const size_t kept =
-      options_.top_k > 0 ? std::min(logits.size(), size_t(options_.top_k)) : logits.size();
-  std::partial_sort(
-      order.begin(), order.begin() + std::ptrdiff_t(kept), order.end(), [&](int a, int b) {
-        return logits[size_t(a)] != logits[size_t(b)] ? logits[size_t(a)] > logits[size_t(b)]
-                                                      : a < b;
-      });
-  order.resize(kept);
-
-  std::vector<double> weights;
+std::vector<Candidate> candidates(const SamplingOptions& options, std::span<const float> logits) {
+  std::vector<Candidate> result;
   double total = 0;
-  for (const int id : order) {
-    weights.push_back(
-        std::exp((double(logits[size_t(id)]) - double(*largest)) / options_.temperature));
-    total += weights.back();
+  for (const int id : most_likely(logits, options.top_k)) {
+    const double largest = logits[size_t(result.empty() ? id : result[0].id)];
+    result.push_back({id, std::exp((double(logits[size_t(id)]) - largest) / options.temperature)});
+    total += result.back().p;
   }
   double reached = 0;
-  size_t nucleus = 0;
-  while (nucleus < weights.size() && reached < options_.top_p * total)
-    reached += weights[nucleus++];
+  size_t kept = 0;
+  while (kept < result.size() && reached < options.top_p * total) reached += result[kept++].p;
+  while (result[kept - 1].p < options.min_p) reached -= result[--kept].p;  // the first is 1
+  result.resize(kept);
+  for (Candidate& candidate : result) candidate.p /= reached;
+  return result;
+}
 
-  // 53 random bits, which do not depend on the standard library.
-  double left = double(random_() >> 11) * 0x1p-53 * reached;
-  for (size_t i = 0; i < nucleus; ++i)
-    if ((left -= weights[i]) < 0) return order[i];
-  return order[nucleus - 1];
+int Sampler::sample(std::span<const float> logits, const TokensSoFar& so_far) {
+  EMBERQ_CHECK(std::ranges::none_of(logits, [](float x) { return std::isnan(x) || x == INFINITY; }),
+               "the model's logits are not finite");
+  logits_.assign(logits.begin(), logits.end());
+  apply(options_.rules, so_far, options_.eos_ids, logits_);
+  const auto largest = std::ranges::max_element(logits_);
+  EMBERQ_REQUIRE(std::isfinite(*largest),
+                 "no token may follow the {} so far: what generation_config.json rules out is the "
+                 "whole vocabulary",
+                 so_far.ids.size());
+  if (options_.greedy) return int(largest - logits_.begin());
+
+  const std::vector<Candidate> left = candidates(options_, logits_);
+  double drawn = double(random_() >> 11) * 0x1p-53;  // 53 bits, whatever the standard library
+  for (const Candidate& candidate : left)
+    if ((drawn -= candidate.p) < 0) return candidate.id;
+  return left.back().id;
 }
 
 }  // namespace emberq

@@ -9,6 +9,7 @@
 #include "base/parallel.h"
 #include "base/progress.h"
 #include "eval/logit_rows.h"
+#include "model/token_ids.h"
 
 namespace emberq {
 namespace {
@@ -157,6 +158,8 @@ Divergence divergence(Model& reference, Model& model, std::span<const int> ids,
   require_same_vocabulary(reference.config().vocab_size, model.config().vocab_size);
   const int64_t window = options.window, windows = count_windows(reference.config(), ids, options);
   count_windows(model.config(), ids, options);  // refuses what the other model cannot run
+  require_in_vocabulary(ids.first(size_t(windows * window)), reference.config().vocab_size,
+                        "the text");
   WindowLogits logits(reference, window);
   const auto rows = [&](int64_t w, int64_t first, int64_t count) {
     if (first == 0) logits.run(ids.subspan(size_t(w * window), size_t(window)));
@@ -170,6 +173,7 @@ ReferenceLogits reference_logits(Model& reference, std::span<const int> ids,
   const int64_t window = options.window, predicted = window - 1;
   const int64_t windows = count_windows(reference.config(), ids, options);
   const auto whole = ids.first(size_t(windows * window));
+  require_in_vocabulary(whole, reference.config().vocab_size, "the text");
   ReferenceLogits result{.ids = {whole.begin(), whole.end()},
                          .window = window,
                          .vocab = reference.config().vocab_size};

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "model/token_ids.h"
 
 namespace emberq {
 namespace {
@@ -69,6 +70,8 @@ Likelihood LikelihoodScorer::score(std::span<const int> context,
                                    std::span<const int> continuation) {
   EMBERQ_CHECK(!context.empty() && !continuation.empty(), "{} tokens of context, {} to judge",
                context.size(), continuation.size());
+  require_in_vocabulary(context, model_->config().vocab_size, "the context");
+  require_in_vocabulary(continuation, model_->config().vocab_size, "the continuation");
   const int64_t positions = model_->config().max_positions, judged = int64_t(continuation.size());
   EMBERQ_REQUIRE(judged <= positions, "a continuation has {} tokens, the model {} positions",
                  judged, positions);

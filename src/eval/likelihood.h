@@ -35,7 +35,7 @@ class LikelihoodScorer {
   LikelihoodScorer(Model& model, int64_t longest);
 
   // Neither is empty. Of a text with more tokens than the model has positions, the first ones are
-  // dropped; InputError where that leaves no context.
+  // dropped; InputError where that leaves no context, and for ids outside the vocabulary.
   Likelihood score(std::span<const int> context, std::span<const int> continuation);
 
  private:

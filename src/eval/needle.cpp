@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/progress.h"
 #include "eval/likelihood.h"
+#include "model/token_ids.h"
 
 namespace emberq {
 namespace {
@@ -112,6 +113,7 @@ NeedleResult needle(Model& model, const Tokenizer& tokenizer, std::span<const in
                     const NeedleOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   check(options, model.config());
+  require_in_vocabulary(filler, model.config().vocab_size, "the text");
   const std::vector<NeedleTrial> trials = needle_trials(options.trials, options.seed);
   LikelihoodScorer scorer(model, options.length);
   Progress progress("needle", int64_t(options.depths.size()) * options.trials);

@@ -58,7 +58,7 @@ struct NeedleResult {
 };
 
 // InputError as needle_prompt(), where the length is more than the model's positions, there is no
-// trial, or a depth is outside [0, 1].
+// trial, a depth is outside [0, 1], or an id is outside the vocabulary.
 NeedleResult needle(Model& model, const Tokenizer& tokenizer, std::span<const int> filler,
                     const NeedleOptions& options);
 

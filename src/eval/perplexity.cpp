@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/progress.h"
 #include "eval/logit_rows.h"
+#include "model/token_ids.h"
 
 namespace emberq {
 namespace {
@@ -56,6 +57,8 @@ Perplexity perplexity(Model& model, std::span<const int> ids, const PerplexityOp
   const auto start = std::chrono::steady_clock::now();
   const int64_t window = options.window;
   Perplexity result{.windows = count_windows(model.config(), ids, options), .window_len = window};
+  require_in_vocabulary(ids.first(size_t(result.windows * window)), model.config().vocab_size,
+                        "the text");
   KvCache cache = model.make_cache(window);
   LogitRows logits(model, std::min(kLogitRows, window - 1));
   Progress progress("evaluate", result.windows);

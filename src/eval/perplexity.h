@@ -20,7 +20,8 @@ struct Perplexity {
 
 // GPTQ's protocol: the ids cut into windows that do not overlap, the tail dropped, each window run
 // alone with no BOS; its first token is given, the others are predicted. InputError where there is
-// no whole window, or one is longer than the model's positions.
+// no whole window, or one is longer than the model's positions; of perplexity() also for an id
+// outside the vocabulary.
 int64_t count_windows(const ModelConfig& config, std::span<const int> ids,
                       const PerplexityOptions& options);
 Perplexity perplexity(Model& model, std::span<const int> ids, const PerplexityOptions& options);

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "eval/likelihood.h"
+#include "model/token_ids.h"
 
 namespace emberq {
 namespace {
@@ -84,12 +85,16 @@ std::vector<TaskItem> parse_items(std::string_view text, const fs::path& path, T
   return items;
 }
 
-std::vector<TokenPair> encode(const Tokenizer& tokenizer, const TaskItem& item,
+std::vector<TokenPair> encode(const Tokenizer& tokenizer, int64_t vocab_size, const TaskItem& item,
                               SpecialTokens special) {
   std::vector<TokenPair> pairs;
   try {
-    for (const TaskRequest& request : item.requests)
-      pairs.push_back(encode_pair(tokenizer, request.context, request.continuation, special));
+    for (const TaskRequest& request : item.requests) {
+      TokenPair pair = encode_pair(tokenizer, request.context, request.continuation, special);
+      require_in_vocabulary(pair.context, vocab_size, "the context");
+      require_in_vocabulary(pair.continuation, vocab_size, "the continuation");
+      pairs.push_back(std::move(pair));
+    }
   } catch (const InputError& e) {
     throw InputError(fmt::format("{}: {}", item.where, e.what()));
   }
@@ -170,7 +175,8 @@ TaskResult score_task(Model& model, const Tokenizer& tokenizer, const Task& task
   const auto start = std::chrono::steady_clock::now();
   EMBERQ_CHECK(!task.items.empty(), "task {} has no items", task.name);
   std::vector<std::vector<TokenPair>> items;  // all before the first runs: a bad one stops early
-  for (const TaskItem& item : task.items) items.push_back(encode(tokenizer, item, special));
+  for (const TaskItem& item : task.items)
+    items.push_back(encode(tokenizer, model.config().vocab_size, item, special));
   LikelihoodScorer scorer(model, longest_text(items));
   Tally tally;
   Progress progress(task.name, int64_t(items.size()));

@@ -62,7 +62,8 @@ struct TaskResult {
 
 // Standard errors are sqrt(p (1 - p) / (items - 1)), NaN for one item. kNone: texts as they are, as
 // the harness does with add_bos_token=False; kAdd: with what the tokenizer puts around them, as it
-// does by default in newer versions. InputError where a continuation adds no token to its context.
+// does by default in newer versions. InputError where a continuation adds no token to its context,
+// or a token is outside the model's vocabulary.
 TaskResult score_task(Model& model, const Tokenizer& tokenizer, const Task& task,
                       SpecialTokens special = SpecialTokens::kNone);
 

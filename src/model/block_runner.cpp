@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "model/rope.h"
+#include "model/token_ids.h"
 
 namespace emberq {
 
@@ -30,6 +31,14 @@ void BlockRunner::begin(int64_t tokens, int64_t position) {
   backend_->upload(workspace_.cos(), cos.data(), angles * sizeof(float));
   backend_->upload(workspace_.sin(), sin.data(), angles * sizeof(float));
   backend_->synchronize();  // the angles go when this returns
+}
+
+void BlockRunner::embed(const Weight& table, std::span<const int> ids) {
+  EMBERQ_CHECK(int64_t(ids.size()) == workspace_.tokens(), "{} ids for {} tokens", ids.size(),
+               workspace_.tokens());
+  require_in_vocabulary(ids, table.n, "the model's input", position_);
+  backend_->upload(workspace_.ids(), ids.data(), ids.size_bytes());
+  backend_->run(Embed{.table = &table, .ids = workspace_.ids(), .out = hidden()});
 }
 
 // Linears that share an input but not its scheme, which only studies of single linears have, get it

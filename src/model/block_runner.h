@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <vector>
 
 #include "model/block.h"
@@ -48,6 +49,9 @@ class BlockRunner {
 
   // The next `tokens` tokens, the first of them at `position`.
   void begin(int64_t tokens, int64_t position);
+  // Their embeddings, rows of the table [vocab, hidden], into hidden(). InputError for an id that
+  // is no row. The ids must live until the backend is synchronized.
+  void embed(const Weight& table, std::span<const int> ids);
   Activations hidden() const { return workspace_.hidden(); }
 
   Activations qkv_input(const Layer& layer);
@@ -69,7 +73,6 @@ class BlockRunner {
   // Radians per position of each channel pair, [head_dim / 2].
   const std::vector<double>& rope_frequencies() const { return rope_frequencies_; }
   void set_rope_frequencies(std::vector<double> frequencies);
-  int32_t* ids() const { return workspace_.ids(); }
 
  private:
   void add(const LinearLayer& linear, const Activations& x);  // hidden += linear(x)

@@ -10,13 +10,8 @@ Activations Model::forward(std::span<const int> ids, KvCache& cache) {
   EMBERQ_REQUIRE(position + tokens <= config_->max_positions,
                  "position {} is past the model's last, {}", position + tokens - 1,
                  config_->max_positions - 1);
-  for (const int id : ids)
-    EMBERQ_REQUIRE(id >= 0 && id < config_->vocab_size,
-                   "token id {} is outside the vocabulary of {}", id, config_->vocab_size);
-
   runner_.begin(tokens, position);
-  backend_->upload(runner_.ids(), ids.data(), ids.size_bytes());
-  backend_->run(Embed{.table = &embedding_, .ids = runner_.ids(), .out = runner_.hidden()});
+  runner_.embed(embedding_, ids);
   for (size_t i = 0; i < layers_.size(); ++i) {
     check_interrupt();
     runner_.run(layers_[i], cache.layer(int64_t(i)));

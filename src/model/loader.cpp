@@ -117,11 +117,11 @@ Model Model::load(const Checkpoint& checkpoint, Backend& backend, std::optional<
       kv == KvScheme::kFp ? AttentionScheme() : checkpoint.attention();
 
   const Loader loader(checkpoint, backend);
-  model.embedding_ =
-      loader.matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size);
-  model.head_ = config.tie_word_embeddings
-                    ? model.embedding_
-                    : loader.matrix("lm_head.weight", config.vocab_size, config.hidden_size);
+  const auto table = [&](std::string_view name) {
+    return loader.matrix(std::string(name), config.vocab_size, config.hidden_size);
+  };
+  model.embedding_ = table(kEmbeddingName);
+  model.head_ = checkpoint.has_own_head() ? table(kHeadName) : model.embedding_;
   model.final_norm_ = loader.vector("model.norm.weight", config.hidden_size);
   for (int64_t i = 0; i < config.num_layers; ++i) {
     model.layers_.push_back(loader.layer(i));

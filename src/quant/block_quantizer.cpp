@@ -20,10 +20,11 @@ namespace {
 // Statistics of inputs need fewer tokens than the error feedback does.
 constexpr int64_t kStatisticsWindows = 16;
 
-constexpr std::string_view kEmbedding = "model.embed_tokens.weight";
-
 void check_rotations(const Checkpoint& checkpoint, const Recipe& recipe) {
   const ModelConfig& config = checkpoint.config();
+  // A rotated residual stream needs a head in its basis, which is written last.
+  if (recipe.rotation.residual && checkpoint.has_own_head())
+    (void)checkpoint.stored(std::string(kHeadName));
   EMBERQ_REQUIRE(
       !(recipe.rotation.values || recipe.rotation.keys) || is_power_of_two(config.head_dim),
       "{}: heads of {} channels have no Hadamard transform, which the recipe {} asks for",
@@ -82,10 +83,10 @@ Tensor BlockQuantizer::rotated(const std::string& name, const std::vector<double
   return as_type(original.dtype(), original.shape(), values);
 }
 
-Tensor BlockQuantizer::embedding() const { return rotated(std::string(kEmbedding), {}); }
+Tensor BlockQuantizer::embedding() const { return rotated(std::string(kEmbeddingName), {}); }
 
 Tensor BlockQuantizer::head() const {
-  return rotated(config_.tie_word_embeddings ? std::string(kEmbedding) : "lm_head.weight",
+  return rotated(std::string(checkpoint_.has_own_head() ? kHeadName : kEmbeddingName),
                  checkpoint_.get("model.norm.weight", {config_.hidden_size}).to_double());
 }
 

@@ -60,8 +60,7 @@ CalibrationStream::CalibrationStream(Backend& backend, const ModelConfig& config
                name(backend.activation_type()));
   runner_.begin(length_, 0);
   for (const std::vector<int>& ids : windows.ids) {
-    backend_->upload(runner_.ids(), ids.data(), ids.size() * sizeof(int));
-    backend_->run(Embed{.table = &embedding, .ids = runner_.ids(), .out = runner_.hidden()});
+    runner_.embed(embedding, ids);
     hidden_.push_back(take(runner_.hidden()));
   }
   kept_.resize(hidden_.size());

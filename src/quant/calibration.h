@@ -42,7 +42,8 @@ struct CalibrationWindows {
 // The windows' residual streams through a model, one block at a time. Floats of F32 backends.
 class CalibrationStream {
  public:
-  // `embedding` [vocab, hidden]; `kv` is what the blocks' caches store.
+  // `embedding` [vocab, hidden]; `kv` is what the blocks' caches store. InputError for an id that
+  // the embedding has no row for.
   CalibrationStream(Backend& backend, const ModelConfig& config, const CalibrationWindows& windows,
                     const Weight& embedding, KvScheme kv);
 

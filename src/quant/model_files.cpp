@@ -127,7 +127,7 @@ void ModelFiles::write_index(int64_t shards) const {
     const SafetensorsFile file(shard(i));
     for (const std::string& name : file.names()) {
       weight_map[name] = shard(i).filename().string();
-      bytes += file.get(name).bytes().size();
+      bytes += file.stored(name).bytes.size();
     }
   }
   const Json index = {{"metadata", {{"total_size", bytes}}}, {"weight_map", weight_map}};
@@ -148,7 +148,7 @@ void ModelFiles::write_around(bool untied) const {
         ignored.push_back(linear_name(layer, module));
     }
   OrderedJson changes = OrderedJson::object();
-  if (untied) changes["tie_word_embeddings"] = false;
+  if (untied && original_.config().tie_word_embeddings) changes["tie_word_embeddings"] = false;
   if (!linears.empty())
     changes["quantization_config"] = quantization_config(linears, ignored, down_hadamard_ > 0);
   write_config(original_.folder(), folder_, changes);
@@ -162,19 +162,18 @@ void ModelFiles::write_rest(const BlockQuantizer& quantizer) const {
   size_t header_bytes = kBlockHeaderBytes;
   for (const std::string& name : original_.names()) {
     if (in_blocks.contains(name)) continue;
-    if (rotated && (name == "model.embed_tokens.weight" || name == "lm_head.weight" ||
-                    name == "model.norm.weight"))
+    if (rotated && (name == kEmbeddingName || name == kHeadName || name == "model.norm.weight"))
       continue;
     rest.push_back(name);
-    header_bytes += max_entry_bytes(name, original_.get(name));
+    header_bytes += max_entry_bytes(name, original_.stored(name));
   }
   header_bytes = (header_bytes + 7) / 8 * 8;
   write_shard(original_.config().num_layers, header_bytes, [&](SafetensorsWriter& writer) {
-    for (const std::string& name : rest) writer.add(name, original_.get(name));
+    for (const std::string& name : rest) writer.add(name, original_.stored(name));
     if (!rotated) return;
     const int64_t hidden = original_.config().hidden_size;
-    writer.add("model.embed_tokens.weight", quantizer.embedding());
-    writer.add("lm_head.weight", quantizer.head());
+    writer.add(std::string(kEmbeddingName), quantizer.embedding());
+    writer.add(std::string(kHeadName), quantizer.head());
     writer.add("model.norm.weight", Tensor::of({hidden}, std::vector<float>(size_t(hidden), 1.0f)));
   });
 }
@@ -182,7 +181,7 @@ void ModelFiles::write_rest(const BlockQuantizer& quantizer) const {
 void ModelFiles::finish(const BlockQuantizer& quantizer) {
   write_rest(quantizer);
   write_index(original_.config().num_layers + 1);
-  write_around(recipe_.rotation.residual && original_.config().tie_word_embeddings);
+  write_around(recipe_.rotation.residual || original_.has_own_head());
   require_whole();
 }
 

@@ -47,9 +47,12 @@ void inject_into_keys(DenseBlock& block, const ModelConfig& config, int64_t laye
 }
 
 // transformers casts every tensor to the type that config.json names, which must not round them.
-OrderedJson as_float32(const fs::path& model) {
-  const char* key = read_json(model / "config.json").contains("dtype") ? "dtype" : "torch_dtype";
-  return {{key, "float32"}};
+OrderedJson config_changes(const Checkpoint& model) {
+  const bool has_dtype = read_json(model.folder() / "config.json").contains("dtype");
+  OrderedJson changes = {{has_dtype ? "dtype" : "torch_dtype", "float32"}};
+  if (model.config().tie_word_embeddings && model.has_own_head())
+    changes["tie_word_embeddings"] = false;
+  return changes;
 }
 
 }  // namespace
@@ -83,7 +86,7 @@ OutlierReport write_outlier_model(const OutlierOptions& options) {
   checkpoint.require_unquantized();
 
   OutputDirectory output(options.output);
-  write_config(options.model, output.partial(), as_float32(options.model));
+  write_config(options.model, output.partial(), config_changes(checkpoint));
   copy_companion_files(options.model, output.partial());
   SafetensorsWriter writer(output.partial());
   std::set<std::string> written;
@@ -100,7 +103,7 @@ OutlierReport write_outlier_model(const OutlierOptions& options) {
     progress.step();
   }
   for (const std::string& name : checkpoint.names())
-    if (!written.contains(name)) writer.add(name, checkpoint.get(name));
+    if (!written.contains(name)) writer.add(name, checkpoint.stored(name));
   writer.finish();
   EMBERQ_CHECK(Checkpoint::open(output.partial()).names() == checkpoint.names(),
                "{} has not the tensors of {}", output.partial().string(), options.model.string());

@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "checkpoint/output_folder.h"
 #include "model/load_layer.h"
+#include "model/token_ids.h"
 #include "quant/block_quantizer.h"
 #include "quant/model_files.h"
 #include "quant/plan.h"
@@ -71,7 +72,10 @@ CalibrationWindows read_windows(const QuantizeOptions& options, const Checkpoint
     EMBERQ_REQUIRE(there >= share || (fewer_do && there > 0),
                    "the calibration text {} has {} tokens, {} windows of {} need {}", text.string(),
                    ids.size(), share, result.length, share * result.length);
-    for (int64_t w = 0; w < std::min(share, there); ++w)
+    const int64_t windows = std::min(share, there);
+    require_in_vocabulary(std::span(ids).first(size_t(windows * result.length)),
+                          checkpoint.config().vocab_size, text.string());
+    for (int64_t w = 0; w < windows; ++w)
       result.ids.emplace_back(ids.begin() + w * result.length,
                               ids.begin() + (w + 1) * result.length);
   }

@@ -35,6 +35,7 @@ class Tokenizer {
 
   int vocab_size() const { return model_.vocabulary().size(); }  // the largest id and one
   std::optional<int> id_of(std::string_view token) const;
+  bool has(int id) const { return model_.vocabulary().has(id); }
   // InputError for an id that is no token's.
   const std::string& token_of(int id) const;
   bool is_special(int id) const { return added_.is_special(id); }

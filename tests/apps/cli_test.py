@@ -230,6 +230,45 @@ class Program(unittest.TestCase):
         self.assertEqual(seeded[0], seeded[1])
         self.assertNotEqual(seeded[0], seeded[2], "sampled, as generation_config.json says")
 
+    def test_generate_keeps_to_generation_config_and_names_what_it_does_not_run(self):
+        for file in MODEL.iterdir():
+            shutil.copy(file, self.folder)
+        path = self.folder / "generation_config.json"
+
+        def generate(config, *options):
+            path.write_text(json.dumps(config))
+            done = emberq("generate", self.folder, "--prompt", "The city", "--max-new-tokens", "8", "--json", *options)
+            self.assertEqual(done.returncode, 0, done.stderr.decode())
+            return json.loads(done.stdout)["ids"], done.stderr.decode()
+
+        plain, quiet = generate({})
+        self.assertEqual(quiet, "")
+        penalized, quiet = generate({"repetition_penalty": 3.0, "no_repeat_ngram_size": 1})
+        self.assertEqual(len(set(penalized)), len(penalized))
+        self.assertEqual(quiet, "")
+        self.assertNotIn(plain[0], generate({"suppress_tokens": [plain[0]]})[0])
+        self.assertEqual(generate({}, "--repetition-penalty", "3")[0], generate({"repetition_penalty": 3.0})[0])
+        self.assertEqual(generate({}, "--min-p", "1")[0], plain, "the most likely token alone is left")
+        ids, said = generate({"num_beams": 4, "typical_p": 0.5, "forced_eos_token_id": 1, "top_p": 0})
+        self.assertEqual(ids, plain)
+        self.assertEqual(said.count("\n"), 1, said)
+        self.assertIn(f"warning: {path} asks for num_beams, forced_eos_token_id, which emberq does not run", said)
+        path.write_text('{"do_sample": true, "top_p": 0}')
+        self.assertIn(f"{path}: top_p must be in (0, 1], got 0", self.refused("generate", self.folder, "--prompt", "x"))
+        path.write_text('{"max_new_tokens": 3}')
+        self.assertEqual(len(self.json_of("generate", self.folder, "--prompt", "x")["ids"]), 3)
+        for option in (["--repetition-penalty", "0"], ["--min-p", "2"], ["--top-p", "0"], ["--temperature", "-1"]):
+            self.refused("generate", self.folder, "--prompt", "x", *option)
+
+    def test_a_git_lfs_pointer_is_called_by_its_name(self):
+        for file in MODEL.iterdir():
+            shutil.copy(file, self.folder)
+        for name in ("tokenizer.json", "generation_config.json", "model.safetensors", "config.json"):
+            (self.folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n")
+            message = self.refused("generate", self.folder, "--prompt", "x")
+            self.assertIn(f"{self.folder / name} is a Git LFS pointer", message)
+            shutil.copy(MODEL / name, self.folder)
+
     def test_logits_need_no_tokenizer(self):
         for name in ("config.json", "model.safetensors"):
             shutil.copy(MODEL / name, self.folder)
@@ -238,8 +277,11 @@ class Program(unittest.TestCase):
         tensors = tensors_of(out)
         self.assertEqual(tensors["logits"][:2], ("F32", [3, 8192]))
         self.assertEqual(tensors["input_ids"], ("I32", [3], struct.pack("<3i", 1, 2, 3)))
-        message = self.refused("logits", self.folder, "--ids", "1,8192", "-o", out)
-        self.assertIn("token id 8192 is outside the vocabulary of 8192", message)
+        for ids, said in (("1,8192", "position 1 of the model's input has the id 8192"),
+                          ("-1,1", "position 0 of the model's input has the id -1")):
+            message = self.refused("logits", self.folder, f"--ids={ids}", "-o", out)
+            self.assertIn(said, message)
+            self.assertIn("vocab_size 8192", message)
 
     def test_tokenize_goes_there_and_back(self):
         source, ids_file = self.folder / "text", self.folder / "ids"
@@ -449,15 +491,6 @@ class Program(unittest.TestCase):
                               capture_output=True, timeout=PATIENCE)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("mod\ufffdl", (self.folder / "page.html").read_text())
-
-    def test_a_git_lfs_pointer_is_called_by_its_name(self):
-        pointed = self.folder / "pointed"
-        shutil.copytree(MODEL, pointed)
-        for name in ("model.safetensors", "tokenizer.json", "config.json"):
-            (pointed / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
-            message = self.refused("generate", pointed, "--prompt", "x")
-            self.assertIn(f"{name} is a Git LFS pointer", message)
-            shutil.copy(MODEL / name, pointed)
 
     def test_a_report_that_could_not_be_made_is_refused_before_the_work(self):
         out, page = self.folder / "out", self.folder / "r.html"

@@ -69,14 +69,6 @@ TEST(MappedFile, NamesWhatItCannotRead) {
             "cannot read " + folder.path().string() + ": not a file");
 }
 
-TEST(MappedFile, CallsAGitLfsPointerByItsName) {
-  const TestFolder folder;
-  const fs::path path = folder.write(
-      "model.safetensors",
-      "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 4976698672\n");
-  EXPECT_REFUSED(MappedFile{path}, "model.safetensors is a Git LFS pointer, not the file itself");
-}
-
 TEST(MappedFile, TakesATextThatSpeaksOfGitLfsForAText) {
   const TestFolder folder;
   EXPECT_EQ(read_text(folder.write("a", "version https://git-lfs")), "version https://git-lfs");
@@ -354,6 +346,23 @@ TEST(OutputDirectory, TakesASlashAtTheEndForNothing) {
   const TestFolder folder;
   OutputDirectory((folder.path() / "out" / "").string()).commit();
   EXPECT_TRUE(fs::is_directory(folder.path() / "out"));
+}
+
+constexpr std::string_view kPointer =
+    "version https://git-lfs.github.com/spec/v1\n"
+    "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
+
+TEST(MappedFile, CallsAGitLfsPointerByItsName) {
+  const TestFolder folder;
+  const fs::path path = folder.write("model.safetensors", kPointer);
+  EXPECT_REFUSED(MappedFile(path), path.string() + " is a Git LFS pointer", "git lfs pull");
+  EXPECT_REFUSED(read_text(path), path.string() + " is a Git LFS pointer");
+}
+
+TEST(MappedFile, TakesALongTextThatOnlyBeginsAsAPointerDoes) {
+  const TestFolder folder;
+  const std::string text = std::string(kPointer) + std::string(1024, 'x');
+  EXPECT_EQ(read_text(folder.write("about-lfs.txt", text)), text);
 }
 
 }  // namespace

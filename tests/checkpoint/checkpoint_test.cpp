@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "checkpoint/support.h"
+#include "format/bf16.h"
 #include "support/quantized_weight.h"
 #include "support/shared.h"
 
@@ -188,6 +189,98 @@ TEST(Checkpoint, ReadsWhatTheWriterShards) {
   const Checkpoint checkpoint = Checkpoint::open(folder.path());
   EXPECT_EQ(checkpoint.names(), (std::vector<std::string>{"a", "b", "c"}));
   EXPECT_EQ(checkpoint.get("c", {2, 1}).to_float(), (std::vector<float>{1, 2}));
+}
+
+// A tied model of these tensors.
+Checkpoint open_tied(const TestFolder& folder,
+                     const std::vector<std::pair<std::string, Tensor>>& tensors,
+                     const Json& more = {{"tie_word_embeddings", true}}) {
+  folder.write("config.json", small_config(more).dump());
+  write_safetensors(folder.path() / "model.safetensors", tensors);
+  return Checkpoint::open(folder.path());
+}
+
+TEST(Checkpoint, OfATiedModelLeavesOutAHeadThatIsTheEmbedding) {
+  const TestFolder folder;
+  const Tensor table = Tensor::of({2, 1}, std::vector<float>{1, -2});
+  const std::vector<bf16> narrow = {bf16::from_float(1), bf16::from_float(-2)};
+  for (const Tensor& head :
+       {table, Tensor::copy_of(DType::kBF16, {2, 1}, std::span<const bf16>(narrow))}) {
+    const Checkpoint checkpoint =
+        open_tied(folder, {{"model.embed_tokens.weight", table}, {"lm_head.weight", head}});
+    EXPECT_FALSE(checkpoint.has_own_head());
+    EXPECT_EQ(checkpoint.names(), std::vector<std::string>{"model.embed_tokens.weight"});
+  }
+}
+
+TEST(Checkpoint, OfATiedModelKeepsAHeadThatDiffersInAValueOrItsShape) {
+  const TestFolder folder;
+  const Tensor table = Tensor::of({2, 1}, std::vector<float>{1, -2});
+  for (const Tensor& head : {Tensor::of({2, 1}, std::vector<float>{1, 2}),
+                             Tensor::of({1, 2}, std::vector<float>{1, -2})})
+    EXPECT_TRUE(open_tied(folder, {{"model.embed_tokens.weight", table}, {"lm_head.weight", head}})
+                    .has_own_head());
+}
+
+TEST(Checkpoint, OfAModelThatIsNotTiedNeedsItsHead) {
+  const TestFolder folder;
+  const Tensor table = Tensor::of({2, 1}, std::vector<float>{1, -2});
+  const Checkpoint checkpoint =
+      open_tied(folder, {{"model.embed_tokens.weight", table}}, Json::object());
+  EXPECT_TRUE(checkpoint.has_own_head());
+  EXPECT_REFUSED(checkpoint.get(std::string(kHeadName)), "has no tensor lm_head.weight");
+}
+
+TEST(Checkpoint, ReadsTheNamesOfADecoderWithoutAHeadAsThoseOfAModelWithOne) {
+  const TestFolder folder;
+  const Tensor x = row_of({1});
+  const Checkpoint checkpoint = open_tied(
+      folder, {{"embed_tokens.weight", x}, {"layers.0.mlp.up_proj.weight", x}, {"norm.weight", x}});
+  EXPECT_EQ(checkpoint.names(),
+            (std::vector<std::string>{"model.embed_tokens.weight",
+                                      "model.layers.0.mlp.up_proj.weight", "model.norm.weight"}));
+  EXPECT_EQ(checkpoint.get("model.norm.weight").size(), 1);
+  EXPECT_EQ(checkpoint.stored("model.norm.weight").type, "F32");
+}
+
+TEST(Checkpoint, RefusesATensorThatIsThereWithThePrefixAndWithout) {
+  const TestFolder folder;
+  const Tensor x = row_of({1});
+  EXPECT_REFUSED(open_tied(folder, {{"norm.weight", x}, {"model.norm.weight", x}}),
+                 folder.path().string(), "both the tensor model.norm.weight and norm.weight");
+}
+
+TEST(Checkpoint, HasTheTypeOfItsEmbeddingWhereItsConfigNamesNone) {
+  const TestFolder folder;
+  const std::vector<std::pair<std::string, Tensor>> tensors = {
+      {"embed_tokens.weight", row_of({1})}};
+  EXPECT_EQ(open_tied(folder, tensors, {{"torch_dtype", "auto"}}).config().dtype, DType::kF32);
+  EXPECT_EQ(open_tied(folder, tensors, Json::object()).config().dtype, DType::kF32);
+  EXPECT_EQ(open_tied(folder, tensors, {{"dtype", "float16"}}).config().dtype, DType::kF16);
+}
+
+TEST(Checkpoint, ReadsTheNameThatItsQuantizationHadIn2024) {
+  const TestFolder folder;
+  fs::copy(golden_folder("ct_w4afp8"), folder.path(), fs::copy_options::recursive);
+  Json config = read_json(folder.path() / "config.json");
+  config["compression_config"] = config["quantization_config"];
+  config["compression_config"]["sparsity_config"] = {{"format", "dense"}};
+  config.erase("quantization_config");
+  folder.write("config.json", config.dump());
+  const Checkpoint checkpoint = Checkpoint::open(folder.path());
+  EXPECT_TRUE(checkpoint.is_quantized());
+  expect_golden(checkpoint, kQ, 5, 128, {.bits = 4, .group_size = 128});
+}
+
+TEST(Checkpoint, NamesAGitLfsPointerInPlaceOfAnyOfItsFiles) {
+  constexpr std::string_view kPointer =
+      "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+  for (const char* name : {"config.json", "model.safetensors"}) {
+    const TestFolder folder;
+    open_tied(folder, {{"embed_tokens.weight", row_of({1})}});
+    const fs::path path = folder.write(name, kPointer);
+    EXPECT_REFUSED(Checkpoint::open(folder.path()), path.string() + " is a Git LFS pointer");
+  }
 }
 
 TEST(Checkpoint, RefusesAFolderWithoutConfig) {

@@ -165,6 +165,22 @@ TEST(QuantizationConfig, TakesEmptyObjectsForNothing) {
             "");
 }
 
+TEST(QuantizationConfig, TakesASparsityThatIsDense) {
+  const Json dense = {{"format", "dense"},
+                      {"global_sparsity", 0.143},
+                      {"ignore", Json::array()},
+                      {"registry_requires_subclass", false},
+                      {"sparsity_structure", "unstructured"},
+                      {"targets", Json::array()}};
+  const auto with = [](const Json& sparsity) {
+    return config_of({linear_group(weights())}, {{"sparsity_config", sparsity}});
+  };
+  EXPECT_EQ(parse(with(dense)).groups().size(), 1u);
+  EXPECT_REFUSED(parse(with({{"format", "sparse-24-bitmask"}})),
+                 "sparsity_config.format must be dense", "sparse-24-bitmask");
+  EXPECT_REFUSED(parse(with({{"sparsity_structure", "2:4"}})), "sparsity_config.format is missing");
+}
+
 TEST(QuantizationConfig, RefusesOtherMethodsByName) {
   for (const char* method : {"gptq", "awq", "fp8", "bitsandbytes"})
     EXPECT_REFUSED(parse({{"quant_method", method}}),

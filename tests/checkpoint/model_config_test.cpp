@@ -52,7 +52,7 @@ TEST(ModelConfig, TakesLlamasDefaults) {
   EXPECT_FALSE(config.tie_word_embeddings || config.qkv_bias || config.o_bias || config.mlp_bias ||
                config.qk_norm);
   EXPECT_EQ(config.sliding_window, std::vector<int64_t>(4, 0));
-  EXPECT_EQ(config.dtype, DType::kBF16);
+  EXPECT_EQ(config.dtype, std::nullopt);
   EXPECT_EQ(config.bos_id, std::nullopt);
   EXPECT_TRUE(config.eos_ids.empty());
 }
@@ -120,6 +120,71 @@ TEST(ModelConfig, ReadsTheRopeTypesOldKey) {
 TEST(ModelConfig, ReadsBothGenerationsOfDtype) {
   EXPECT_EQ(parse(llama({{"dtype", "float16"}})).dtype, DType::kF16);
   EXPECT_EQ(parse(llama({{"torch_dtype", "float32"}})).dtype, DType::kF32);
+  EXPECT_EQ(parse(llama({{"dtype", "float16"}, {"torch_dtype", "float32"}})).dtype, DType::kF16);
+}
+
+TEST(ModelConfig, ReadsTorchsOwnNamesOfTypesAndLeavesAutoToTheWeights) {
+  EXPECT_EQ(parse(llama({{"torch_dtype", "torch.bfloat16"}})).dtype, DType::kBF16);
+  EXPECT_EQ(parse(llama({{"dtype", "torch.float16"}})).dtype, DType::kF16);
+  EXPECT_EQ(parse(llama({{"torch_dtype", "auto"}})).dtype, std::nullopt);
+  EXPECT_EQ(parse(llama({{"dtype", nullptr}, {"torch_dtype", nullptr}})).dtype, std::nullopt);
+  EXPECT_REFUSED(parse(llama({{"torch_dtype", "torch.int8"}})), "config.json: torch_dtype",
+                 "torch.int8");
+}
+
+TEST(ModelConfig, ReadsTheOtherNameOfSilu) {
+  EXPECT_EQ(parse(llama({{"hidden_act", "swish"}})).hidden_size, 512);
+}
+
+TEST(ModelConfig, ReadsADecoderWithoutAHead) {
+  EXPECT_EQ(parse(config_of("LlamaModel", "llama")).architecture, "LlamaModel");
+  EXPECT_TRUE(parse(qwen3({{"architectures", {"Qwen3Model"}}})).qk_norm);
+  EXPECT_REFUSED(parse(config_of("LlamaForSequenceClassification", "llama")),
+                 "config.json: architectures", "LlamaForSequenceClassification");
+  EXPECT_REFUSED(parse(config_of("LlamaModel", "mistral")), "config.json: model_type");
+}
+
+TEST(ModelConfig, PassesOverRopeKeysThatItsTypeDoesNotRead) {
+  const RopeConfig plain = parse(llama({{"rope_scaling",
+                                         {{"type", "default"},
+                                          {"factor", 8.0},
+                                          {"mscale", 1.0},
+                                          {"finetuned", true},
+                                          {"beta_fast", 32}}}}))
+                               .rope;
+  EXPECT_EQ(plain.type, RopeType::kDefault);
+  EXPECT_EQ(plain.factor, 1);
+  const RopeConfig linear = parse(llama({{"rope_scaling",
+                                          {{"type", "linear"},
+                                           {"factor", 4},
+                                           {"low_freq_factor", 1.0},
+                                           {"attention_factor", 2.0},
+                                           {"original_max_position_embeddings", 4096}}}}))
+                                .rope;
+  EXPECT_EQ(linear.type, RopeType::kLinear);
+  EXPECT_EQ(linear.factor, 4);
+}
+
+TEST(ModelConfig, PassesOverKeysThatChangeNothing) {
+  const ModelConfig config = parse(llama({{"pretraining_tp", 2},
+                                          {"head_dim", nullptr},
+                                          {"rope_scaling", nullptr},
+                                          {"rope_parameters", Json::object()},
+                                          {"attention_dropout", 0.1},
+                                          {"initializer_range", 0.02},
+                                          {"use_cache", true},
+                                          {"layer_types", Json::array({"full_attention"})},
+                                          {"quantization_config", nullptr},
+                                          {"pad_token_id", -1}}));
+  EXPECT_EQ(config.head_dim, 64);
+  EXPECT_EQ(config.rope.type, RopeType::kDefault);
+}
+
+TEST(ModelConfig, SlidesEveryLayerOfMistralWhateverLayerTypesSay) {
+  const Json types =
+      Json::array({"sliding_attention", "full_attention", "sliding_attention", "full_attention"});
+  EXPECT_EQ(parse(mistral({{"sliding_window", 64}, {"layer_types", types}})).sliding_window,
+            std::vector<int64_t>(4, 64));
 }
 
 TEST(ModelConfig, ReadsOneEndTokenOrSeveral) {
@@ -192,10 +257,13 @@ TEST(ModelConfig, RefusesRopeByLayerType) {
       "config.json: rope_parameters.full_attention");
 }
 
-TEST(ModelConfig, RefusesBothGenerationsOfRopeAtOnce) {
-  EXPECT_REFUSED(
-      parse(llama({{"rope_parameters", llama3_rope()}, {"rope_scaling", llama3_rope()}})),
-      "config.json: rope_scaling");
+TEST(ModelConfig, RefusesGenerationsOfRopeThatDiffer) {
+  EXPECT_EQ(
+      parse(llama({{"rope_parameters", llama3_rope()}, {"rope_scaling", llama3_rope()}})).rope.type,
+      RopeType::kLlama3);
+  EXPECT_REFUSED(parse(llama({{"rope_parameters", llama3_rope()},
+                              {"rope_scaling", llama3_rope({{"factor", 4.0}})}})),
+                 "config.json: rope_scaling");
 }
 
 TEST(ModelConfig, RefusesLlama3RopeWithoutItsParameters) {

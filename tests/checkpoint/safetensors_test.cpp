@@ -116,9 +116,34 @@ TEST(SafetensorsHeader, RefusesANameThatComesTwice) {
                  "the header of w.safetensors has the key \"a\" twice");
 }
 
-TEST(SafetensorsHeader, RefusesAnUnknownType) {
-  EXPECT_REFUSED(parse(R"({"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}})", 4),
-                 "w.safetensors: a.dtype", "\"F31\"");
+TEST(SafetensorsHeader, ListsATensorOfAnUnknownTypeWhateverItsShapeTakes) {
+  const auto header = parse(R"({"a":{"dtype":"F31","shape":[9],"data_offsets":[0,4]},
+                                "b":{"dtype":"I8","shape":[2],"data_offsets":[4,6]}})",
+                            6);
+  ASSERT_EQ(header.tensors.size(), 2u);
+  EXPECT_EQ(header.tensors[0].type, "F31");
+  EXPECT_EQ(header.tensors[0].dtype, std::nullopt);
+  EXPECT_EQ(header.tensors[1].dtype, DType::kI8);
+  EXPECT_REFUSED(parse(R"({"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}})", 3),
+                 "w.safetensors: a ends at byte 4 of the data, which has 3");
+  EXPECT_REFUSED(parse(R"({"a":{"dtype":31,"shape":[1],"data_offsets":[0,4]}})", 4),
+                 "w.safetensors: a.dtype must be a string");
+}
+
+TEST(SafetensorsFile, GivesTheBytesOfAnUnknownTypeButNoTensor) {
+  const TestFolder folder;
+  const fs::path path = folder.write(
+      "w.safetensors",
+      safetensors_bytes(R"({"a":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}})", 8));
+  const SafetensorsFile file(path);
+  EXPECT_EQ(file.stored("a").type, "C64");
+  EXPECT_EQ(file.stored("a").bytes.size(), 8u);
+  EXPECT_REFUSED(file.get("a"),
+                 path.string() + ": a is of the type C64, which emberq does not read");
+  SafetensorsWriter writer(folder.path());
+  writer.add("b", file.stored("a"));
+  writer.finish();
+  EXPECT_EQ(SafetensorsFile(folder.path() / "model.safetensors").stored("b").type, "C64");
 }
 
 TEST(SafetensorsHeader, RefusesAMissingType) {
@@ -322,8 +347,9 @@ TEST(SafetensorsWriter, MakesRoomForAnEntryThatIsLongerThanTheReservedHeader) {
 TEST(SafetensorsWriter, KeepsTheHeaderOfItsTensorsMaxEntryBytesInOneShard) {
   const TestFolder folder;
   size_t header_bytes = 32;  // the start, which is of no tensor, and the end
+  const Tensor tensor = counting({1, 2});
   for (int i = 0; i < 100; ++i)
-    header_bytes += max_entry_bytes(fmt::format("tensor \"{}\"", i), counting({1, 2}));
+    header_bytes += max_entry_bytes(fmt::format("tensor \"{}\"", i), as_stored(tensor));
   SafetensorsWriter writer(folder.path(), {.header_bytes = (header_bytes + 15) / 8 * 8});
   for (int i = 0; i < 100; ++i) writer.add(fmt::format("tensor \"{}\"", i), counting({1, 2}));
   writer.finish();

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "support/refusal.h"
 #include "support/shared.h"
 #include "support/tiny_model.h"
 #include "text/tokenizer.h"
@@ -64,7 +65,14 @@ TEST_F(TinyGenerate, StopsWhereTheModelsPositionsEnd) {
   EXPECT_EQ(generate(model, prompt, {.max_new_tokens = 100}).ids.size(), 6u);
   EXPECT_THROW(generate(model, std::vector<int>(256, 7), {}), InputError);
   EXPECT_THROW(generate(model, {}, {}), InputError);
-  EXPECT_THROW(generate(model, std::vector<int>{8192}, {}), InputError);
+}
+
+TEST_F(TinyGenerate, RefusesAPromptWithAnIdOutsideTheVocabularyByItsPosition) {
+  Model model = Model::load(Checkpoint::open(folder_.path() / "model"), *backend_);
+  EXPECT_REFUSED(generate(model, std::vector<int>{1, 2, 8192}, {}),
+                 "position 2 of the prompt has the id 8192", "vocab_size 8192");
+  EXPECT_REFUSED(generate(model, std::vector<int>{-1}, {}),
+                 "position 0 of the prompt has the id -1");
 }
 
 // Counts of 4000 samples.
@@ -102,21 +110,6 @@ TEST(Sampler, AtALowTemperatureIsGreedyAndAtAHighOneFlat) {
 
 TEST(Sampler, OfOneSeedIsTheSameEachTime) {
   EXPECT_EQ(histogram({.greedy = false}, kLogits), histogram({.greedy = false}, kLogits));
-}
-
-TEST(SamplingOptions, AreThoseOfGenerationConfig) {
-  const TestFolder folder;
-  EXPECT_TRUE(read_sampling_options(folder.path(), {1}).greedy);
-  write_text(folder.path() / "generation_config.json",
-             R"({"do_sample": true, "temperature": 0.7, "top_p": 0.9, "eos_token_id": [3, 4]})");
-  const SamplingOptions options = read_sampling_options(folder.path(), {1});
-  EXPECT_FALSE(options.greedy);
-  EXPECT_EQ(options.temperature, 0.7);
-  EXPECT_EQ(options.top_p, 0.9);
-  EXPECT_EQ(options.top_k, 0);
-  EXPECT_EQ(options.eos_ids, (std::vector<int>{3, 4}));
-  write_text(folder.path() / "generation_config.json", R"({"do_sample": true, "top_p": 1.5})");
-  EXPECT_THROW(read_sampling_options(folder.path(), {1}), InputError);
 }
 
 }  // namespace

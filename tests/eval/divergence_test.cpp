@@ -1,5 +1,6 @@
 #include "eval/divergence.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -157,6 +158,17 @@ TEST_F(TinyModels, OfWindowsLongerThanABlockOfLogitsDivergeAlike) {
   const std::vector<int> ids(560, 5);
   EXPECT_EQ(divergence(longer, longer, ids, {.window = 560}).predicted_tokens, 559);
   EXPECT_EQ(divergence(reference_logits(longer, ids, {.window = 560}), longer).kl, 0);
+}
+
+TEST_F(TinyModels, RefuseAnIdOutsideTheVocabulary) {
+  for (const int bad : {-1, 8192}) {
+    std::vector<int> ids(100, 5);
+    ids[70] = bad;
+    const std::string sentence =
+        fmt::format("position 70 of the text has the id {}, which is outside", bad);
+    EXPECT_REFUSED(divergence(a_, b_, ids, {.window = 50}), sentence, "vocab_size 8192");
+    EXPECT_REFUSED(reference_logits(a_, ids, {.window = 50}), sentence, "vocab_size 8192");
+  }
 }
 
 TEST_F(TinyModels, OfOtherVocabulariesAreRefused) {

@@ -1,5 +1,6 @@
 #include "eval/likelihood.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -117,6 +118,16 @@ TEST_F(TinyScorer, GivesEqualContinuationsEqualLikelihoods) {
   EXPECT_EQ(scorer.score(tokens(20, 1), tokens(6, 2)).log_p, first);
   EXPECT_NE(scorer.score(tokens(20, 1), tokens(6, 3)).log_p, first);
   EXPECT_EQ(scorer.score(tokens(20, 1), tokens(6, 2)).log_p, first);
+}
+
+TEST_F(TinyScorer, RefusesIdsOutsideTheVocabularyThoughTheLastIsNeverRun) {
+  LikelihoodScorer scorer(model_, 100);
+  for (const int bad : {-1, 8192}) {
+    EXPECT_REFUSED(scorer.score(std::vector{1, bad}, std::vector{2}),
+                   fmt::format("position 1 of the context has the id {}", bad), "vocab_size 8192");
+    EXPECT_REFUSED(scorer.score(std::vector{1}, std::vector{2, bad}),
+                   fmt::format("position 1 of the continuation has the id {}", bad));
+  }
 }
 
 TEST_F(TinyScorer, KnowsWhichContinuationIsGreedy) {

@@ -1,5 +1,6 @@
 #include "eval/needle.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -137,6 +138,13 @@ TEST_F(BundledNeedle, RefusesWhatDoesNotFit) {
   EXPECT_REFUSED(run({.length = 200, .trials = 0}), "at least 1");
   EXPECT_REFUSED(needle(model_, tokenizer_, std::span(filler_).first(199), {.length = 200}),
                  "199 tokens", "prompt of 200");
+}
+
+TEST_F(BundledNeedle, RefusesAFillerWithAnIdOutsideTheVocabulary) {
+  std::vector<int> filler = filler_;
+  filler[17] = int(model_.config().vocab_size);
+  EXPECT_REFUSED(needle(model_, tokenizer_, filler, {.length = 200}),
+                 fmt::format("position 17 of the text has the id {}", filler[17]));
 }
 
 }  // namespace

@@ -1,11 +1,13 @@
 #include "eval/perplexity.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "support/refusal.h"
 #include "support/shared.h"
 #include "text/tokenizer.h"
 
@@ -14,13 +16,9 @@ namespace {
 
 class BundledModel : public testing::Test {
  protected:
-  std::string complaint(const PerplexityOptions& options) {
-    try {
-      perplexity(model_, ids_, options);
-    } catch (const InputError& e) {
-      return e.what();
-    }
-    return "";
+  std::string complaint(const PerplexityOptions& options) { return complaint(options, ids_); }
+  std::string complaint(const PerplexityOptions& options, std::span<const int> ids) {
+    return refusal([&] { perplexity(model_, ids, options); });
   }
 
   const fs::path folder_ = test::source_folder() / "models/nano-wiki";
@@ -57,6 +55,20 @@ TEST_F(BundledModel, RefusesWindowsThatDoNotFit) {
             std::string::npos);
   EXPECT_NE(complaint({.window = 1}).find("at least 2 tokens"), std::string::npos);
   EXPECT_THROW(perplexity(model_, std::span(ids_).first(99), {.window = 100}), InputError);
+}
+
+TEST_F(BundledModel, RefusesAnIdOutsideTheVocabularyByItsPositionUnlessItIsInTheTail) {
+  const auto vocabulary = int(model_.config().vocab_size);
+  for (const int bad : {-1, vocabulary}) {
+    std::vector<int> ids(ids_.begin(), ids_.begin() + 250);
+    ids[249] = bad;
+    EXPECT_EQ(perplexity(model_, ids, {.window = 100}).windows, 2);
+    ids[150] = bad;
+    EXPECT_EQ(complaint({.window = 100}, ids),
+              fmt::format("the token at position 150 of the text has the id {}, which is outside "
+                          "the model's vocabulary (vocab_size {})",
+                          bad, vocabulary));
+  }
 }
 
 }  // namespace

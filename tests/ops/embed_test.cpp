@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstdlib>
+#include <limits>
 #include <tuple>
 
 #include "format/fp16.h"
@@ -65,6 +67,37 @@ TEST_P(EmbedTest, CopiesTheRowsThatTheIdsName) {
     for (int64_t c = 0; c < dim; ++c) ASSERT_TRUE(std::isnan(got[size_t(tokens * dim + c)]));
   }
 }
+
+// Of the ids that lie just outside the table and far from it.
+class EmbedIdOutsideTheTable : public testing::TestWithParam<std::tuple<std::string, int>> {};
+
+TEST_P(EmbedIdOutsideTheTable, IsAnErrorAndReadsNothing) {
+  const auto& [name, id] = GetParam();
+  if (name == "cuda" && !cuda_available()) GTEST_SKIP() << "no CUDA device";
+  const auto run = [&, id = id] {
+    const auto backend = name == "cuda" ? make_cuda_backend() : make_cpu_backend();
+    const Weight table = backend->prepare(table_of(DType::kBF16, 8).first);
+    const Buffer ids = test::to_backend(*backend, std::vector<int32_t>{3, id});
+    const Buffer out = test::upload_own(*backend, std::vector<float>(16));
+    backend->run(
+        Embed{.table = &table, .ids = ids.as<int32_t>(), .out = test::own(*backend, out, 2, 8)});
+    backend->synchronize();
+  };
+  if (name == "cpu") {
+    EXPECT_TRUE(contains(error_of(run), "embed: token 1 has the id " + std::to_string(id) +
+                                            ", the table has 300 rows"));
+    return;
+  }
+  // In a process of its own, whose device is lost.
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(std::_Exit(error_of(run).empty() ? 0 : 3), testing::ExitedWithCode(3), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Ids, EmbedIdOutsideTheTable,
+                         testing::Combine(testing::Values("cpu", "cuda"),
+                                          testing::Values(-1, int(kVocabulary),
+                                                          std::numeric_limits<int>::min(),
+                                                          std::numeric_limits<int>::max())));
 
 std::string name_of(const testing::TestParamInfo<EmbedTest::ParamType>& info) {
   const auto& [backend, type, dim] = info.param;

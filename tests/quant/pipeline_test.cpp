@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
 #include "base/file_lock.h"
 #include "checkpoint/checkpoint.h"
 #include "model/model.h"
+#include "quant/calibration.h"
+#include "quant/outliers.h"
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 
@@ -375,6 +378,142 @@ TEST_F(PipelineInput, WithTooShortACalibrationTextIsRefused) {
 TEST_F(PipelineInput, WithWindowsLongerThanThePositionsIsRefused) {
   options_.calibration_length = 257;
   expect_refused("a calibration window of 257 tokens is longer than the model's 256 positions");
+}
+
+// The bundled tokenizer has 8192 tokens.
+TEST_F(PipelineInput, WithATextThatHasAnIdOutsideTheEmbeddingIsRefusedByTheTextsName) {
+  fs::remove_all(options_.model);
+  Json config = test::tiny_config("llama");
+  config["vocab_size"] = 300;
+  test::write_tiny_model(options_.model, config);
+  for (const char* recipe : {"fireq", "emberq4", "emberq6", "smoothquant", "qserve"}) {
+    options_.recipe = find_recipe(recipe);
+    expect_refused("of " + options_.calibration[0].string() + " has the id ");
+    expect_refused("outside the model's vocabulary (vocab_size 300)");
+  }
+}
+
+TEST(CalibrationStream, RefusesAnIdThatTheEmbeddingHasNoRowFor) {
+  const TestFolder folder;
+  test::write_tiny_model(folder.path() / "model", test::tiny_config("qwen3"));
+  const Checkpoint checkpoint = Checkpoint::open(folder.path() / "model");
+  const auto backend = make_cpu_backend();
+  const Weight table = backend->prepare(checkpoint.get(std::string(kEmbeddingName)));
+  for (const int bad : {-1, 8192}) {
+    const CalibrationWindows windows{.length = 3, .ids = {{1, 2, 3}, {4, bad, 5}}};
+    EXPECT_REFUSED(CalibrationStream(*backend, checkpoint.config(), windows, table, KvScheme::kFp),
+                   "position 1 of the model's input has the id " + std::to_string(bad),
+                   "vocab_size 8192");
+  }
+}
+
+// config.json ties the head to the embedding, but what is stored says something else.
+class TiedModel : public PipelineInput {
+ protected:
+  enum class Stored { kBoth, kHeadAlone };
+
+  // The model's own head stands beside its embedding, or alone.
+  void store(Stored stored) {
+    std::vector<std::pair<std::string, Tensor>> tensors;
+    {
+      const Checkpoint checkpoint = Checkpoint::open(options_.model);
+      for (const std::string& name : checkpoint.names())
+        if (stored == Stored::kBoth || name != kEmbeddingName)
+          tensors.emplace_back(name, checkpoint.get(name));
+      Json config = read_json(options_.model / "config.json");
+      config["tie_word_embeddings"] = true;
+      write_text(options_.model / "config.json", config.dump());
+      fs::remove(options_.model / "model.safetensors");
+      write_safetensors(options_.model / "model.safetensors", tensors);
+    }
+  }
+  fs::path quantized(const Recipe& recipe) {
+    options_.recipe = recipe;
+    options_.output = folder_.path() / ("out-" + recipe.name);
+    quantize(options_, *backend_);
+    return options_.output;
+  }
+  static bool tied(const fs::path& folder) {
+    return read_json(folder / "config.json")["tie_word_embeddings"].get<bool>();
+  }
+  // Rotations and scales, without anything rounded.
+  static Recipe rotations_alone() {
+    Recipe recipe = find_recipe("emberq6");
+    recipe.name = "rotations";
+    recipe.weights = {};
+    recipe.activations = {};
+    recipe.kv = KvScheme::kFp;
+    recipe.query = QueryScheme::kNone;
+    recipe.probability = ProbabilityScheme::kNone;
+    return recipe;
+  }
+};
+
+TEST_F(TiedModel, ThatStoresAnotherHeadRunsIt) {
+  const std::vector<float> own = logits_of(options_.model);
+  store(Stored::kBoth);
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(logits_of(options_.model), own);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_TRUE(contains(said,
+                       "tie_word_embeddings is true, but model.embed_tokens.weight and "
+                       "lm_head.weight differ"));
+  EXPECT_EQ(std::ranges::count(said, '\n'), 1);
+}
+
+TEST_F(TiedModel, ThatStoresAnotherHeadKeepsItWhenItIsQuantized) {
+  store(Stored::kBoth);
+  const std::vector<float> before = logits_of(options_.model);
+  const fs::path plain = quantized({.name = "nothing"});
+  EXPECT_FALSE(tied(plain)) << "for readers that do not look at what is stored";
+  EXPECT_EQ(logits_of(plain), before);
+  const fs::path rotated = quantized(rotations_alone());
+  EXPECT_FALSE(tied(rotated));
+  EXPECT_LE(largest_difference(logits_of(rotated), before), 0.05);
+}
+
+TEST_F(TiedModel, ThatStoresItsHeadAloneHasItAsEmbeddingToo) {
+  store(Stored::kHeadAlone);
+  const Checkpoint checkpoint = Checkpoint::open(options_.model);
+  EXPECT_TRUE(checkpoint.has(std::string(kEmbeddingName)));
+  EXPECT_FALSE(checkpoint.has_own_head());
+  const std::vector<float> before = logits_of(options_.model);
+  const fs::path plain = quantized({.name = "nothing"});
+  EXPECT_TRUE(tied(plain));
+  EXPECT_TRUE(
+      SafetensorsFile(plain / "model-00003-of-00003.safetensors").has(std::string(kEmbeddingName)));
+  EXPECT_EQ(logits_of(plain), before);
+  const fs::path rotated = quantized(rotations_alone());
+  EXPECT_FALSE(tied(rotated)) << "the head has the last norm in it";
+  EXPECT_LE(largest_difference(logits_of(rotated), before), 0.05);
+}
+
+TEST_F(TiedModel, ThatStoresAnotherHeadKeepsItBesideInjectedOutliers) {
+  store(Stored::kBoth);
+  const std::vector<float> before = logits_of(options_.model);
+  write_outlier_model({.model = options_.model, .output = out_});
+  EXPECT_FALSE(tied(out_));
+  EXPECT_LE(largest_difference(logits_of(out_), before), 1e-3);
+}
+
+TEST_F(PipelineInput, WithATensorThatNobodyReadsKeepsItsBytesWhateverItsType) {
+  const Checkpoint checkpoint = Checkpoint::open(options_.model);
+  fs::create_directory(folder_.path() / "odd");
+  const fs::path odd = folder_.path() / "odd/odd.safetensors";
+  const std::string header = R"({"rotary.table":{"dtype":"F4","shape":[4],"data_offsets":[0,2]}})";
+  std::string bytes(8, '\0');
+  bytes[0] = char(header.size());
+  write_text(odd, bytes + header + "ab");
+  SafetensorsWriter writer(folder_.path() / "odd");
+  for (const std::string& name : checkpoint.names()) writer.add(name, checkpoint.stored(name));
+  writer.add("rotary.table", SafetensorsFile(odd).stored("rotary.table"));
+  writer.finish();
+  fs::rename(folder_.path() / "odd/model.safetensors", options_.model / "model.safetensors");
+  quantize(options_, *backend_);
+  const Checkpoint made = Checkpoint::open(out_);
+  const StoredTensor kept = made.stored("rotary.table");
+  EXPECT_EQ(kept.type, "F4");
+  EXPECT_EQ(char(kept.bytes[1]), 'b');
 }
 
 TEST_F(PipelineInput, WhoseGroupsDoNotFitSaysWhichDo) {

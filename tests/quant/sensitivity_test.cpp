@@ -184,6 +184,14 @@ TEST_F(TinySensitivity, RefusesWhatCannotBeMeasured) {
                  "600 windows of 256 tokens take 5.0 GB, more than 4");
 }
 
+TEST_F(TinySensitivity, RefusesAnIdOutsideTheVocabulary) {
+  for (const int bad : {-1, 8192}) {
+    ids_[3] = bad;
+    EXPECT_REFUSED(measure(units_by_module({{Module::kDown}}, {kInt4})),
+                   "position 3 of the text has the id " + std::to_string(bad), "vocab_size 8192");
+  }
+}
+
 TEST_F(TinySensitivity, ChecksThatAUnitHasLinears) {
   EXPECT_THROW(measure(units_by_module({{}}, {kInt4})), Error);
 }

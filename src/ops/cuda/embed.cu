@@ -13,13 +13,16 @@ struct EmbedKernel {
     const uint4* table;  // [vocabulary, vectors]
     const int32_t* ids;  // [tokens]
     uint4* out;          // [tokens, vectors]
+    int64_t rows;        // of the table
     int vectors;         // of eight BF16, in a row
   };
   static constexpr int kThreads = 256;
   static constexpr int kBlocks = 8;
 
   static __device__ void run(const Args& a) {
-    const int64_t token = blockIdx.x, from = int64_t(a.ids[token]) * a.vectors;
+    const int64_t token = blockIdx.x, id = a.ids[token];
+    if (id < 0 || id >= a.rows) __trap();
+    const int64_t from = id * a.vectors;
     for (int v = int(threadIdx.x); v < a.vectors; v += kThreads)
       a.out[token * a.vectors + v] = a.table[from + v];
   }
@@ -35,6 +38,7 @@ void embed(const Embed& op, cudaStream_t stream) {
                       {.table = table.values.as<uint4>(),
                        .ids = op.ids,
                        .out = static_cast<uint4*>(op.out.data),
+                       .rows = op.table->n,
                        .vectors = int(op.out.dim / 8)});
 }
 

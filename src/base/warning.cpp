@@ -1,0 +1,18 @@
+#include "base/warning.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <mutex>
+#include <unordered_set>
+
+namespace emberq {
+
+void warn(const std::string& sentence) {
+  static std::mutex mutex;
+  static std::unordered_set<std::string> said;
+  const std::lock_guard lock(mutex);
+  if (said.insert(sentence).second) fmt::print(stderr, "emberq: warning: {}\n", sentence);
+}
+
+}  // namespace emberq
