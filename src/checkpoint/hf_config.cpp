@@ -146,7 +146,7 @@ std::vector<int64_t> parse_windows(const JsonObject& config, const Family& famil
   const bool unsaid = !config.json().contains("sliding_window");  // null says: none
   const int64_t window = size_or(config, "sliding_window", unsaid ? kDefaultWindow : 0);
 
-  if (family.window == Window::kUpperLayers && config.has("layer_types")) {
+  if (config.has("layer_types")) {
     const auto types = config.get<std::vector<std::string>>("layer_types");
     if (types.size() != windows.size())
       config.reject("layer_types", fmt::format("must name {} layers", num_layers));

@@ -180,11 +180,12 @@ TEST(ModelConfig, PassesOverKeysThatChangeNothing) {
   EXPECT_EQ(config.rope.type, RopeType::kDefault);
 }
 
-TEST(ModelConfig, SlidesEveryLayerOfMistralWhateverLayerTypesSay) {
+// transformers runs such a model as Ministral.
+TEST(ModelConfig, LetsLayerTypesDecideForMistralToo) {
   const Json types =
       Json::array({"sliding_attention", "full_attention", "sliding_attention", "full_attention"});
   EXPECT_EQ(parse(mistral({{"sliding_window", 64}, {"layer_types", types}})).sliding_window,
-            std::vector<int64_t>(4, 64));
+            (std::vector<int64_t>{64, 0, 64, 0}));
 }
 
 TEST(ModelConfig, ReadsOneEndTokenOrSeveral) {
