@@ -6,7 +6,6 @@
 #include "base/parallel.h"
 #include "format/bf16.h"
 #include "format/fp16.h"
-#include "format/hadamard.h"
 #include "model/load_layer.h"
 #include "quant/channel_scale.h"
 #include "quant/dense_layer.h"
@@ -21,14 +20,6 @@ namespace {
 constexpr int64_t kStatisticsWindows = 16;
 
 constexpr std::string_view kEmbedding = "model.embed_tokens.weight";
-
-void check_rotations(const Checkpoint& checkpoint, const Recipe& recipe) {
-  const ModelConfig& config = checkpoint.config();
-  EMBERQ_REQUIRE(
-      !(recipe.rotation.values || recipe.rotation.keys) || is_power_of_two(config.head_dim),
-      "{}: heads of {} channels have no Hadamard transform, which the recipe {} asks for",
-      checkpoint.folder().string(), config.head_dim, recipe.name);
-}
 
 CalibrationWindows every(int64_t stride, const CalibrationWindows& windows) {
   CalibrationWindows chosen{windows.length, {}};
@@ -59,10 +50,10 @@ BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, Backend& backend, c
       recipe_(recipe),
       plan_(plan),
       examine_(examine) {
-  check_rotations(checkpoint, recipe);
   if (recipe.rotation.residual) rotation_ = rotation_matrix(config_.hidden_size);
   if (recipe.rotation.down > 0)
     down_hadamard_ = hadamard_block(config_.intermediate_size, recipe.rotation.down);
+  if (down_hadamard_ == 1) down_hadamard_ = 0;  // an odd size has no transform
   const bool gptq = recipe.rounding.gptq && recipe.quantizes_weights();
   if (!recipe.needs_statistics() && !gptq) return;
 
