@@ -72,6 +72,7 @@ class Methods {
     options.recipe = find_recipe(name);
     options.output = options_.output.string() + "." + name;
     options.resume = options.examine = false;
+    options.on_note = {};
     if (options.calibration_windows)
       options.calibration_windows =
           std::min(*options.calibration_windows, options.recipe.calibration_windows);

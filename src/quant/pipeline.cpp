@@ -8,39 +8,13 @@
 #include "base/progress.h"
 #include "model/load_layer.h"
 #include "quant/block_quantizer.h"
+#include "quant/group_size.h"
 #include "quant/model_files.h"
 #include "quant/plan.h"
 #include "text/tokenizer.h"
 
 namespace emberq {
 namespace {
-
-void check_groups(const Checkpoint& checkpoint, const ModuleSchemes& weights) {
-  for (const Module module : kModules) {
-    const auto& scheme = weights[size_t(module)];
-    const int64_t k = inputs(checkpoint.config(), module);
-    if (!scheme || scheme->group_size == 0 || k % scheme->group_size == 0) continue;
-    std::string fitting;
-    for (const int group : {32, 64, 128})
-      if (k % group == 0) fitting += fmt::format("{}{}", fitting.empty() ? "" : ", ", group);
-    throw InputError(fmt::format(
-        "{}: {} has {} inputs, not a multiple of the group size {}; {}",
-        checkpoint.folder().string(), linear_name(0, module), k, scheme->group_size,
-        fitting.empty() ? "none of 32, 64 and 128 fits" : "these group sizes fit: " + fitting));
-  }
-}
-
-void check_activation_groups(const Checkpoint& checkpoint, const Recipe& recipe) {
-  for (const Site site : kSites) {
-    const ActivationScheme scheme = recipe.activations[size_t(site)];
-    const bool grouped =
-        scheme == ActivationScheme::kInt8Group || scheme == ActivationScheme::kInt6Group;
-    EMBERQ_REQUIRE(!grouped || inputs(checkpoint.config(), site) % kActivationGroup == 0,
-                   "{}: {} has {} inputs, not a multiple of the {} that {} rounds together",
-                   checkpoint.folder().string(), linear_name(0, readers(site).front()),
-                   inputs(checkpoint.config(), site), kActivationGroup, name(scheme));
-  }
-}
 
 // `count` windows from the start of each text in turn. For error feedback fewer do where a text is
 // short; statistics that a published method takes from so many windows are not taken from fewer.
@@ -112,8 +86,9 @@ QuantizeReport quantize(const QuantizeOptions& options, Backend& backend) {
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   const ModelConfig& config = checkpoint.config();
   checkpoint.require_unquantized();
-  check_groups(checkpoint, recipe.weights);
-  check_activation_groups(checkpoint, recipe);
+  check_groups(checkpoint, recipe);
+  const std::string groups = other_groups(recipe, config);
+  if (options.on_note && !groups.empty()) options.on_note(groups);
 
   OutputDirectory output(options.output, options.resume ? OutputDirectory::Partial::kContinue
                                                         : OutputDirectory::Partial::kRefuse);
