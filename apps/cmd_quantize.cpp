@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdio>
+
 #include "apps/app.h"
 #include "apps/quantize_report.h"
 #include "base/check.h"
@@ -85,6 +88,29 @@ Recipe recipe_of(const Options& options) {
   return recipe;
 }
 
+// vLLM 0.33: its scheme for INT4 weights with FP8 inputs refuses other groups, that for INT4
+// weights alone takes these.
+constexpr std::string_view kVllmGroups =
+    "vLLM takes INT4 weights with FP8 inputs in groups of 128 alone and will refuse this folder; "
+    "it takes groups of 64 and 32 from a recipe whose activations are none";
+
+// Shows each line that says what will be other than the recipe, and adds it to `notes`.
+std::function<void(const std::string&)> keep_notes(const Options& options, const Recipe& recipe,
+                                                   std::vector<std::string>& notes) {
+  const bool for_vllm = options.weights == "int4" &&
+                        std::ranges::find(recipe.activations, ActivationScheme::kFp8Token) !=
+                            recipe.activations.end();
+  return [&notes, for_vllm, quiet = options.json](const std::string& line) {
+    const auto keep = [&](std::string_view note) {
+      notes.emplace_back(note);
+      if (!quiet) fmt::print("{}\n", note);
+    };
+    keep(line);
+    if (for_vllm) keep(kVllmGroups);
+    std::fflush(stdout);
+  };
+}
+
 // quantize(), which says where there is something to go on with.
 QuantizeReport quantize_or_explain(const QuantizeOptions& options, Backend& backend) {
   try {
@@ -122,6 +148,8 @@ void run(const Options& options) {
                                    .examine = !options.report.empty()};
   quantize_options.calibration.assign(options.calibration.begin(), options.calibration.end());
   const std::vector<QuantizeOptions> others = check_report(options, quantize_options);
+  std::vector<std::string> notes;
+  quantize_options.on_note = keep_notes(options, quantize_options.recipe, notes);
   const auto backend = backend_of(options.model);
   const QuantizeReport report = quantize_or_explain(quantize_options, *backend);
   if (!options.report.empty())
@@ -130,6 +158,7 @@ void run(const Options& options) {
   if (options.json)
     return print_json({{"recipe", quantize_options.recipe.name},
                        {"output", options.output},
+                       {"notes", notes},
                        {"bits_per_weight", report.bits_per_weight},
                        {"file_bytes", report.file_bytes},
                        {"calibration_tokens", report.calibration_tokens},
@@ -198,7 +227,7 @@ void add_quantize(CLI::App& app) {
                     "Go on with the layers that an interrupted run has left in OUTPUT.partial");
   command->add_flag(
       "--json", options->json,
-      "Print one JSON object: recipe, output, bits_per_weight, file_bytes, "
+      "Print one JSON object: recipe, output, notes, bits_per_weight, file_bytes, "
       "calibration_tokens, per_tensor_scaled, sensitivities, resumed_layers, peak_memory_bytes, "
       "seconds");
   command->callback([options] { run(*options); });

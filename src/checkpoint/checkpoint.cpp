@@ -9,7 +9,6 @@
 #include "base/parallel.h"
 #include "base/warning.h"
 #include "format/fp8.h"
-#include "format/hadamard.h"
 #include "format/pack.h"
 
 namespace emberq {
@@ -150,9 +149,6 @@ void Checkpoint::check_attention(const std::string& where) const {
                    "{}: attention.{} is for {} layers, the model has {}", where, key, layers,
                    config_.num_layers);
   };
-  EMBERQ_REQUIRE(!attention.hadamard || is_power_of_two(config_.head_dim),
-                 "{}: attention.hadamard needs heads of a power of two, the model's have {}", where,
-                 config_.head_dim);
   const auto check_mean = [&](std::string_view key, const auto& layers) {
     check_layers(key, layers.size());
     const int64_t size = config_.num_kv_heads * config_.head_dim;
@@ -251,6 +247,10 @@ std::optional<QuantizedWeight> Checkpoint::quantized_weight(const std::string& m
   EMBERQ_REQUIRE(k % weight.scheme.group_size == 0,
                  "{}: {} has {} inputs, which is not a multiple of the group size {}",
                  folder_.string(), module, k, weight.scheme.group_size);
+  const int input_group = scheme->activation.group_size;
+  EMBERQ_REQUIRE(input_group == 0 || k % input_group == 0,
+                 "{}: {} has {} inputs, which is not a multiple of their group size {}",
+                 folder_.string(), module, k, input_group);
   for (const char* suffix : {".weight_zero_point", ".weight_g_idx"})
     EMBERQ_REQUIRE((weight.scheme.zero_point && suffix == std::string_view(".weight_zero_point")) ||
                        !has(module + suffix),

@@ -123,9 +123,11 @@ ActivationScheme parse_activations(const JsonObject& group) {
   const int bits = args.get_or("num_bits", 8);
   if (type != "int" && type != "float") args.reject("type", "must be int or float");
   if (strategy == "group" && type == "int") {
-    demand(args, "group_size", kActivationGroup, 0);
+    const int group_size = args.get<int>("group_size");
+    if (std::ranges::find(kGroupSizes, group_size) == kGroupSizes.end())
+      args.reject("group_size", fmt::format("must be one of {}", fmt::join(kGroupSizes, ", ")));
     if (bits != 8 && bits != 6) args.reject("num_bits", "must be 6 or 8");
-    return bits == 8 ? ActivationScheme::kInt8Group : ActivationScheme::kInt6Group;
+    return {bits == 8 ? ActivationCode::kInt8 : ActivationCode::kInt6, group_size};
   }
   if (strategy != "token")
     args.reject("strategy", type == "int" ? "must be token or group" : "must be token");
@@ -222,13 +224,11 @@ OrderedJson weights_json(const WeightScheme& scheme) {
 
 OrderedJson activations_json(ActivationScheme scheme) {
   if (scheme == ActivationScheme::kNone) return nullptr;
-  const bool grouped =
-      scheme == ActivationScheme::kInt8Group || scheme == ActivationScheme::kInt6Group;
-  return {{"num_bits", scheme == ActivationScheme::kInt6Group ? 6 : 8},
-          {"type", scheme == ActivationScheme::kFp8Token ? "float" : "int"},
+  return {{"num_bits", scheme.code == ActivationCode::kInt6 ? 6 : 8},
+          {"type", scheme.code == ActivationCode::kFp8 ? "float" : "int"},
           {"symmetric", true},
-          {"strategy", grouped ? "group" : "token"},
-          {"group_size", or_null(grouped ? kActivationGroup : 0)},
+          {"strategy", scheme.group_size ? "group" : "token"},
+          {"group_size", or_null(scheme.group_size)},
           {"dynamic", true},
           {"actorder", nullptr},
           {"block_structure", nullptr},

@@ -1,6 +1,6 @@
 #include "format/scheme.h"
 
-#include <array>
+#include <algorithm>
 #include <charconv>
 
 namespace emberq {
@@ -68,6 +68,28 @@ std::optional<WeightScheme> weight_scheme_from_name(std::string_view text) {
   return std::nullopt;
 }
 
+int fitting_group(int group_size, int64_t inputs) {
+  while (group_size >= kGroupSizes.front() && inputs % group_size != 0) group_size /= 2;
+  return group_size >= kGroupSizes.front() ? group_size : 0;
+}
+
+std::string name(const ActivationScheme& scheme) {
+  if (scheme.code == ActivationCode::kNone) return "none";
+  if (scheme.code == ActivationCode::kFp8) return "fp8-token";
+  const std::string bits = scheme.code == ActivationCode::kInt8 ? "int8" : "int6";
+  return bits + (scheme.group_size ? "-g" + std::to_string(scheme.group_size) : "-token");
+}
+
+std::optional<ActivationScheme> activation_scheme_from_name(std::string_view text) {
+  for (const ActivationScheme& scheme :
+       {ActivationScheme::kNone, ActivationScheme::kFp8Token, ActivationScheme::kInt8Token})
+    if (text == name(scheme)) return scheme;
+  for (const ActivationCode code : {ActivationCode::kInt8, ActivationCode::kInt6})
+    for (const int group_size : kGroupSizes)
+      if (text == name({code, group_size})) return ActivationScheme{code, group_size};
+  return std::nullopt;
+}
+
 double bits_per_weight(const WeightScheme& scheme, double scale_bits, double inputs) {
   const double group = scheme.group_size ? scheme.group_size : inputs;
   return scheme.bits + (scale_bits + (scheme.zero_point ? scheme.bits : 0)) / group;
@@ -76,8 +98,6 @@ double bits_per_weight(const WeightScheme& scheme, double scale_bits, double inp
 namespace {
 
 // The names of a scheme's values, in their order.
-constexpr std::array<std::string_view, 5> kActivationNames = {"none", "fp8-token", "int8-token",
-                                                              "int8-g128", "int6-g128"};
 constexpr std::array<std::string_view, 5> kKvNames = {"fp", "kv4-head", "kv4-zero", "kv4-lut",
                                                       "kv8-head"};
 constexpr std::array<std::string_view, 3> kQueryNames = {"none", "fp8-head", "int8-head"};
@@ -93,14 +113,10 @@ std::optional<Scheme> find(const std::array<std::string_view, kCount>& names,
 
 }  // namespace
 
-std::string_view name(ActivationScheme scheme) { return kActivationNames[size_t(scheme)]; }
 std::string_view name(KvScheme scheme) { return kKvNames[size_t(scheme)]; }
 std::string_view name(QueryScheme scheme) { return kQueryNames[size_t(scheme)]; }
 std::string_view name(ProbabilityScheme scheme) { return kProbabilityNames[size_t(scheme)]; }
 
-std::optional<ActivationScheme> activation_scheme_from_name(std::string_view text) {
-  return find<ActivationScheme>(kActivationNames, text);
-}
 std::optional<KvScheme> kv_scheme_from_name(std::string_view text) {
   return find<KvScheme>(kKvNames, text);
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,15 +36,32 @@ struct WeightScheme {
 // Whether kE4m3 is a choice: four bits in groups, without zero points.
 bool can_have_products(const WeightScheme& scheme);
 
-// What a linear layer's input is rounded to.
-enum class ActivationScheme {
-  kNone,       // as computed
-  kFp8Token,   // e4m3, one FP32 scale per token (absmax / 448)
-  kInt8Token,  // INT8, one FP32 scale per token (absmax / 127)
-  kInt8Group,  // INT8, one FP32 scale per token and 128 channels
-  kInt6Group,  // INT6 likewise (absmax / 31)
+// Groups that the quantizer makes and kernels know; another maker's weights may have others.
+inline constexpr std::array kGroupSizes = {32, 64, 128};
+
+// The group of a linear of `inputs` where a scheme asks for `group_size`: that, its half and so on
+// down to kGroupSizes' smallest, the first that divides the inputs; 0: none does.
+int fitting_group(int group_size, int64_t inputs);
+
+enum class ActivationCode {
+  kNone,  // as computed
+  kFp8,   // e4m3, scale absmax / 448
+  kInt8,  // scale absmax / 127
+  kInt6,  // scale absmax / 31
 };
-inline constexpr int kActivationGroup = 128;
+
+// What a linear layer's input is rounded to: codes with one FP32 scale per token (kFp8, kInt8), or
+// per token and group of channels (kInt8, kInt6).
+struct ActivationScheme {
+  ActivationCode code = ActivationCode::kNone;
+  int group_size = 0;  // of kGroupSizes; 0: one scale for the token
+  bool operator==(const ActivationScheme&) const = default;
+
+  static const ActivationScheme kNone, kFp8Token, kInt8Token;
+};
+inline constexpr ActivationScheme ActivationScheme::kNone = {};
+inline constexpr ActivationScheme ActivationScheme::kFp8Token = {ActivationCode::kFp8};
+inline constexpr ActivationScheme ActivationScheme::kInt8Token = {ActivationCode::kInt8};
 
 // What the KV cache stores, with one scale per token, head and K or V (format/kv_code.h).
 enum class KvScheme {
@@ -67,11 +86,11 @@ enum class ProbabilityScheme {
   kFp16,  // FP16
 };
 
-std::string name(const WeightScheme& scheme);    // "int4-g128", "int4-g128-e4m3", "lut4-g64",
-                                                 // "lut4-g128-e4m3", "fp6-g128", "int8-channel",
-                                                 // "int4-g128-zero"
-std::string_view name(ActivationScheme scheme);  // "none", "fp8-token", "int8-token", "int8-g128",
-                                                 // "int6-g128"
+std::string name(const WeightScheme& scheme);      // "int4-g128", "int4-g128-e4m3", "lut4-g64",
+                                                   // "lut4-g128-e4m3", "fp6-g128", "int8-channel",
+                                                   // "int4-g128-zero"
+std::string name(const ActivationScheme& scheme);  // "none", "fp8-token", "int8-token",
+                                                   // "int8-g128", "int6-g64"
 std::string_view name(KvScheme scheme);     // "fp", "kv4-head", "kv4-zero", "kv4-lut", "kv8-head"
 std::string_view name(QueryScheme scheme);  // "none", "fp8-head", "int8-head"
 std::string_view name(ProbabilityScheme scheme);  // "none", "fp8", "fp16"

@@ -25,18 +25,17 @@ void Workspace::resize(int64_t tokens) {
   up_ = make(config_->intermediate_size, element);
   input_ = make(widest_, element);
   codes_ = make(widest_, 1);
-  scales_ = make(std::max<int64_t>(1, widest_ / kActivationGroup), sizeof(float));
+  scales_ = make(std::max<int64_t>(1, widest_ / kGroupSizes.front()), sizeof(float));
   query_codes_ = make(query, 1);
   query_scales_ = make(config_->num_heads, sizeof(float));
 }
 
 Activations Workspace::input(int64_t dim, ActivationScheme scheme) const {
   if (scheme == ActivationScheme::kNone) return plain(input_, dim);
-  Activations x{DType::kI8, codes_.as<void>(), scales_.as<float>(), tokens_, dim};
-  if (scheme == ActivationScheme::kFp8Token) x.dtype = DType::kF8E4M3;
-  if (scheme == ActivationScheme::kInt8Group || scheme == ActivationScheme::kInt6Group)
-    x.group = kActivationGroup;
-  if (scheme == ActivationScheme::kInt6Group) x.code_max = Int6::kMax;
+  Activations x{DType::kI8, codes_.as<void>(), scales_.as<float>(), tokens_,
+                dim,        scheme.group_size};
+  if (scheme.code == ActivationCode::kFp8) x.dtype = DType::kF8E4M3;
+  if (scheme.code == ActivationCode::kInt6) x.code_max = Int6::kMax;
   return x;
 }
 

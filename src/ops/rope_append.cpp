@@ -1,7 +1,5 @@
 #include "ops/rope_append.h"
 
-#include <cmath>
-
 #include "base/check.h"
 #include "format/hadamard.h"
 
@@ -22,8 +20,6 @@ void check(const RopeAppend& op) {
   EMBERQ_CHECK(op.position >= 0 && op.position + op.tokens() <= op.cache.capacity,
                "rope_append: positions {} ... {} in a cache of {}", op.position,
                op.position + op.tokens() - 1, op.cache.capacity);
-  EMBERQ_CHECK(!op.hadamard || is_power_of_two(head_dim),
-               "rope_append: a Hadamard transform of heads of {}", head_dim);
   check(op.query, "rope_append");
   EMBERQ_CHECK(op.query.group == 0, "rope_append: queries in groups of {}", op.query.group);
 }
@@ -31,8 +27,8 @@ void check(const RopeAppend& op) {
 Cost cost(const RopeAppend& op) {
   const KvCacheShape shape{op.cache.scheme, 1, op.cache.kv_heads, op.cache.head_dim};
   const double stored = double(op.tokens()) * double(shape.bytes_per_token(op.k.dtype));
-  // Six for a channel's turn and scale, and log2(head_dim) + 1 for its Hadamard transform.
-  const double per_channel = 6.0 + (op.hadamard ? std::log2(double(op.cache.head_dim)) + 1.0 : 0.0);
+  // Six for a channel's turn and scale.
+  const double per_channel = 6.0 + (op.hadamard ? Hadamard(op.cache.head_dim).operations() : 0.0);
   return {.flops = per_channel * double(op.q.rows * (op.q.dim + op.k.dim)),
           .bytes = double(op.q.bytes() + op.k.bytes() + op.v.bytes() + op.query.bytes()) + stored +
                    4.0 * double(op.tokens() * op.cache.head_dim)};

@@ -28,9 +28,9 @@ struct RopeAppend {
   const float* key_scale = nullptr;    // h / (heads / kv_heads)
   const float* key_mean = nullptr;     // likewise
   const float* value_mean = nullptr;
-  bool hadamard = false;  // head_dim must be a power of two
-  int64_t position = 0;   // of the first token
-  Activations query;      // [tokens * heads, head_dim]; may be q where not quantized
+  bool hadamard = false;
+  int64_t position = 0;  // of the first token
+  Activations query;     // [tokens * heads, head_dim]; may be q where not quantized
   KvLayer cache;
 
   int64_t tokens() const { return q.rows; }

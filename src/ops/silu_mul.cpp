@@ -1,7 +1,5 @@
 #include "ops/silu_mul.h"
 
-#include <cmath>
-
 #include "base/check.h"
 #include "format/hadamard.h"
 
@@ -26,7 +24,7 @@ void check(const SiluMul& op) {
 }
 
 Cost cost(const SiluMul& op) {
-  const double transform = op.hadamard ? std::log2(double(op.hadamard)) + 1.0 : 0.0;
+  const double transform = op.hadamard ? Hadamard(op.hadamard).operations() : 0.0;
   return {.flops = (5.0 + transform) * double(op.out.rows * op.out.dim),
           .bytes = double(op.gate.bytes() + op.up.bytes() + op.out.bytes())};
 }

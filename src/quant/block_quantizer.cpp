@@ -6,7 +6,6 @@
 #include "base/parallel.h"
 #include "format/bf16.h"
 #include "format/fp16.h"
-#include "format/hadamard.h"
 #include "model/load_layer.h"
 #include "quant/channel_scale.h"
 #include "quant/dense_layer.h"
@@ -20,15 +19,11 @@ namespace {
 // Statistics of inputs need fewer tokens than the error feedback does.
 constexpr int64_t kStatisticsWindows = 16;
 
-void check_rotations(const Checkpoint& checkpoint, const Recipe& recipe) {
-  const ModelConfig& config = checkpoint.config();
-  // A rotated residual stream needs a head in its basis, which is written last.
+// A rotated residual stream needs a head in its basis, which is written last: whether there is one
+// is found out first.
+void check_head(const Checkpoint& checkpoint, const Recipe& recipe) {
   if (recipe.rotation.residual && checkpoint.has_own_head())
     (void)checkpoint.stored(std::string(kHeadName));
-  EMBERQ_REQUIRE(
-      !(recipe.rotation.values || recipe.rotation.keys) || is_power_of_two(config.head_dim),
-      "{}: heads of {} channels have no Hadamard transform, which the recipe {} asks for",
-      checkpoint.folder().string(), config.head_dim, recipe.name);
 }
 
 CalibrationWindows every(int64_t stride, const CalibrationWindows& windows) {
@@ -60,10 +55,11 @@ BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, Backend& backend, c
       recipe_(recipe),
       plan_(plan),
       examine_(examine) {
-  check_rotations(checkpoint, recipe);
+  check_head(checkpoint, recipe);
   if (recipe.rotation.residual) rotation_ = rotation_matrix(config_.hidden_size);
   if (recipe.rotation.down > 0)
     down_hadamard_ = hadamard_block(config_.intermediate_size, recipe.rotation.down);
+  if (down_hadamard_ == 1) down_hadamard_ = 0;  // an odd size has no transform
   const bool gptq = recipe.rounding.gptq && recipe.quantizes_weights();
   if (!recipe.needs_statistics() && !gptq) return;
 

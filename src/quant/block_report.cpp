@@ -28,7 +28,7 @@ LinearReport report_linear(Module module, const DenseLinear& dense, const Quanti
   LinearReport report{
       .module = module,
       .scheme = name(weight.scheme),
-      .activation = std::string(name(activation)),
+      .activation = name(activation),
       .bits = bits_per_weight(weight.scheme, 8 * double(size_bytes(weight.scale.dtype())),
                               double(weight.k))};
   const std::vector<float> values = unpack(weight);

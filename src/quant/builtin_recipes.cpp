@@ -80,7 +80,7 @@ constexpr std::string_view kMixed = R"({
 
 std::vector<BuiltinRecipe> builtin_recipes() {
   return {
-      {"emberq4", "W4A8-FP8 KV4, at most 4.25 bits a weight: the default", kEmberq4},
+      {"emberq4", "W4A8-FP8 KV4, some 4.2 bits a weight: the default", kEmberq4},
       {"emberq6", "W6A8-INT8 KV8, next to no loss", kEmberq6},
       {"mixed", "4, 6 and 8 bits by sensitivity (--target-bits, --max-ppl-increase)", kMixed},
       {"fireq", "FireQ as published: W4A8-FP8 KV4 with all smoothing", kFireq},

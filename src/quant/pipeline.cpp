@@ -10,6 +10,7 @@
 #include "model/load_layer.h"
 #include "model/token_ids.h"
 #include "quant/block_quantizer.h"
+#include "quant/group_size.h"
 #include "quant/model_files.h"
 #include "quant/plan.h"
 #include "quant/run_notes.h"
@@ -18,33 +19,6 @@
 
 namespace emberq {
 namespace {
-
-void check_groups(const Checkpoint& checkpoint, const ModuleSchemes& weights) {
-  for (const Module module : kModules) {
-    const auto& scheme = weights[size_t(module)];
-    const int64_t k = inputs(checkpoint.config(), module);
-    if (!scheme || scheme->group_size == 0 || k % scheme->group_size == 0) continue;
-    std::string fitting;
-    for (const int group : {32, 64, 128})
-      if (k % group == 0) fitting += fmt::format("{}{}", fitting.empty() ? "" : ", ", group);
-    throw InputError(fmt::format(
-        "{}: {} has {} inputs, not a multiple of the group size {}; {}",
-        checkpoint.folder().string(), linear_name(0, module), k, scheme->group_size,
-        fitting.empty() ? "none of 32, 64 and 128 fits" : "these group sizes fit: " + fitting));
-  }
-}
-
-void check_activation_groups(const Checkpoint& checkpoint, const Recipe& recipe) {
-  for (const Site site : kSites) {
-    const ActivationScheme scheme = recipe.activations[size_t(site)];
-    const bool grouped =
-        scheme == ActivationScheme::kInt8Group || scheme == ActivationScheme::kInt6Group;
-    EMBERQ_REQUIRE(!grouped || inputs(checkpoint.config(), site) % kActivationGroup == 0,
-                   "{}: {} has {} inputs, not a multiple of the {} that {} rounds together",
-                   checkpoint.folder().string(), linear_name(0, readers(site).front()),
-                   inputs(checkpoint.config(), site), kActivationGroup, name(scheme));
-  }
-}
 
 // `count` windows from the start of each text in turn. For error feedback fewer do where a text is
 // short; statistics that a published method takes from so many windows are not taken from fewer.
@@ -105,8 +79,7 @@ uint64_t peak_memory() {
 Checkpoint open_original(const QuantizeOptions& options) {
   Checkpoint checkpoint = Checkpoint::open(options.model);
   checkpoint.require_unquantized();
-  check_groups(checkpoint, options.recipe.weights);
-  check_activation_groups(checkpoint, options.recipe);
+  check_groups(checkpoint, options.recipe);
   return checkpoint;
 }
 
@@ -122,6 +95,8 @@ QuantizeReport quantize(const QuantizeOptions& options, Backend& backend) {
   Recipe recipe = options.recipe;
   const Checkpoint checkpoint = open_original(options);
   const ModelConfig& config = checkpoint.config();
+  const std::string groups = other_groups(recipe, config);
+  if (options.on_note && !groups.empty()) options.on_note(groups);
 
   OutputDirectory output(options.output, options.resume ? OutputDirectory::Partial::kContinue
                                                         : OutputDirectory::Partial::kRefuse);

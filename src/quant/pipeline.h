@@ -24,6 +24,8 @@ struct QuantizeOptions {
   bool examine =
       false;  // measure what only a report shows: BlockReport's smoothed_keys, error_cache
   std::function<void(int64_t layer)> on_block = {};  // called when a block is on the disk
+  // Called with each line that says what will be other than the recipe, before work begins.
+  std::function<void(const std::string& line)> on_note = {};
 };
 
 struct QuantizeReport {

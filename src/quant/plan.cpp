@@ -1,8 +1,10 @@
 #include "quant/plan.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/check.h"
+#include "quant/group_size.h"
 
 namespace emberq {
 namespace {
@@ -14,6 +16,18 @@ SensitivityOptions analysis_options(const ModelConfig& config, std::span<const i
   options.length = std::min({options.length, config.max_positions, int64_t(ids.size())});
   options.windows = std::min(options.windows, int64_t(ids.size()) / options.length);
   return options;
+}
+
+// The units in groups that divide the inputs of all their linears.
+std::vector<SensitivityUnit> with_fitting_groups(std::vector<SensitivityUnit> units,
+                                                 const ModelConfig& config) {
+  for (SensitivityUnit& unit : units) {
+    int64_t divisor = 0;
+    for (const Module module : unit.modules) divisor = std::gcd(divisor, inputs(config, module));
+    if (unit.linear.weight) unit.linear.weight = fitted(*unit.linear.weight, divisor);
+    unit.linear.input = fitted(unit.linear.input, divisor);
+  }
+  return units;
 }
 
 // A site is as sensitive as the most sensitive of the linears that read it.
@@ -35,27 +49,29 @@ void choose_activations(const Recipe& recipe, const Checkpoint& checkpoint, Back
                         std::span<const int> ids, PlanReport& report) {
   const ModelConfig& config = checkpoint.config();
   const PartScheme scheme{.input = recipe.activations[0]};
-  const std::vector<SensitivityUnit> types = units_by_module(single_modules(), scheme);
-  std::vector<SensitivityUnit> units = types;
+  std::vector<SensitivityUnit> units = units_by_module(single_modules(), scheme);
+  const size_t types = units.size();
   for (SensitivityUnit& unit : units_by_layer(config, single_modules(), scheme))
     units.push_back(std::move(unit));
   report.sensitivities =
-      measure_sensitivity(checkpoint, backend, ids, analysis_options(config, ids), units).units;
+      measure_sensitivity(checkpoint, backend, ids, analysis_options(config, ids),
+                          with_fitting_groups(std::move(units), config))
+          .units;
   report.text = sensitivity_table(report.sensitivities) + "\n";
 
   std::vector<Sensitivity> sites;
   for (const Site site : kSites)
-    sites.push_back(site_sensitivity(std::span(report.sensitivities).first(types.size()), site));
+    sites.push_back(site_sensitivity(std::span(report.sensitivities).first(types), site));
   for (const SensitiveChoice& choice :
        choose_sensitive(sites, recipe.sensitive_activations->share)) {
     const SensitivityUnit& unit = sites[choice.unit].unit;
-    const std::string chosen(
-        name(choice.chosen ? recipe.sensitive_activations->scheme : scheme.input));
+    const ActivationScheme better =
+        fitted(recipe.sensitive_activations->scheme, inputs(config, kSites[choice.unit]));
+    const std::string chosen = name(choice.chosen ? better : unit.linear.input);
     report.choices.push_back({unit.name + " inputs", chosen, choice.why});
     report.text += fmt::format("{} inputs: {}, {}\n", unit.name, chosen, choice.why);
     if (!choice.chosen) continue;
-    for (auto& activations : report.plan.activations)
-      activations[choice.unit] = recipe.sensitive_activations->scheme;
+    for (auto& activations : report.plan.activations) activations[choice.unit] = better;
   }
 }
 
@@ -89,7 +105,9 @@ void choose_widths(const Recipe& recipe, const Checkpoint& checkpoint, Backend& 
                    .modules = {kModules.begin(), kModules.end()},
                    .linear = {.input = recipe.activations[0]}});
   report.sensitivities =
-      measure_sensitivity(checkpoint, backend, ids, analysis_options(config, ids), units).units;
+      measure_sensitivity(checkpoint, backend, ids, analysis_options(config, ids),
+                          with_fitting_groups(std::move(units), config))
+          .units;
   report.text = sensitivity_table(report.sensitivities) + "\n";
 
   const auto widths = std::span(report.sensitivities).first(searched);
@@ -123,9 +141,15 @@ void choose_widths(const Recipe& recipe, const Checkpoint& checkpoint, Backend& 
 
 PlanReport make_plan(const Recipe& recipe, const Checkpoint& checkpoint, Backend& backend,
                      std::span<const int> ids) {
-  const auto layers = size_t(checkpoint.config().num_layers);
-  PlanReport report{.plan = {std::vector<ModuleSchemes>(layers, recipe.weights),
-                             std::vector(layers, recipe.activations)},
+  const ModelConfig& config = checkpoint.config();
+  ModuleSchemes weights = recipe.weights;
+  for (const Module module : kModules)
+    if (auto& weight = weights[size_t(module)]) weight = fitted(*weight, inputs(config, module));
+  auto activations = recipe.activations;
+  for (const Site site : kSites)
+    activations[size_t(site)] = fitted(activations[size_t(site)], inputs(config, site));
+  const auto layers = size_t(config.num_layers);
+  PlanReport report{.plan = {std::vector(layers, weights), std::vector(layers, activations)},
                     .kv = recipe.kv};
   if (recipe.sensitive_activations) choose_activations(recipe, checkpoint, backend, ids, report);
   if (recipe.bit_search) choose_widths(recipe, checkpoint, backend, ids, report);

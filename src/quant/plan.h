@@ -19,9 +19,10 @@ struct PlanReport {
   std::string text;                        // its ranked table and the choices, for people
 };
 
-// The recipe's schemes for all layers; where it asks for more, what sensitivity on `ids` says
-// (quant/sensitivity.h): inputs of the most sensitive module types in a better scheme, or a width
-// for each linear, and with a limit on perplexity for the cache too.
+// The recipe's schemes for all layers, in groups that divide each linear's inputs; where it asks
+// for more, what sensitivity on `ids` says (quant/sensitivity.h): inputs of the most sensitive
+// module types in a better scheme, or a width for each linear, and with a limit on perplexity for
+// the cache too.
 PlanReport make_plan(const Recipe& recipe, const Checkpoint& checkpoint, Backend& backend,
                      std::span<const int> ids);
 

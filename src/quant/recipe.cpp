@@ -120,11 +120,11 @@ std::optional<WeightScheme> parse_weight(const JsonObject& object, std::string_v
   const auto text = object.get<std::string>(key);
   if (text == "none") return std::nullopt;
   const auto found = weight_scheme_from_name(text);
-  const auto is_one_of = [](int value, std::initializer_list<int> values) {
+  const auto is_one_of = [](int value, const auto& values) {
     return std::ranges::find(values, value) != values.end();
   };
-  if (!found || !is_one_of(found->bits, {4, 6, 8}) ||
-      !is_one_of(found->group_size, {0, 32, 64, 128}))
+  if (!found || !is_one_of(found->bits, std::array{4, 6, 8}) ||
+      (found->group_size != 0 && !is_one_of(found->group_size, kGroupSizes)))
     object.reject(key, fmt::format("must be {}", kWeightSchemes));
   return found;
 }
@@ -146,7 +146,8 @@ void parse_weights(const JsonObject& object, Recipe& recipe) {
 }
 
 constexpr std::string_view kActivationSchemes =
-    "\"none\", \"fp8-token\", \"int8-token\", \"int8-g128\" or \"int6-g128\"";
+    "\"none\", \"fp8-token\", \"int8-token\", \"int8-gN\" or \"int6-gN\" with a group N of 32, "
+    "64 or 128";
 
 void parse_activations(const JsonObject& object, Recipe& recipe) {
   if (!object.has("activations")) return;
@@ -175,7 +176,7 @@ void parse_searches(const JsonObject& object, Recipe& recipe) {
     const JsonObject sensitive = object.object("sensitive_activations");
     sensitive.allow_only({"scheme", "share"});
     recipe.sensitive_activations = Recipe::SensitiveActivations{
-        .scheme = scheme(sensitive, "scheme", ActivationScheme::kInt8Group,
+        .scheme = scheme(sensitive, "scheme", Recipe::SensitiveActivations().scheme,
                          activation_scheme_from_name, kActivationSchemes),
         .share = fraction(sensitive, "share", 0.25)};
   }
@@ -240,7 +241,7 @@ OrderedJson weights_json(const Recipe& recipe) {
 }
 
 OrderedJson activations_json(const Recipe& recipe) {
-  const ActivationScheme usual = recipe.activations[0];
+  const ActivationScheme& usual = recipe.activations[0];
   OrderedJson json = {{"default", name(usual)}};
   for (const Site site : kSites)
     if (recipe.activations[size_t(site)] != usual)

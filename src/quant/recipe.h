@@ -26,7 +26,8 @@ struct ChannelScale {
   double power = 0.5;
 };
 
-// Each module's weight scheme; none: as it is.
+// Each module's weight scheme; none: as it is. A group of these, and of inputs below, is what a
+// linear gets where it divides the inputs (format/scheme.h, fitting_group()).
 using ModuleSchemes = std::array<std::optional<WeightScheme>, kModules.size()>;
 
 // What `emberq quantize` does to a model, step by step; a step that is absent is not done. The JSON
@@ -61,7 +62,7 @@ struct Recipe {
   };
   // Inputs that get a better scheme, the most sensitive module types first.
   struct SensitiveActivations {
-    ActivationScheme scheme = ActivationScheme::kInt8Group;
+    ActivationScheme scheme = {ActivationCode::kInt8, 128};
     double share = 0.25;  // of the blocks' multiply-adds
   };
   // Widths chosen per linear by sensitivity; see quant/allocation.h.

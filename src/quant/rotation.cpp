@@ -77,19 +77,19 @@ void rotate_residual(DenseBlock& block, const std::vector<double>& rotation) {
 
 void rotate_values(DenseBlock& block, const ModelConfig& config) {
   const int64_t d = config.head_dim;
-  EMBERQ_CHECK(is_power_of_two(d), "rotate_values: heads of {} channels", d);
+  const Hadamard transform(d);
   DenseLinear &v = block[Module::kV], &o = block[Module::kO];
   for (int64_t head = 0; head < config.num_kv_heads; ++head) {
     std::vector<double> column(static_cast<size_t>(d));
     for (int64_t j = 0; j < v.k; ++j) {
       for (int64_t c = 0; c < d; ++c) column[size_t(c)] = v.row(head * d + c)[j];
-      hadamard(column.data(), d);
+      transform(column.data());
       for (int64_t c = 0; c < d; ++c) v.row(head * d + c)[j] = column[size_t(c)];
     }
-    if (!v.bias.empty()) hadamard(v.bias.data() + head * d, d);
+    if (!v.bias.empty()) transform(v.bias.data() + head * d);
   }
   parallel_for(0, o.n, [&](int64_t i) {
-    for (int64_t head = 0; head < config.num_heads; ++head) hadamard(o.row(i) + head * d, d);
+    for (int64_t head = 0; head < config.num_heads; ++head) transform(o.row(i) + head * d);
   });
 }
 

@@ -20,12 +20,11 @@ void rotate_residual(DenseBlock& block, const std::vector<double>& rotation);
 void rotate_columns(std::vector<double>& matrix, int64_t rows, const std::vector<double>& rotation,
                     const std::vector<double>& norm = {});
 
-// V of each KV head in the Hadamard basis, undone in o_proj's columns. head_dim must be a power of
-// two.
+// V of each KV head in the basis of its Hadamard transform, undone in o_proj's columns.
 void rotate_values(DenseBlock& block, const ModelConfig& config);
 
-// down_proj W H for its input in blocks of `size` that go through the transform when the model runs
-// (SideFile::down_hadamard).
+// down_proj W H for its input in blocks of `size`, a power of two, that go through the transform
+// when the model runs (SideFile::down_hadamard).
 void rotate_down_inputs(DenseBlock& block, int64_t size);
 
 // The largest power of two that divides n, at most `largest`.

@@ -28,12 +28,11 @@ void check_groups(const ModelConfig& config, const SensitivityUnit& unit) {
                    "{} has {} inputs, which groups of {} ({}) do not divide", name(module), k,
                    group, scheme);
   };
-  const ActivationScheme input = unit.linear.input;
+  const ActivationScheme& input = unit.linear.input;
   for (const Module module : unit.modules) {
     if (unit.linear.weight)
       require(module, unit.linear.weight->group_size, name(*unit.linear.weight));
-    if (input == ActivationScheme::kInt8Group || input == ActivationScheme::kInt6Group)
-      require(module, kActivationGroup, name(input));
+    require(module, input.group_size, name(input));
   }
 }
 

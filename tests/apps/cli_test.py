@@ -45,14 +45,15 @@ def tensors_of(path):
 RANDOM_SHARD_BYTES = 2 * (4 * 512 * 512 + 3 * 512 * 2048 + 2 * 512)
 
 
-def random_llama(folder, layers):
+def random_llama(folder, layers, hidden=512, intermediate=2048, heads=8):
     """A model of random BF16 weights of 2^-7 to 2^-6, a shard for each layer."""
     folder.mkdir()
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         shutil.copy(MODEL / name, folder)
     config = json.loads((MODEL / "config.json").read_text()) | {
-        "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": layers, "num_attention_heads": 8,
-        "num_key_value_heads": 8, "head_dim": 64, "tie_word_embeddings": True, "torch_dtype": "bfloat16"}
+        "hidden_size": hidden, "intermediate_size": intermediate, "num_hidden_layers": layers,
+        "num_attention_heads": heads, "num_key_value_heads": heads, "head_dim": hidden // heads,
+        "tie_word_embeddings": True, "torch_dtype": "bfloat16"}
     (folder / "config.json").write_text(json.dumps(config))
     signs = bytes(0x3C | (byte & 1) << 7 for byte in range(256))
     rng = random.Random(layers)
@@ -69,11 +70,11 @@ def random_llama(folder, layers):
         text = json.dumps(header).encode()
         (folder / name).write_bytes(struct.pack("<Q", len(text)) + text + data)
 
-    write_shard("model-0.safetensors", {"model.embed_tokens.weight": [config["vocab_size"], 512], "model.norm.weight": [512]})
+    write_shard("model-0.safetensors", {"model.embed_tokens.weight": [config["vocab_size"], hidden], "model.norm.weight": [hidden]})
     for i in range(layers):
-        linears = {f"self_attn.{x}_proj": [512, 512] for x in "qkvo"} | {
-            "mlp.gate_proj": [2048, 512], "mlp.up_proj": [2048, 512], "mlp.down_proj": [512, 2048],
-            "input_layernorm": [512], "post_attention_layernorm": [512]}
+        linears = {f"self_attn.{x}_proj": [hidden, hidden] for x in "qkvo"} | {
+            "mlp.gate_proj": [intermediate, hidden], "mlp.up_proj": [intermediate, hidden],
+            "mlp.down_proj": [hidden, intermediate], "input_layernorm": [hidden], "post_attention_layernorm": [hidden]}
         write_shard(f"model-{i + 1}.safetensors", {f"model.layers.{i}.{x}.weight": shape for x, shape in linears.items()})
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     return folder
@@ -191,6 +192,34 @@ class Program(unittest.TestCase):
         self.assertIn("is quantized already", message)
         message = self.refused("quantize", MODEL, "--recipe", "fireq-w4", "-o", out)
         self.assertIn("exists already", message)
+
+    def test_widths_that_128_does_not_divide_get_other_groups_and_are_told(self):
+        model = random_llama(self.folder / "model", 1, hidden=240, intermediate=352, heads=3)
+        message = self.refused("quantize", model, "--recipe", "rtn4", "-o", self.folder / "x")
+        self.assertIn("model.layers.0.self_attn.q_proj has 240 inputs, which groups of 128 down to 32 do not divide", message)
+
+        model = random_llama(self.folder / "odd", 1, hidden=192, intermediate=352, heads=2)
+        line = ("groups of 64 instead of 128: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj (192 inputs); "
+                "groups of 32 instead of 128: down_proj (352 inputs)")
+        calibrate = ("--calib", CALIBRATION, "--calib-windows", "2", "--calib-length", "64")
+        out = self.folder / "out"
+        done = emberq("quantize", model, *calibrate, "-o", out)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        self.assertEqual(done.stdout.decode().splitlines()[0], line)
+        linears = self.json_of("inspect", out)["linears"]
+        self.assertEqual(linears["model.layers.0.self_attn.q_proj"], "lut4-g64, fp8-token inputs")
+        self.assertEqual(linears["model.layers.0.self_attn.v_proj"], "fp6-g64, fp8-token inputs")
+        self.assertEqual(linears["model.layers.0.mlp.down_proj"], "lut4-g32, fp8-token inputs")
+        self.assertEqual(len(self.json_of("generate", out, "--prompt", "The city", "--greedy", "--max-new-tokens", "4")["ids"]), 4)
+
+        report = self.json_of("quantize", model, "--weights", "int4", *calibrate, "-o", self.folder / "int4")
+        self.assertEqual(report["notes"][0], line)
+        self.assertIn("vLLM", report["notes"][1])
+        recipe = self.json_of("recipe", "emberq4") | {"name": "w4a16", "activations": "none"}
+        (self.folder / "w4a16.json").write_text(json.dumps(recipe))
+        report = self.json_of("quantize", model, "--recipe", self.folder / "w4a16.json", "--weights", "int4", *calibrate,
+                              "-o", self.folder / "w4a16")
+        self.assertEqual(report["notes"], [line])
 
     def test_a_recipe_that_is_printed_can_be_read_again(self):
         self.assertIn("emberq4", self.json_of("recipe"))

@@ -137,7 +137,8 @@ TEST(Checkpoint, ReadsEveryFormThatCompressedTensorsWrites) {
   EXPECT_EQ(checkpoint.linear_scheme(kQ)->activation, ActivationScheme::kInt8Token);
   EXPECT_EQ(checkpoint.linear_scheme(kO)->activation, ActivationScheme::kFp8Token);
   EXPECT_EQ(checkpoint.linear_scheme(kDown)->activation, ActivationScheme::kNone);
-  EXPECT_EQ(checkpoint.linear_scheme(kUp)->activation, ActivationScheme::kInt6Group);
+  EXPECT_EQ(checkpoint.linear_scheme(kUp)->activation,
+            (ActivationScheme{ActivationCode::kInt6, 128}));
 }
 
 // Holds what add_quantized_weight() writes to a golden's bytes.

@@ -100,11 +100,22 @@ TEST(QuantizationConfig, ReadsIntegerActivations) {
         ->scheme.activation;
   };
   EXPECT_EQ(read({{"type", "int"}}), ActivationScheme::kInt8Token);
-  const Json groups = {{"type", "int"}, {"strategy", "group"}, {"group_size", 128}};
-  EXPECT_EQ(read(groups), ActivationScheme::kInt8Group);
-  Json six = groups;
-  six["num_bits"] = 6;
-  EXPECT_EQ(read(six), ActivationScheme::kInt6Group);
+  for (const int size : {32, 64, 128}) {
+    Json groups = {{"type", "int"}, {"strategy", "group"}, {"group_size", size}};
+    EXPECT_EQ(read(groups), (ActivationScheme{ActivationCode::kInt8, size}));
+    groups["num_bits"] = 6;
+    EXPECT_EQ(read(groups), (ActivationScheme{ActivationCode::kInt6, size}));
+  }
+}
+
+TEST(QuantizationConfig, WrittenAndReadHasTheGroupsOfWeightsAndInputs) {
+  for (const int size : {32, 64, 128})
+    for (const ActivationCode code : {ActivationCode::kInt8, ActivationCode::kInt6}) {
+      const LinearScheme scheme = {.weight = {.bits = 6, .group_size = size},
+                                   .activation = {code, size}};
+      const OrderedJson config = quantization_config({{std::string(kModule), scheme}}, {});
+      EXPECT_EQ(parse(Json(config)).find(kModule)->scheme, scheme) << name(scheme.activation);
+    }
 }
 
 TEST(QuantizationConfig, ReadsEmberqsTypesUnderItsOwnMethodOnly) {
@@ -232,7 +243,7 @@ TEST(QuantizationConfig, RefusesActivationsItDoesNotRunByKey) {
 TEST(QuantizationConfig, RefusesActivationGroupsItDoesNotRun) {
   const Json groups = {{"type", "int"}, {"strategy", "group"}, {"group_size", 128}};
   for (const auto& [key, value] :
-       std::vector<std::pair<const char*, Json>>{{"group_size", 64}, {"num_bits", 4}}) {
+       std::vector<std::pair<const char*, Json>>{{"group_size", 96}, {"num_bits", 4}}) {
     Json args = inputs(groups);
     args[key] = value;
     EXPECT_REFUSED(parse(config_of({linear_group(weights(), args)})), "group_0.input_activations.",

@@ -174,6 +174,9 @@ TEST(Scheme, NamesAreReadBack) {
   EXPECT_EQ(name(WeightScheme{}), "int4-g128");
   EXPECT_EQ(kv_scheme_from_name("kv4-head"), KvScheme::kInt4Head);
   EXPECT_EQ(activation_scheme_from_name("fp8-token"), ActivationScheme::kFp8Token);
+  for (const char* activation : {"none", "fp8-token", "int8-token", "int8-g32", "int8-g64",
+                                 "int8-g128", "int6-g32", "int6-g64", "int6-g128"})
+    EXPECT_EQ(name(activation_scheme_from_name(activation).value()), activation);
   EXPECT_EQ(query_scheme_from_name("fp8-head"), QueryScheme::kFp8Head);
 }
 
@@ -182,6 +185,8 @@ TEST(Scheme, RefusesOtherNames) {
        {"", "int", "int4", "int4-g", "int4-g0", "int9-g128", "int4-g128-", "int4-g128-e5m2", "w4"})
     EXPECT_FALSE(weight_scheme_from_name(bad)) << bad;
   EXPECT_FALSE(kv_scheme_from_name("kv4"));
+  for (const char* bad : {"", "int8", "int6-token", "int8-g96", "int8-g", "int8-g128-", "fp8-g128"})
+    EXPECT_FALSE(activation_scheme_from_name(bad)) << bad;
 }
 
 TEST(DTypes, AreFoundByTheirSafetensorsNames) {

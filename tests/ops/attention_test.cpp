@@ -6,6 +6,7 @@
 #include <string>
 
 #include "support/attention_case.h"
+#include "support/tolerance.h"
 
 namespace emberq::test {
 namespace {
@@ -22,30 +23,37 @@ class AttentionTest : public testing::TestWithParam<Form> {};
 TEST_P(AttentionTest, IsSoftmaxOverTheStoredKeysAndValues) {
   const Form& form = GetParam();
   const auto backend = make_cpu_backend();
-  const Inputs in = make_inputs(150, 0);
+  const Inputs in = make_inputs(form.tokens, 0, form.head_dim);
   const Chunks run = run_chunks(*backend, in, form);
   const KvLayer& cache = run.cache.layer(0);
   const Stored keys = stored_heads(cache, cache.key, cache.key_scale, in.tokens),
                values = stored_heads(cache, cache.value, cache.value_scale, in.tokens);
   const int64_t last = std::min(form.chunk, in.tokens),
                 first = in.tokens - (in.tokens % form.chunk ? in.tokens % form.chunk : last);
-  // Scores reach about 30: their float rounding is a relative error of 30 * 2^-23 in each weight.
-  constexpr double kRelative = 64 * 0x1p-23;
   for (int64_t t = first; t < in.tokens; ++t)
     for (int64_t h = 0; h < kHeads; ++h) {
-      const double* q = run.q.data() + ((t - first) * kHeads + h) * kHeadDim;
+      const double* q = run.q.data() + ((t - first) * kHeads + h) * in.head_dim;
       const size_t kv_head = size_t(h / kGroup);
       const size_t begin = size_t(form.window > 0 ? std::max<int64_t>(0, t + 1 - form.window) : 0);
       std::vector<double> score;
+      double terms = 0;  // of a score, in magnitude
       for (size_t i = begin; i <= size_t(t); ++i) {
         score.push_back(0);
-        for (size_t c = 0; c < size_t(kHeadDim); ++c)
-          score.back() += q[c] * keys[kv_head][i][c] / std::sqrt(double(kHeadDim));
+        double sum = 0;
+        for (size_t c = 0; c < size_t(in.head_dim); ++c) {
+          const double term = q[c] * keys[kv_head][i][c] / std::sqrt(double(in.head_dim));
+          score.back() += term, sum += std::abs(term);
+        }
+        terms = std::max(terms, sum);
       }
+      // Of a weight, e^(score - largest) with an exp of two units: a key is decoded, multiplied,
+      // summed and scaled, twice. And of the sums over weights.
+      const double relative = 2 * (float_sum(terms, int(in.head_dim) + 3) + 2 * 0x1p-23) +
+                              float_sum(1, int(score.size()) + 3);
       const double largest = *std::max_element(score.begin(), score.end());
       double total = 0;
       for (double& s : score) total += std::exp(s - largest);
-      std::vector<double> out(kHeadDim);
+      std::vector<double> out(size_t(in.head_dim));
       double largest_v = 0, moved = 0;  // by weights whose rounding an error in them may turn
       for (size_t i = begin; i <= size_t(t); ++i) {
         const double e = std::exp(score[i - begin] - largest);
@@ -57,15 +65,14 @@ TEST_P(AttentionTest, IsSoftmaxOverTheStoredKeysAndValues) {
         }
         largest_v = std::max(largest_v, magnitude);
         if (form.probability != ProbabilityScheme::kNone)
-          moved += (rounded(e * (1 + kRelative), form.probability) -
-                    rounded(e * (1 - kRelative), form.probability)) /
+          moved += (rounded(e * (1 + relative), form.probability) -
+                    rounded(e * (1 - relative), form.probability)) /
                    total * magnitude;
       }
       for (size_t c = 0; c < out.size(); ++c) {
-        const double mean =
-            form.means ? double(in.value_mean[kv_head * size_t(kHeadDim) + c]) : 0.0;
-        ASSERT_NEAR(run.out[size_t(((t - first) * kHeads + h) * kHeadDim) + c], out[c] + mean,
-                    kRelative * (largest_v + std::abs(mean)) + moved)
+        const double mean = form.means ? double(in.value_mean[kv_head * out.size() + c]) : 0.0;
+        ASSERT_NEAR(run.out[size_t(((t - first) * kHeads + h) * in.head_dim) + c], out[c] + mean,
+                    relative * (largest_v + std::abs(mean)) + moved)
             << "token " << t << " head " << h << " channel " << c;
       }
     }
@@ -78,6 +85,7 @@ std::string text_of(const Form& form) {
     text += "_p_" + std::string(name(form.probability));
   if (form.means) text += "_means";
   if (form.hadamard) text += "_hadamard";
+  if (form.head_dim != kHeadDim) text += "_heads_of_" + std::to_string(form.head_dim);
   text += "_chunk" + std::to_string(form.chunk) + "_window" + std::to_string(form.window);
   std::replace(text.begin(), text.end(), '-', '_');
   return text;
@@ -115,6 +123,23 @@ std::vector<Form> forms_of_steps() {
 }
 INSTANTIATE_TEST_SUITE_P(Steps, AttentionTest, testing::ValuesIn(forms_of_steps()), name_of);
 
+// Of no power of two, 100 in blocks; a prompt at once, and token by token after it.
+std::vector<Form> forms_of_heads() {
+  std::vector<Form> forms;
+  for (const int64_t head_dim : {80, 96, 100, 120})
+    for (const KvScheme kv : kKvSchemes)
+      for (const int64_t chunk : {1, 20})
+        forms.push_back({.kv = kv,
+                         .query = QueryScheme::kFp8Head,
+                         .chunk = chunk,
+                         .means = true,
+                         .hadamard = true,
+                         .head_dim = head_dim,
+                         .tokens = 20});
+  return forms;
+}
+INSTANTIATE_TEST_SUITE_P(Heads, AttentionTest, testing::ValuesIn(forms_of_heads()), name_of);
+
 TEST(KvCache, TakesTheBitsOfItsCodesAndTheBytesOfItsScales) {
   const auto bytes = [](KvScheme kv, DType type) {
     return KvCacheShape{kv, 6, 2, 128}.bytes_per_token(type);
@@ -126,6 +151,9 @@ TEST(KvCache, TakesTheBitsOfItsCodesAndTheBytesOfItsScales) {
   EXPECT_EQ(bytes(KvScheme::kInt4Zero, DType::kF32), vectors * (64 + 4));
   EXPECT_EQ(bytes(KvScheme::kLut4Head, DType::kF32), vectors * (64 + 2));
   EXPECT_EQ(bytes(KvScheme::kInt8Head, DType::kBF16), vectors * (128 + 2));
+  for (const int64_t head_dim : {80, 96, 100, 120})
+    EXPECT_EQ((KvCacheShape{KvScheme::kInt4Head, 6, 2, head_dim}.bytes_per_token(DType::kF32)),
+              vectors * size_t(head_dim / 2 + 1));
 }
 
 }  // namespace

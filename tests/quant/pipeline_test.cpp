@@ -516,14 +516,38 @@ TEST_F(PipelineInput, WithATensorThatNobodyReadsKeepsItsBytesWhateverItsType) {
   EXPECT_EQ(char(kept.bytes[1]), 'b');
 }
 
-TEST_F(PipelineInput, WhoseGroupsDoNotFitSaysWhichDo) {
+TEST_F(PipelineInput, WhoseWidthNoGroupDividesIsRefused) {
   fs::remove_all(options_.model);
   Json config = test::tiny_config("llama");
-  config["hidden_size"] = 96;
+  config["hidden_size"] = 100;
   test::write_tiny_model(options_.model, config);
-  expect_refused(
-      "self_attn.q_proj has 96 inputs, not a multiple of the group size 128; these group "
-      "sizes fit: 32");
+  expect_refused("self_attn.q_proj has 100 inputs, which groups of 128 down to 32 do not divide");
+}
+
+TEST_F(PipelineInput, WhoseWidthOtherGroupsDivideIsSaidBeforeTheWorkBegins) {
+  fs::remove_all(options_.model);
+  Json config = test::tiny_config("llama");
+  config["intermediate_size"] = 192;
+  test::write_tiny_model(options_.model, config);
+  std::vector<std::string> events;
+  options_.on_note = [&](const std::string& line) { events.push_back(line); };
+  options_.on_block = [&](int64_t) { events.emplace_back("block"); };
+  quantize(options_, *backend_);
+  EXPECT_EQ(events, (std::vector<std::string>{"groups of 64 instead of 128: down_proj (192 inputs)",
+                                              "block", "block"}));
+}
+
+// An odd width has no transform to be told of.
+TEST_F(PipelineInput, WhoseIntermediateSizeIsOddIsNotTransformedBeforeDownProj) {
+  fs::remove_all(options_.model);
+  Json config = test::tiny_config("llama");
+  config["intermediate_size"] = 255;
+  test::write_tiny_model(options_.model, config);
+  options_.recipe = find_recipe("smoothquant");
+  options_.recipe.rotation.down = 512;
+  quantize(options_, *backend_);
+  EXPECT_EQ(Checkpoint::open(out_).side_file().down_hadamard, 0);
+  EXPECT_LT(largest_difference(logits_of(out_), logits_of(options_.model)), 3);
 }
 
 TEST_F(PipelineInput, ThatIsQuantizedAlreadyIsRefused) {

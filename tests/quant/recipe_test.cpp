@@ -64,8 +64,8 @@ TEST(Recipe, MayNameSchemesByModuleAndBySite) {
     "activations": {"default": "int6-g128", "down_proj": "int8-g128"}})");
   EXPECT_EQ(name(*r.weights[size_t(Module::kV)]), "fp6-g128");
   EXPECT_EQ(name(*r.weights[size_t(Module::kK)]), "lut4-g128");
-  EXPECT_EQ(r.activations[size_t(Site::kDown)], ActivationScheme::kInt8Group);
-  EXPECT_EQ(r.activations[size_t(Site::kQkv)], ActivationScheme::kInt6Group);
+  EXPECT_EQ(r.activations[size_t(Site::kDown)], (ActivationScheme{ActivationCode::kInt8, 128}));
+  EXPECT_EQ(r.activations[size_t(Site::kQkv)], (ActivationScheme{ActivationCode::kInt6, 128}));
   EXPECT_REFUSED(parse(R"({"name": "x", "weights": {"z_proj": "int4-g128"}})"),
                  "weights.z_proj is no linear of a block");
 }

@@ -202,7 +202,7 @@ TEST(SensitivityUnit, SaysItsScheme) {
   };
   EXPECT_EQ(of({kInt4}), "int4-g128");
   EXPECT_EQ(of({.input = ActivationScheme::kFp8Token}), "fp8-token inputs");
-  EXPECT_EQ(of({WeightScheme{.bits = 6}, ActivationScheme::kInt8Group}),
+  EXPECT_EQ(of({WeightScheme{.bits = 6}, {ActivationCode::kInt8, 128}}),
             "int6-g128, int8-g128 inputs");
   EXPECT_EQ(scheme_name(cache_unit({.kv = KvScheme::kInt4Head,
                                     .query = QueryScheme::kFp8Head,

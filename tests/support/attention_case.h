@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <vector>
 
@@ -12,66 +11,77 @@
 #include "ops/attention.h"
 #include "ops/rope_append.h"
 #include "support/buffers.h"
+#include "support/hadamard_matrix.h"
 #include "support/random.h"
 
 // RopeAppend and Attention over made-up heads, and what they leave, by the headers' words.
 namespace emberq::test {
 
-// Heads small enough to write the whole definition in double below.
-constexpr int64_t kHeadDim = 8, kHalf = kHeadDim / 2, kKvHeads = 2, kGroup = 3;
+// Heads small enough to write the whole definition in double below, unless a test asks for others.
+constexpr int64_t kHeadDim = 8, kKvHeads = 2, kGroup = 3;
 constexpr int64_t kHeads = kKvHeads * kGroup;
 
 struct Inputs {
-  int64_t tokens;
+  int64_t tokens, head_dim;
   std::vector<float> q, k, v, q_norm, k_norm, query_scale, key_scale, key_mean, value_mean, cos,
       sin;
 };
 
-inline Inputs make_inputs(int64_t tokens, int64_t position) {
+inline Inputs make_inputs(int64_t tokens, int64_t position, int64_t head_dim = kHeadDim) {
   Inputs in{.tokens = tokens,
-            .q = normal_floats(size_t(tokens * kHeads * kHeadDim), 1, 2),
-            .k = normal_floats(size_t(tokens * kKvHeads * kHeadDim), 2, 2),
-            .v = normal_floats(size_t(tokens * kKvHeads * kHeadDim), 3),
-            .key_mean = normal_floats(size_t(kKvHeads * kHeadDim), 4, 3),
-            .value_mean = normal_floats(size_t(kKvHeads * kHeadDim), 5, 3)};
-  for (int64_t c = 0; c < kHeadDim; ++c) {
-    in.q_norm.push_back(1 + 0.1f * float(c));
-    in.k_norm.push_back(1 - 0.05f * float(c));
+            .head_dim = head_dim,
+            .q = normal_floats(size_t(tokens * kHeads * head_dim), 1, 2),
+            .k = normal_floats(size_t(tokens * kKvHeads * head_dim), 2, 2),
+            .v = normal_floats(size_t(tokens * kKvHeads * head_dim), 3),
+            .key_mean = normal_floats(size_t(kKvHeads * head_dim), 4, 3),
+            .value_mean = normal_floats(size_t(kKvHeads * head_dim), 5, 3)};
+  for (int64_t c = 0; c < head_dim; ++c) {
+    in.q_norm.push_back(1 + 0.1f * float(c % 8));
+    in.k_norm.push_back(1 - 0.05f * float(c % 8));
   }
-  for (int64_t c = 0; c < kKvHeads * kHeadDim; ++c) {
+  for (int64_t c = 0; c < kKvHeads * head_dim; ++c) {
     in.key_scale.push_back(0.5f + 0.25f * float(c % 5));
     in.query_scale.push_back(1 / in.key_scale.back());
   }
   for (int64_t t = 0; t < tokens; ++t)
-    for (int64_t j = 0; j < kHalf; ++j) {
-      const double angle = double(position + t) * std::pow(0.3, double(j));
+    for (int64_t j = 0; j < head_dim / 2; ++j) {
+      const double angle =
+          double(position + t) * std::pow(0.3, 4 * double(j) / double(head_dim / 2));
       in.cos.push_back(float(std::cos(angle)));
       in.sin.push_back(float(std::sin(angle)));
     }
   return in;
 }
 
+// What a head goes through after its norm: nothing, or the transform in blocks of paley * width
+// (support/hadamard_matrix.h).
+struct HeadTransform {
+  int64_t paley = 0, width = 0;
+};
+
 // One head by the header's definition, in double; mean may be null.
 inline std::vector<double> turned(const float* x, const std::vector<float>& norm, const float* cos,
                                   const float* sin, const float* mean, const float* scale,
-                                  bool transformed) {
-  std::vector<double> head(x, x + kHeadDim);
+                                  const HeadTransform& transform) {
+  std::vector<double> head(x, x + norm.size());
+  const size_t half = head.size() / 2;
   double sum = 0;
   for (const double c : head) sum += c * c;
   for (size_t c = 0; c < head.size(); ++c)
-    head[c] *= double(norm[c]) / std::sqrt(sum / double(kHeadDim) + 1e-6);
+    head[c] *= double(norm[c]) / std::sqrt(sum / double(head.size()) + 1e-6);
   std::vector<double> out(head.size());
-  for (size_t j = 0; j < size_t(kHalf); ++j) {
-    out[j] = head[j] * double(cos[j]) - head[j + kHalf] * double(sin[j]);
-    out[j + kHalf] = head[j + kHalf] * double(cos[j]) + head[j] * double(sin[j]);
+  for (size_t j = 0; j < half; ++j) {
+    out[j] = head[j] * double(cos[j]) - head[j + half] * double(sin[j]);
+    out[j + half] = head[j + half] * double(cos[j]) + head[j] * double(sin[j]);
   }
   for (size_t c = 0; c < out.size(); ++c)
     out[c] = (out[c] - (mean ? double(mean[c]) : 0)) * double(scale[c]);
-  if (!transformed) return out;
+  if (transform.paley == 0) return out;
   std::vector<double> product(out.size());
   for (size_t i = 0; i < out.size(); ++i)
     for (size_t j = 0; j < out.size(); ++j)
-      product[i] += (std::popcount(i & j) % 2 ? -1 : 1) * out[j] / std::sqrt(double(kHeadDim));
+      product[i] +=
+          hadamard_entry(int64_t(i), int64_t(j), transform.paley, transform.width) * out[j];
   return product;
 }
 
@@ -83,6 +93,7 @@ struct Form {
   int64_t window = 0;
   ProbabilityScheme probability = ProbabilityScheme::kNone;
   bool means = false, hadamard = false;
+  int64_t head_dim = kHeadDim, tokens = 150;
 };
 
 struct Chunks {
@@ -111,7 +122,8 @@ inline void read_queries(Backend& backend, const Activations& query, Chunks& run
 
 // Appends `chunk` tokens at a time and attends; keeps the last chunk's output and queries.
 inline Chunks run_chunks(Backend& backend, const Inputs& in, const Form& form) {
-  Chunks run{{}, {}, {}, KvCache(backend, {form.kv, 1, kKvHeads, kHeadDim}, in.tokens + 3)};
+  const int64_t head_dim = in.head_dim;
+  Chunks run{{}, {}, {}, KvCache(backend, {form.kv, 1, kKvHeads, head_dim}, in.tokens + 3)};
   const auto upload = [&](const std::vector<float>& x) { return to_backend(backend, x); };
   const Buffer q_norm = upload(in.q_norm), k_norm = upload(in.k_norm),
                query_scale = upload(in.query_scale), key_scale = upload(in.key_scale),
@@ -125,17 +137,17 @@ inline Chunks run_chunks(Backend& backend, const Inputs& in, const Form& form) {
     };
     const Buffer q = rows(in.q), k = rows(in.k), v = rows(in.v), cos = rows(in.cos),
                  sin = rows(in.sin);
-    const size_t query_size = size_t(tokens * kHeads * kHeadDim);
+    const size_t query_size = size_t(tokens * kHeads * head_dim);
     const Buffer codes(backend, query_size), scales(backend, query_size),
         out(backend, query_size * 4);
     const int64_t query_rows = tokens * kHeads;
-    const Activations query = form.query == QueryScheme::kNone ? plain(q, query_rows, kHeadDim)
+    const Activations query = form.query == QueryScheme::kNone ? plain(q, query_rows, head_dim)
                               : form.query == QueryScheme::kFp8Head
-                                  ? quantized(codes, scales, query_rows, kHeadDim)
-                                  : int8(codes, scales, query_rows, kHeadDim);
-    backend.run(RopeAppend{.q = plain(q, tokens, kHeads * kHeadDim),
-                           .k = plain(k, tokens, kKvHeads * kHeadDim),
-                           .v = plain(v, tokens, kKvHeads * kHeadDim),
+                                  ? quantized(codes, scales, query_rows, head_dim)
+                                  : int8(codes, scales, query_rows, head_dim);
+    backend.run(RopeAppend{.q = plain(q, tokens, kHeads * head_dim),
+                           .k = plain(k, tokens, kKvHeads * head_dim),
+                           .v = plain(v, tokens, kKvHeads * head_dim),
                            .q_norm = q_norm.as<float>(),
                            .k_norm = k_norm.as<float>(),
                            .eps = 1e-6f,
@@ -153,10 +165,10 @@ inline Chunks run_chunks(Backend& backend, const Inputs& in, const Form& form) {
                           .cache = run.cache.layer(0),
                           .position = first,
                           .window = form.window,
-                          .scale = float(1 / std::sqrt(double(kHeadDim))),
+                          .scale = float(1 / std::sqrt(double(head_dim))),
                           .probability = form.probability,
                           .value_mean = form.means ? value_mean.as<float>() : nullptr,
-                          .out = plain(out, tokens, kHeads * kHeadDim)});
+                          .out = plain(out, tokens, kHeads * head_dim)});
     run.out = to_host<float>(backend, out.as<void>(), query_size);
     read_queries(backend, query, run);
   }
@@ -185,8 +197,8 @@ inline std::vector<double> stored(const KvLayer& cache, const void* data, const 
                                   int64_t head, int64_t position) {
   std::vector<double> x;
   const int64_t index = head * cache.capacity + position;
-  for (int64_t c = 0; c < kHeadDim; ++c) {
-    const int64_t at = index * kHeadDim + c;
+  for (int64_t c = 0; c < cache.head_dim; ++c) {
+    const int64_t at = index * cache.head_dim + c;
     if (cache.scheme == KvScheme::kFp) {
       x.push_back(double(static_cast<const float*>(data)[at]));
       continue;

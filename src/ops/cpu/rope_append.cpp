@@ -18,7 +18,7 @@ struct Transform {
   const float *cos = nullptr, *sin = nullptr;  // [head_dim / 2]
   const float* mean = nullptr;
   const float* scale = nullptr;
-  bool hadamard = false;
+  const Hadamard* hadamard = nullptr;
 };
 
 void subtract(float* head, const float* mean, int64_t head_dim) {
@@ -42,7 +42,7 @@ void apply(const Transform& by, float* head, int64_t head_dim) {
   subtract(head, by.mean, head_dim);
   if (by.scale)
     for (int64_t c = 0; c < head_dim; ++c) head[c] *= by.scale[c];
-  if (by.hadamard) hadamard(head, head_dim);
+  if (by.hadamard) (*by.hadamard)(head);
 }
 
 // One head into the cache at `index` = kv head * capacity + position.
@@ -64,6 +64,7 @@ void store(const KvLayer& cache, void* data, void* scales, int64_t index, const 
 void rope_append(const RopeAppend& op) {
   const KvLayer& cache = op.cache;
   const int64_t head_dim = cache.head_dim, heads = op.heads(), group = heads / cache.kv_heads;
+  const Hadamard transform(head_dim);
   parallel_for(0, op.tokens(), [&](int64_t t) {
     thread_local std::vector<float> work;
     work.resize(size_t(head_dim));
@@ -77,7 +78,7 @@ void rope_append(const RopeAppend& op) {
     Transform by{.eps = op.eps,
                  .cos = op.cos + t * head_dim / 2,
                  .sin = op.sin + t * head_dim / 2,
-                 .hadamard = op.hadamard};
+                 .hadamard = op.hadamard ? &transform : nullptr};
     by.norm = op.q_norm;
     for (int64_t h = 0; h < heads; ++h) {
       load(op.q, h);
