@@ -36,17 +36,17 @@ std::vector<int> parse_ids(const std::string& text, const std::string& file, int
 
 void run(const Options& options) {
   const Tokenizer tokenizer = Tokenizer::load(options.model);
-  const std::string text = read_text(options.text);
   if (options.decode) {
-    const std::vector<int> ids = parse_ids(text, options.text, tokenizer.vocab_size());
+    const std::vector<int> ids =
+        parse_ids(read_text(options.text), options.text, tokenizer.vocab_size());
     const std::string decoded =
         tokenizer.decode(ids, options.no_special ? SkipSpecial::kYes : SkipSpecial::kNo);
     if (options.json) return print_json({{"text", decoded}, {"count", ids.size()}});
     std::fwrite(decoded.data(), 1, decoded.size(), stdout);
     return;
   }
-  const std::vector<int> ids =
-      tokenizer.encode(text, options.no_special ? SpecialTokens::kNone : SpecialTokens::kAdd);
+  const std::vector<int> ids = tokenizer.encode_file(
+      options.text, options.no_special ? SpecialTokens::kNone : SpecialTokens::kAdd);
   if (options.json) return print_json({{"ids", ids}, {"count", ids.size()}});
   for (const int id : ids) fmt::print("{}\n", id);
 }
