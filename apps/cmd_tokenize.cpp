@@ -41,8 +41,8 @@ std::vector<int> parse_ids(const std::string& text, const std::string& file, int
 void run(const Options& options) {
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   if (options.decode) {
-    const std::string text = read_text(options.text);
-    const std::vector<int> ids = parse_ids(text, options.text, tokenizer.vocab_size());
+    const std::vector<int> ids =
+        parse_ids(read_text(options.text), options.text, tokenizer.vocab_size());
     const std::string decoded =
         tokenizer.decode(ids, options.no_special ? SkipSpecial::kYes : SkipSpecial::kNo);
     if (options.json) return print_json({{"text", decoded}, {"count", ids.size()}});

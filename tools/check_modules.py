@@ -42,7 +42,7 @@ MAY_INCLUDE = {
 DOORS = {
     r"nlohmann/": ["src/base/json.h"],
     r"fmt/format-inl": ["src/base/fmt.cpp"],
-    r"pcre2": ["src/base/regex.cpp"],
+    r"onig": ["src/base/regex.cpp"],
     r"utf8proc": ["src/text/unicode.cpp"],
     r"cblas": ["src/base/openblas.cpp", "src/ops/cpu/sgemm.cpp", "src/quant/linear_algebra.cpp"],
     r"omp\.h": ["src/base/parallel.h"],

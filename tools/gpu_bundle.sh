@@ -11,7 +11,7 @@ rm -rf "$bundle" && mkdir -p "$bundle/lib"
 cp build/cuda/tests/emberq_ops_tests build/cuda/emberq_bench build/cuda/emberq "$bundle"
 strip "$bundle"/emberq*
 for binary in "$bundle"/emberq*; do
-  ldd "$binary" | awk '$3 ~ /(openblas|gomp|gfortran|quadmath|utf8proc|pcre2)/ { print $3 }' | xargs -I{} cp -Lf {} "$bundle/lib"
+  ldd "$binary" | awk '$3 ~ /(openblas|gomp|gfortran|quadmath|utf8proc|onig)/ { print $3 }' | xargs -I{} cp -Lf {} "$bundle/lib"
 done
 cat >"$bundle/run" <<'END'
 #!/usr/bin/env bash

@@ -139,7 +139,8 @@ ActivationScheme parse_activations(const JsonObject& group) {
 }  // namespace
 
 QuantizationConfig::Target::Target(std::string target) : text(std::move(target)) {
-  if (text.starts_with("re:")) pattern.emplace(std::string_view(text).substr(3));
+  if (text.starts_with("re:"))
+    pattern.emplace(std::string_view(text).substr(3), Regex::Syntax::kPython);
 }
 
 bool QuantizationConfig::Target::matches(std::string_view module) const {

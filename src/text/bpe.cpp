@@ -1,7 +1,9 @@
 #include "text/bpe.h"
 
 #include <algorithm>
+#include <bit>
 #include <queue>
+#include <utility>
 
 #include "base/check.h"
 #include "base/interrupt.h"
@@ -27,6 +29,24 @@ int Vocabulary::find(std::string_view token) const {
   return found == ids_.end() ? -1 : found->second;
 }
 
+void Bpe::Merges::set(uint64_t pair, Merge merge) {
+  if (2 * (taken_ + 1) > entries_.size()) {
+    std::vector<Entry> old =
+        std::exchange(entries_, std::vector<Entry>(std::max<size_t>(16, 2 * entries_.size())));
+    shift_ = 64 - std::countr_zero(entries_.size());
+    for (const Entry& entry : old)
+      if (entry.merge.id >= 0) entries_[place(entry.pair)] = entry;
+  }
+  Entry& entry = entries_[place(pair)];
+  if (entry.merge.id < 0) ++taken_;
+  entry = {pair, merge};
+}
+
+Bpe::Bpe(Vocabulary vocabulary, Options options)
+    : vocabulary_(std::move(vocabulary)),
+      options_(std::move(options)),
+      unk_id_(vocabulary_.find(options_.unk_token)) {}
+
 void Bpe::add_merge(std::string_view left, std::string_view right, const std::string& where) {
   const std::string whole = std::string(left) + std::string(right);
   const int l = vocabulary_.find(left), r = vocabulary_.find(right),
@@ -36,39 +56,62 @@ void Bpe::add_merge(std::string_view left, std::string_view right, const std::st
                  l < 0   ? left
                  : r < 0 ? right
                          : std::string_view(whole));
-  add_merge(l, r, merged, int(merges_.size()));
+  add_merge(l, r, merged, next_rank_++);
+}
+
+void Bpe::add_merge_line(std::string_view line, const std::string& where) {
+  if (line.starts_with("#version")) return;
+  const size_t space = line.find(' ');
+  EMBERQ_REQUIRE(space != line.npos && line.find(' ', space + 1) == line.npos,
+                 "{}: a merge must be two tokens with a space between, got '{}'", where, line);
+  add_merge(line.substr(0, space), line.substr(space + 1), where);
 }
 
 void Bpe::add_merge(int left, int right, int merged, int rank) {
-  merges_.emplace(key(left, right), Merge{rank, merged});
+  merges_.set(key(left, right), {rank, merged});
+}
+
+// The tokens of the character's bytes, where all of them are tokens.
+bool Bpe::append_bytes(std::string_view character, std::vector<int>& ids) const {
+  const size_t before = ids.size();
+  for (const char byte : character) {
+    const int id = vocabulary_.find(fmt::format("<0x{:02X}>", static_cast<unsigned char>(byte)));
+    if (id < 0) {
+      ids.resize(before);
+      return false;
+    }
+    ids.push_back(id);
+  }
+  return true;
 }
 
 std::vector<int> Bpe::characters(std::string_view word) const {
   std::vector<int> ids;
-  bool after_unknown = false;
+  // The tokenizers package holds an unknown character back until a token or another unknown
+  // character follows, and so puts it behind bytes that follow it.
+  bool unknown = false;
+  const auto put_unknown = [&] {
+    if (unknown) ids.push_back(unk_id_);
+    unknown = false;
+  };
   for (size_t at = 0; at < word.size();) {
     const std::string_view character = word.substr(at, utf8_length_of(word[at]));
     at += character.size();
     if (const int id = vocabulary_.find(character); id >= 0) {
+      put_unknown();
       ids.push_back(id);
-      after_unknown = false;
       continue;
     }
-    if (options_.byte_fallback) {
-      std::vector<int> bytes;
-      for (const char byte : character)
-        bytes.push_back(
-            vocabulary_.find(fmt::format("<0x{:02X}>", static_cast<unsigned char>(byte))));
-      if (std::find(bytes.begin(), bytes.end(), -1) == bytes.end()) {
-        ids.insert(ids.end(), bytes.begin(), bytes.end());
-        after_unknown = false;
-        continue;
-      }
-    }
-    if (options_.unk_id >= 0 && !(options_.fuse_unk && after_unknown))
-      ids.push_back(options_.unk_id);
-    after_unknown = true;
+    if (options_.byte_fallback && append_bytes(character, ids)) continue;
+    if (options_.unk_token.empty()) continue;
+    EMBERQ_REQUIRE(unk_id_ >= 0,
+                   "no token stands for the character '{}' of the text, and unk_token '{}' is not "
+                   "in the vocabulary",
+                   character, options_.unk_token);
+    if (!options_.fuse_unk) put_unknown();
+    unknown = true;
   }
+  put_unknown();
   return ids;
 }
 
@@ -89,8 +132,8 @@ void Bpe::merge_all(std::vector<int>& ids) const {
   const auto offer = [&](int left) {
     if (left < 0 || next[size_t(left)] >= n) return;
     const uint64_t pair = key(ids[size_t(left)], ids[size_t(next[size_t(left)])]);
-    if (const auto merge = merges_.find(pair); merge != merges_.end())
-      queue.push({merge->second.rank, left, pair, merge->second.id});
+    if (const Merge merge = merges_.find(pair); merge.id >= 0)
+      queue.push({merge.rank, left, pair, merge.id});
   };
   for (int i = 0; i + 1 < n; ++i) offer(i);
   while (!queue.empty()) {
@@ -111,11 +154,34 @@ void Bpe::merge_all(std::vector<int>& ids) const {
   std::erase(ids, -1);
 }
 
+void Bpe::merge_short(std::vector<int>& ids) const {
+  const auto merge_at = [&](size_t i) {
+    return i + 1 < ids.size() ? merges_.find(key(ids[i], ids[i + 1])) : kNoMerge;
+  };
+  std::vector<Merge> merges(ids.size());  // of each token with the next
+  for (size_t i = 0; i < ids.size(); ++i) merges[i] = merge_at(i);
+  while (!ids.empty()) {
+    const auto best = std::min_element(merges.begin(), merges.end(),
+                                       [](Merge a, Merge b) { return a.rank < b.rank; });
+    if (best->id < 0) return;
+    const auto i = best - merges.begin();
+    ids[size_t(i)] = best->id;
+    ids.erase(ids.begin() + i + 1);
+    merges.erase(best + 1);
+    merges[size_t(i)] = merge_at(size_t(i));
+    if (i > 0) merges[size_t(i - 1)] = merge_at(size_t(i - 1));
+  }
+}
+
 void Bpe::encode(std::string_view word, std::vector<int>& ids) const {
   if (options_.ignore_merges)
     if (const int id = vocabulary_.find(word); id >= 0) return ids.push_back(id);
   std::vector<int> tokens = characters(word);
-  merge_all(tokens);
+  constexpr size_t kShort = 32;
+  if (tokens.size() <= kShort)
+    merge_short(tokens);
+  else
+    merge_all(tokens);
   ids.insert(ids.end(), tokens.begin(), tokens.end());
 }
 

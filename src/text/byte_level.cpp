@@ -31,8 +31,13 @@ const Maps& maps() {
 
 std::string byte_level_encode(std::string_view bytes) {
   std::string text;
-  for (const char byte : bytes) text += maps().character[static_cast<unsigned char>(byte)];
+  byte_level_append(bytes, text);
   return text;
+}
+
+void byte_level_append(std::string_view bytes, std::string& text) {
+  const auto& characters = maps().character;
+  for (const char byte : bytes) text += characters[static_cast<unsigned char>(byte)];
 }
 
 std::optional<std::string> byte_level_decode(std::string_view text) {

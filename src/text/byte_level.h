@@ -9,6 +9,7 @@
 namespace emberq {
 
 std::string byte_level_encode(std::string_view bytes);
+void byte_level_append(std::string_view bytes, std::string& text);  // the same, at the text's end
 // Back to bytes; nullopt where a character stands for no byte.
 std::optional<std::string> byte_level_decode(std::string_view text);
 

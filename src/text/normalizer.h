@@ -21,14 +21,23 @@ class Normalizer {
     Pattern pattern;
     std::string content;
   };
-  using Step = std::variant<NormalForm, Prepend, Replace>;
+  struct Strip {
+    bool left = true, right = true;  // of white space
+  };
+  struct Lowercase {};
+  using Step = std::variant<NormalForm, Prepend, Replace, Strip, Lowercase>;
+
+  struct Result {
+    std::string text;
+    bool keeps_start = true;  // its first character comes from the first of the text given
+  };
 
   Normalizer() = default;  // leaves a text as it is
   explicit Normalizer(std::vector<Step> steps) : steps_(std::move(steps)) {}
   static Normalizer parse(const JsonObject& json);  // InputError names a type that is not run
 
   bool empty() const { return steps_.empty(); }
-  std::string apply(std::string_view text) const;
+  Result apply(std::string_view text) const;
 
  private:
   static void parse_into(const JsonObject& json, std::vector<Step>& steps);

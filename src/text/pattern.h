@@ -15,21 +15,18 @@ using Span = Regex::Span;
 // A tokenizer file's pattern: {"String": "..."}, taken literally, or {"Regex": "..."}.
 class Pattern {
  public:
-  static Pattern literal(std::string text) { return Pattern(std::move(text)); }
-  static Pattern regex(std::string_view pattern);
+  static Pattern literal(std::string text);
+  static Pattern regex(std::string_view pattern) { return Pattern(Regex(pattern)); }
   static Pattern parse(const JsonObject& json);  // of the key "pattern"
 
-  // All matches from left to right that do not overlap; empty ones are left out.
+  // All matches from left to right that do not overlap. An empty match counts, but not at the end
+  // of the match before it; in an empty text nothing matches. InputError where a match goes back.
   std::vector<Span> matches(std::string_view text) const;
 
  private:
   explicit Pattern(std::variant<std::string, Regex> form) : form_(std::move(form)) {}
 
-  std::variant<std::string, Regex> form_;
+  std::variant<std::string, Regex> form_;  // the text is not empty
 };
-
-// A pattern in the dialect of the tokenizers package as PCRE2 reads it the same way: PCRE2's \s
-// also takes U+180E, which Unicode has not counted as white space since version 6.3.
-std::string to_pcre2(std::string_view pattern);
 
 }  // namespace emberq

@@ -1,17 +1,16 @@
 #include "text/pre_tokenizer.h"
 
-#include <map>
-#include <utility>
-
 #include "base/interrupt.h"
 #include "text/byte_level.h"
+#include "text/unicode.h"
 
 namespace emberq {
 namespace {
 
 using Behavior = PreTokenizer::Behavior;
+using Word = Words::Word;
 
-// A stretch of the text, and whether it is a delimiter.
+// A stretch of the text, which may be empty, and whether it is a delimiter.
 struct Piece {
   Span span;
   bool delimiter;
@@ -22,7 +21,6 @@ std::vector<Piece> pieces_of(std::string_view text, const PreTokenizer::Split& s
   size_t at = 0;
   const auto between = [&](size_t end) {
     if (end > at) pieces.push_back({{at, end}, split.invert});
-    at = end;
   };
   for (const Span match : split.pattern.matches(text)) {
     between(match.begin);
@@ -33,140 +31,125 @@ std::vector<Piece> pieces_of(std::string_view text, const PreTokenizer::Split& s
   return pieces;
 }
 
-void split_into(std::string_view text, const PreTokenizer::Split& split,
-                std::vector<std::string>& words) {
+// The spans that the pieces make, in order; some may be empty.
+std::vector<Span> behave(const std::vector<Piece>& pieces, Behavior behavior) {
   std::vector<Span> spans;
-  bool joins = false;  // the next piece to the last span
   bool after_delimiter = false;
-  for (const Piece& piece : pieces_of(text, split)) {
-    const auto extend_or_add = [&](bool extend) {
-      if (extend && !spans.empty())
-        spans.back().end = piece.span.end;
-      else
-        spans.push_back(piece.span);
-    };
-    switch (split.behavior) {
+  for (const Piece& piece : pieces) {
+    bool joins = false;  // the span before
+    switch (behavior) {
       case Behavior::kIsolated:
-        spans.push_back(piece.span);
         break;
       case Behavior::kRemoved:
-        if (!piece.delimiter) spans.push_back(piece.span);
+        if (piece.delimiter) continue;
         break;
-      case Behavior::kMergedWithPrevious:  // a delimiter joins a word before it
-        extend_or_add(piece.delimiter && !after_delimiter);
+      case Behavior::kMergedWithPrevious:
+        joins = piece.delimiter && !after_delimiter;
         break;
       case Behavior::kMergedWithNext:
-        extend_or_add(joins && !piece.delimiter);
-        joins = piece.delimiter;
+        joins = !piece.delimiter && after_delimiter;
         break;
       case Behavior::kContiguous:
-        extend_or_add(!spans.empty() && piece.delimiter == after_delimiter);
+        joins = piece.delimiter == after_delimiter;
         break;
     }
+    if (joins && !spans.empty())
+      spans.back().end = piece.span.end;
+    else
+      spans.push_back(piece.span);
     after_delimiter = piece.delimiter;
   }
-  for (const Span span : spans) words.emplace_back(text.substr(span.begin, span.end - span.begin));
+  return spans;
 }
 
-void metaspace_into(const std::string& word, const PreTokenizer::Metaspace& step, bool at_start,
-                    std::vector<std::string>& words) {
-  std::string text;
-  for (const char c : word)
-    if (c == ' ')
-      text += step.replacement;
-    else
-      text += c;
-  const bool prepend = step.prepend == PreTokenizer::PrependScheme::kAlways ||
-                       (step.prepend == PreTokenizer::PrependScheme::kFirst && at_start);
-  if (prepend && !text.starts_with(step.replacement)) text = step.replacement + text;
-  if (step.split)
-    split_into(text, {Pattern::literal(step.replacement), Behavior::kMergedWithNext}, words);
-  else
-    words.push_back(std::move(text));
-}
-
-PreTokenizer::Step parse_split(const JsonObject& json) {
-  static const std::map<std::string, Behavior> behaviors = {
-      {"Isolated", Behavior::kIsolated},
-      {"Removed", Behavior::kRemoved},
-      {"MergedWithPrevious", Behavior::kMergedWithPrevious},
-      {"MergedWithNext", Behavior::kMergedWithNext},
-      {"Contiguous", Behavior::kContiguous}};
-  const auto found = behaviors.find(json.get<std::string>("behavior"));
-  if (found == behaviors.end()) json.reject("behavior", "is not known");
-  return PreTokenizer::Split{Pattern::parse(json), found->second, json.get_or("invert", false)};
-}
-
-PreTokenizer::Step parse_metaspace(const JsonObject& json) {
-  using Scheme = PreTokenizer::PrependScheme;
-  static const std::map<std::string, Scheme> schemes = {
-      {"never", Scheme::kNever}, {"first", Scheme::kFirst}, {"always", Scheme::kAlways}};
-  PreTokenizer::Metaspace step{.replacement = json.get<std::string>("replacement")};
-  if (json.has("prepend_scheme")) {
-    const auto found = schemes.find(json.get<std::string>("prepend_scheme"));
-    if (found == schemes.end()) json.reject("prepend_scheme", "must be never, first or always");
-    step.prepend = found->second;
-  } else if (!json.get_or("add_prefix_space", true)) {
-    step.prepend = Scheme::kNever;  // files from before prepend_scheme
+// The words, each cut in the spans that `cut` finds in it.
+template <class Cut>
+Words cut_words(Words from, const Cut& cut) {
+  std::vector<Word> words;
+  for (size_t i = 0; i < from.words.size(); ++i) {
+    const Word word = from.words[i];
+    for (const Span span : cut(from[i]))
+      if (span.end > span.begin)
+        words.push_back(
+            {word.begin + span.begin, word.begin + span.end, word.at_start && span.begin == 0});
   }
-  step.split = json.get_or("split", true);
-  return step;
+  from.words = std::move(words);
+  return from;
+}
+
+// The words, each written anew: write(word, text) appends it to the text.
+template <class Write>
+Words rewrite(const Words& from, const Write& write) {
+  Words to;
+  to.text.reserve(from.text.size() + from.text.size() / 4);
+  to.words.reserve(from.words.size());
+  for (size_t i = 0; i < from.words.size(); ++i) {
+    const size_t begin = to.text.size();
+    write(i, to.text);
+    if (to.text.size() > begin) to.words.push_back({begin, to.text.size(), from.words[i].at_start});
+  }
+  return to;
+}
+
+Words apply_step(const PreTokenizer::Split& step, Words words) {
+  return cut_words(std::move(words), [&](std::string_view word) {
+    return behave(pieces_of(word, step), step.behavior);
+  });
+}
+
+Words apply_step(const PreTokenizer::FixedLength& step, Words words) {
+  return cut_words(std::move(words), [&](std::string_view word) {
+    std::vector<Span> spans;
+    size_t characters = 0;
+    for (size_t at = 0; at < word.size(); ++characters) {
+      if (characters % step.length == 0) spans.push_back({at, at});
+      at += utf8_length_of(word[at]);
+      spans.back().end = at;
+    }
+    return spans;
+  });
+}
+
+Words apply_step(const PreTokenizer::PrefixSpace&, const Words& words) {
+  return rewrite(words, [&](size_t i, std::string& text) {
+    if (!words[i].starts_with(' ')) text += ' ';
+    text += words[i];
+  });
+}
+
+Words apply_step(const PreTokenizer::ByteLevel&, const Words& words) {
+  return rewrite(words, [&](size_t i, std::string& text) { byte_level_append(words[i], text); });
+}
+
+Words apply_step(const PreTokenizer::Metaspace& step, const Words& words) {
+  Words spelled = rewrite(words, [&](size_t i, std::string& text) {
+    using Scheme = PreTokenizer::PrependScheme;
+    const std::string_view word = words[i];
+    const bool prepend = step.prepend == Scheme::kAlways ||
+                         (step.prepend == Scheme::kFirst && words.words[i].at_start);
+    if (prepend && !word.starts_with(' ') && !word.starts_with(step.replacement))
+      text += step.replacement;
+    for (const char c : word)
+      if (c == ' ')
+        text += step.replacement;
+      else
+        text += c;
+  });
+  if (!step.split) return spelled;
+  return apply_step(
+      PreTokenizer::Split{Pattern::literal(step.replacement), Behavior::kMergedWithNext},
+      std::move(spelled));
 }
 
 }  // namespace
 
-PreTokenizer PreTokenizer::parse(const JsonObject& json) {
-  std::vector<Step> steps;
-  parse_into(json, steps);
-  return PreTokenizer(std::move(steps));
-}
-
-void PreTokenizer::parse_into(const JsonObject& json, std::vector<Step>& steps) {
-  const auto type = json.get<std::string>("type");
-  const auto split = [&](std::string_view regex, Behavior behavior, bool invert = false) {
-    steps.push_back(Split{Pattern::regex(regex), behavior, invert});
-  };
-  if (type == "Sequence") {
-    for (const Json& part : json.array("pretokenizers"))
-      parse_into(JsonObject(part, json.where()), steps);
-  } else if (type == "Split") {
-    steps.push_back(parse_split(json));
-  } else if (type == "ByteLevel") {
-    if (json.get_or("add_prefix_space", true)) steps.push_back(PrefixSpace{});
-    if (json.get_or("use_regex", true)) split(kGpt2Regex, Behavior::kIsolated);
-    steps.push_back(ByteLevel{});
-  } else if (type == "Metaspace") {
-    steps.push_back(parse_metaspace(json));
-  } else if (type == "Digits") {
-    split(R"(\p{N})",
-          json.get_or("individual_digits", false) ? Behavior::kIsolated : Behavior::kContiguous);
-  } else if (type == "WhitespaceSplit") {
-    split(R"(\s)", Behavior::kRemoved);
-  } else {
-    json.reject(
-        "type",
-        "of a pre-tokenizer must be Split, ByteLevel, Metaspace, Digits, WhitespaceSplit or "
-        "Sequence");
-  }
-}
-
-std::vector<std::string> PreTokenizer::apply(std::string text, bool at_start) const {
-  std::vector<std::string> words = {std::move(text)};
+Words PreTokenizer::apply(std::string text, bool at_start) const {
+  Words words;
+  if (!text.empty()) words.words.push_back({0, text.size(), at_start});
+  words.text = std::move(text);
   for (const Step& step : steps_) {
-    std::vector<std::string> next;
-    for (size_t i = 0; i < words.size(); ++i) {
-      check_interrupt();
-      std::string& word = words[i];
-      if (const auto* split = std::get_if<Split>(&step))
-        split_into(word, *split, next);
-      else if (std::holds_alternative<PrefixSpace>(step))
-        next.push_back(word.starts_with(' ') ? std::move(word) : " " + word);
-      else if (std::holds_alternative<ByteLevel>(step))
-        next.push_back(byte_level_encode(word));
-      else
-        metaspace_into(word, std::get<Metaspace>(step), at_start && i == 0, next);
-    }
-    words = std::move(next);
+    check_interrupt();
+    words = std::visit([&](const auto& s) { return apply_step(s, std::move(words)); }, step);
   }
   return words;
 }

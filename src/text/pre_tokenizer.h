@@ -10,6 +10,20 @@
 
 namespace emberq {
 
+// A text and the words that it is cut into.
+struct Words {
+  struct Word {
+    size_t begin, end;  // in the text
+    bool at_start;      // begins where the text that the user gave begins
+  };
+  std::string text;
+  std::vector<Word> words;
+
+  std::string_view operator[](size_t i) const {
+    return std::string_view(text).substr(words[i].begin, words[i].end - words[i].begin);
+  }
+};
+
 // tokenizer.json's `pre_tokenizer`: cuts a normalized text into the words that the model sees one
 // by one.
 class PreTokenizer {
@@ -22,25 +36,26 @@ class PreTokenizer {
     Behavior behavior = Behavior::kIsolated;
     bool invert = false;  // what does not match is the delimiter
   };
+  struct FixedLength {
+    size_t length;  // in characters
+  };
   struct PrefixSpace {};  // a space before a word that does not start with one
   struct ByteLevel {};    // bytes to printable characters (byte_level.h)
   struct Metaspace {
-    std::string replacement;  // for spaces
+    std::string replacement;  // for spaces: one character
     PrependScheme prepend = PrependScheme::kAlways;
     bool split = true;  // before each replacement
   };
-  using Step = std::variant<Split, PrefixSpace, ByteLevel, Metaspace>;
+  using Step = std::variant<Split, FixedLength, PrefixSpace, ByteLevel, Metaspace>;
 
   PreTokenizer() = default;  // the whole text is one word
   explicit PreTokenizer(std::vector<Step> steps) : steps_(std::move(steps)) {}
   static PreTokenizer parse(const JsonObject& json);  // InputError names a type that is not run
 
-  // `at_start`: whether the text is the beginning of what the user gave.
-  std::vector<std::string> apply(std::string text, bool at_start) const;
+  // `at_start`: whether the text is the beginning of what the user gave. No word is empty.
+  Words apply(std::string text, bool at_start) const;
 
  private:
-  static void parse_into(const JsonObject& json, std::vector<Step>& steps);
-
   std::vector<Step> steps_;
 };
 

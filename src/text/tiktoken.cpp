@@ -87,10 +87,11 @@ Tokenizer load_tiktoken(const fs::path& path) {
 
   tokenizer.pre_tokenizer_ =
       PreTokenizer({PreTokenizer::Split{Pattern::regex(kLlama3Regex)}, PreTokenizer::ByteLevel{}});
-  tokenizer.decoder_.form = Decoder::Form::kByteLevel;
-  int id = int(tokens.size());
-  for (const std::string& name : special_tokens())
-    tokenizer.add_token({.id = id++, .content = name, .special = true}, path.string());
+  tokenizer.decoder_ = Decoder::byte_level();
+  std::vector<AddedToken> special;
+  for (std::string& name : special_tokens())
+    special.push_back(AddedToken::special_token(std::move(name)));
+  tokenizer.added_.add(special, tokenizer.model_.vocabulary(), path.string());
   tokenizer.bos_id_ = tokenizer.id_of("<|begin_of_text|>");
   tokenizer.eos_id_ = tokenizer.id_of("<|end_of_text|>");
   tokenizer.prefix_ = {*tokenizer.bos_id_};

@@ -1,20 +1,45 @@
 #include "text/tokenizer.h"
 
+#include <algorithm>
+#include <functional>
 #include <unordered_map>
 
 #include "base/check.h"
 #include "base/interrupt.h"
+#include "text/tokenizer_config.h"
 #include "text/unicode.h"
 
 namespace emberq {
 namespace {
 
-// "bos_token": "<s>" or {"content": "<s>", ...}
-std::optional<std::string> token_text(const JsonObject& config, std::string_view key) {
-  if (!config.has(key)) return std::nullopt;
-  if (config.at(key).is_object()) return config.object(key).get<std::string>("content");
-  return config.get<std::string>(key);
-}
+// The ids of the words seen in a text.
+class KnownWords {
+ public:
+  explicit KnownWords(const Bpe& model) : model_(&model) {}
+
+  void encode(std::string_view word, std::vector<int>& ids) {
+    constexpr size_t kLongWord = 64;  // not worth remembering
+    if (word.size() > kLongWord) return model_->encode(word, ids);
+    auto found = spans_.find(word);
+    if (found == spans_.end()) {
+      const size_t begin = ids_.size();
+      model_->encode(word, ids_);
+      found = spans_.emplace(word, Span{begin, ids_.size()}).first;
+    }
+    const auto [begin, end] = found->second;
+    ids.insert(ids.end(), ids_.begin() + int64_t(begin), ids_.begin() + int64_t(end));
+  }
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+  };
+
+  const Bpe* model_;
+  std::vector<int> ids_;
+  std::unordered_map<std::string, Span, Hash, std::equal_to<>> spans_;  // of ids_
+};
 
 }  // namespace
 
@@ -24,43 +49,33 @@ Tokenizer Tokenizer::load(const fs::path& folder) {
   if (has("tokenizer.json")) {
     const fs::path path = folder / "tokenizer.json";
     tokenizer = parse_tokenizer_json(read_json(path), path.string());
+    TokenizerConfig config = TokenizerConfig::read(folder, tokenizer.added_, {});
+    config.add_bos_token = config.add_eos_token = std::nullopt;  // its post_processor decides
+    tokenizer.configure(config);
   } else if (has("vocab.json") && has("merges.txt")) {
     tokenizer = load_vocabulary_and_merges(folder);
   } else if (has("tokenizer.model")) {
     tokenizer = load_tiktoken(folder / "tokenizer.model");
+    tokenizer.configure(TokenizerConfig::read(folder, tokenizer.added_, {}));
   } else {
     throw InputError(fmt::format(
         "{} has no tokenizer: no tokenizer.json, no vocab.json with merges.txt, no tokenizer.model",
         folder.string()));
   }
-  if (has("tokenizer_config.json")) tokenizer.read_config(folder / "tokenizer_config.json");
-  tokenizer.added_.finish(tokenizer.normalizer_);
   return tokenizer;
 }
 
-void Tokenizer::add_token(AddedToken token, const std::string& where) {
-  model_.vocabulary().add(token.content, token.id, where);
-  added_.add(std::move(token));
-}
-
-void Tokenizer::read_config(const fs::path& path) {
-  const Json json = read_json(path);
-  const JsonObject config(json, path.string());
-  const auto id = [&](std::string_view key) {
-    const auto text = token_text(config, key);
-    return text ? id_of(*text) : std::nullopt;
+void Tokenizer::configure(const TokenizerConfig& config) {
+  added_.add(config.tokens, model_.vocabulary(), config.where);
+  added_.finish(normalizer_);
+  if (config.bos_token) bos_id_ = id_of(*config.bos_token);
+  if (config.eos_token) eos_id_ = id_of(*config.eos_token);
+  const auto decide = [](std::optional<bool> wanted, std::vector<int>& ids,
+                         std::optional<int> token) {
+    if (wanted && token) ids = *wanted ? std::vector<int>{*token} : std::vector<int>{};
   };
-  if (const auto bos = id("bos_token")) bos_id_ = bos;
-  if (const auto eos = id("eos_token")) eos_id_ = eos;
-
-  const auto decide = [&](std::string_view key, std::vector<int>& ids, std::optional<int> token) {
-    if (!config.has(key) || !token) return;
-    const bool wanted = config.get<bool>(key), there = !ids.empty() && ids.front() == *token;
-    if (wanted && !there) ids.insert(ids.begin(), *token);
-    if (!wanted && there) ids.erase(ids.begin());
-  };
-  decide("add_bos_token", prefix_, bos_id_);
-  decide("add_eos_token", suffix_, eos_id_);
+  decide(config.add_bos_token, prefix_, bos_id_);
+  decide(config.add_eos_token, suffix_, eos_id_);
 }
 
 std::vector<int> Tokenizer::encode(std::string_view text, SpecialTokens special) const {
@@ -69,22 +84,17 @@ std::vector<int> Tokenizer::encode(std::string_view text, SpecialTokens special)
 
   std::vector<int> ids;
   if (special == SpecialTokens::kAdd) ids = prefix_;
-  std::unordered_map<std::string, std::vector<int>> known;  // words seen in this text
-  for (const AddedTokens::Part& part : added_.split(text, normalizer_)) {
+  KnownWords known(model_);
+  for (AddedTokens::Part& part : added_.split(text, normalizer_)) {
+    check_interrupt();
     if (part.id) {
       ids.push_back(*part.id);
       continue;
     }
-    for (const std::string& word : pre_tokenizer_.apply(part.text, part.at_start)) {
+    const Words words = pre_tokenizer_.apply(std::move(part.text), part.at_start);
+    for (size_t i = 0; i < words.words.size(); ++i) {
       check_interrupt();
-      constexpr size_t kLongWord = 64;  // not worth remembering
-      if (word.size() > kLongWord) {
-        model_.encode(word, ids);
-        continue;
-      }
-      const auto [entry, is_new] = known.try_emplace(word);
-      if (is_new) model_.encode(word, entry->second);
-      ids.insert(ids.end(), entry->second.begin(), entry->second.end());
+      known.encode(words[i], ids);
     }
   }
   if (special == SpecialTokens::kAdd) ids.insert(ids.end(), suffix_.begin(), suffix_.end());
@@ -99,12 +109,16 @@ std::string Tokenizer::decode(std::span<const int> ids, SkipSpecial skip) const 
   return text + stream.finish();
 }
 
+int Tokenizer::vocab_size() const { return std::max(model_.vocabulary().size(), added_.size()); }
+
 std::optional<int> Tokenizer::id_of(std::string_view token) const {
+  if (const auto id = added_.find(token)) return id;
   const int id = model_.vocabulary().find(token);
   return id < 0 ? std::nullopt : std::optional(id);
 }
 
 const std::string& Tokenizer::token_of(int id) const {
+  if (const std::string* text = added_.text(id)) return *text;
   EMBERQ_REQUIRE(model_.vocabulary().has(id), "there is no token of id {}", id);
   return model_.vocabulary().text(id);
 }

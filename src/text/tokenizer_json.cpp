@@ -1,4 +1,6 @@
 // tokenizer.json, the tokenizers package's one-file form.
+#include <climits>
+
 #include "base/check.h"
 #include "text/tokenizer.h"
 
@@ -21,64 +23,74 @@ Bpe parse_model(const JsonObject& model) {
   }
   Bpe::Options options{.byte_fallback = model.get_or("byte_fallback", false),
                        .ignore_merges = model.get_or("ignore_merges", false),
-                       .fuse_unk = model.get_or("fuse_unk", false)};
-  if (model.has("unk_token")) {
-    options.unk_id = vocabulary.find(model.get<std::string>("unk_token"));
-    if (options.unk_id < 0) model.reject("unk_token", "is not in the vocabulary");
-  }
-  Bpe bpe(std::move(vocabulary), options);
+                       .fuse_unk = model.get_or("fuse_unk", false),
+                       .unk_token = model.get_or<std::string>("unk_token", "")};
+  Bpe bpe(std::move(vocabulary), std::move(options));
   for (const Json& merge : model.array("merges")) {
     if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
       bpe.add_merge(merge[0].get<std::string>(), merge[1].get<std::string>(), where);
       continue;
     }
-    const std::string pair = merge.is_string() ? merge.get<std::string>() : "";
-    const size_t space = pair.find(' ');
-    EMBERQ_REQUIRE(space != pair.npos && pair.find(' ', space + 1) == pair.npos,
-                   "{}: a merge must be two tokens, got {}", where,
+    EMBERQ_REQUIRE(merge.is_string(), "{}: a merge must be two tokens, got {}", where,
                    merge.dump(-1, ' ', false, Json::error_handler_t::replace));
-    bpe.add_merge(std::string_view(pair).substr(0, space), std::string_view(pair).substr(space + 1),
-                  where);
+    bpe.add_merge_line(merge.get<std::string>(), where);
   }
   return bpe;
-}
-
-AddedToken parse_added_token(const JsonObject& json) {
-  return {.id = json.get<int>("id"),
-          .content = json.get<std::string>("content"),
-          .special = json.get_or("special", false),
-          .normalized = json.get_or("normalized", !json.get_or("special", false)),
-          .single_word = json.get_or("single_word", false),
-          .lstrip = json.get_or("lstrip", false),
-          .rstrip = json.get_or("rstrip", false)};
 }
 
 struct Around {
   std::vector<int> prefix, suffix;
 };
 
-// What a post-processor puts around one text.
-void parse_post_processor(const JsonObject& json, const Tokenizer& tokenizer, Around& around) {
-  const auto type = json.get<std::string>("type");
-  if (type == "Sequence") {
-    for (const Json& part : json.array("processors"))
-      parse_post_processor(JsonObject(part, json.where()), tokenizer, around);
-  } else if (type == "TemplateProcessing") {
-    bool after_text = false;
-    const JsonObject specials = json.object("special_tokens");
-    for (const Json& piece : json.array("single")) {
-      const JsonObject object(piece, json.where());
-      if (object.has("Sequence")) {
-        after_text = true;
-        continue;
-      }
-      const auto name = object.object("SpecialToken").get<std::string>("id");
-      for (const int id : specials.object(name).get<std::vector<int>>("ids"))
-        (after_text ? around.suffix : around.prefix).push_back(id);
+Around parse_template(const JsonObject& json) {
+  Around around;
+  int texts = 0;
+  const JsonObject specials = json.object("special_tokens");
+  for (const Json& piece : json.array("single")) {
+    const JsonObject object(piece, json.where());
+    if (object.has("Sequence")) {
+      if (object.object("Sequence").get_or<std::string>("id", "A") != "A" || texts++ > 0)
+        json.reject("single", "must have the text A once");
+      continue;
     }
-  } else if (type != "ByteLevel") {  // which changes offsets alone
-    json.reject("type", "of a post-processor must be TemplateProcessing, ByteLevel or Sequence");
+    const auto name = object.object("SpecialToken").get<std::string>("id");
+    for (const int id : specials.object(name).get<std::vector<int>>("ids"))
+      (texts > 0 ? around.suffix : around.prefix).push_back(id);
   }
+  if (texts == 0) json.reject("single", "must have the text A once");
+  return around;
+}
+
+// "cls": ["<s>", 0]
+int parse_text_and_id(const JsonObject& json, std::string_view key) {
+  const Json& pair = json.array(key);
+  if (pair.size() != 2 || !pair[1].is_number_integer())
+    json.reject(key, "must be a token and its id");
+  const auto id = pair[1].get<int64_t>();
+  if (id < 0 || id > INT_MAX) json.reject(key, "must be a token and its id");
+  return int(id);
+}
+
+// What a post-processor puts around one text.
+Around parse_post_processor(const JsonObject& json) {
+  const auto type = json.get<std::string>("type");
+  if (type == "TemplateProcessing") return parse_template(json);
+  if (type == "BertProcessing" || type == "RobertaProcessing")
+    return {{parse_text_and_id(json, "cls")}, {parse_text_and_id(json, "sep")}};
+  if (type == "ByteLevel") return {};  // it changes offsets alone
+  if (type != "Sequence")
+    json.reject("type",
+                "of a post-processor must be TemplateProcessing, BertProcessing, "
+                "RobertaProcessing, ByteLevel or Sequence");
+  Around around;
+  for (const Json& part : json.array("processors")) {
+    Around next = parse_post_processor(JsonObject(part, json.where()));
+    if (next.prefix.empty() && next.suffix.empty()) continue;
+    if (!around.prefix.empty() || !around.suffix.empty())
+      json.reject("processors", "may have one that adds tokens, not two");
+    around = std::move(next);
+  }
+  return around;
 }
 
 }  // namespace
@@ -91,20 +103,25 @@ Tokenizer parse_tokenizer_json(const Json& json, const std::string& where) {
   if (file.has("pre_tokenizer"))
     tokenizer.pre_tokenizer_ = PreTokenizer::parse(file.object("pre_tokenizer"));
   if (file.has("decoder")) tokenizer.decoder_ = Decoder::parse(file.object("decoder"));
-  if (file.has("added_tokens"))
-    for (const Json& token : file.array("added_tokens"))
-      tokenizer.add_token(parse_added_token(JsonObject(token, where)), where);
+  if (file.has("added_tokens")) {
+    std::vector<AddedToken> tokens;
+    for (const Json& value : file.array("added_tokens")) {
+      const JsonObject token(value, where);
+      tokens.push_back(AddedToken::parse(token, false));
+      tokens.back().id = token.get<int>("id");
+    }
+    tokenizer.added_.add(tokens, tokenizer.model_.vocabulary(), where);
+  }
+  tokenizer.added_.finish(tokenizer.normalizer_);
   if (file.has("post_processor")) {
-    Around around;
-    parse_post_processor(file.object("post_processor"), tokenizer, around);
+    Around around = parse_post_processor(file.object("post_processor"));
     for (const std::vector<int>* ids : {&around.prefix, &around.suffix})
       for (const int id : *ids)
-        EMBERQ_REQUIRE(tokenizer.model_.vocabulary().has(id),
-                       "{}: post_processor: there is no token of id {}", where, id);
+        EMBERQ_REQUIRE(tokenizer.has(id), "{}: post_processor: there is no token of id {}", where,
+                       id);
     tokenizer.prefix_ = std::move(around.prefix);
     tokenizer.suffix_ = std::move(around.suffix);
   }
-  tokenizer.added_.finish(tokenizer.normalizer_);
   return tokenizer;
 }
 

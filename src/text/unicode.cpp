@@ -59,6 +59,15 @@ std::string utf8_encode(uint32_t c) {
   return {char(0xf0 | c >> 18), tail(12), tail(6), tail(0)};
 }
 
+uint32_t utf8_decode(std::string_view character) {
+  const auto first = static_cast<unsigned char>(character[0]);
+  if (character.size() == 1) return first;
+  uint32_t code_point = first & (0x7fu >> character.size());
+  for (size_t i = 1; i < character.size(); ++i)
+    code_point = code_point << 6 | (static_cast<unsigned char>(character[i]) & 0x3fu);
+  return code_point;
+}
+
 std::string lossy_utf8(std::string_view bytes) {
   std::string text;
   for (size_t at = 0; at < bytes.size();) {
@@ -95,6 +104,20 @@ std::string to_normal_form(std::string_view text, NormalForm form) {
   std::string normal(reinterpret_cast<const char*>(result), size_t(length));
   std::free(result);
   return normal;
+}
+
+std::string to_lower_case(std::string_view text) {
+  std::string lower;
+  lower.reserve(text.size());
+  for (size_t at = 0; at < text.size();) {
+    const std::string_view character = text.substr(at, utf8_length_of(text[at]));
+    const uint32_t c = utf8_decode(character);
+    // The lower case of U+0130 alone is two characters.
+    lower +=
+        c == 0x130 ? "i\xCC\x87" : utf8_encode(uint32_t(utf8proc_tolower(utf8proc_int32_t(c))));
+    at += character.size();
+  }
+  return lower;
 }
 
 }  // namespace emberq

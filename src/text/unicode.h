@@ -21,6 +21,7 @@ constexpr size_t utf8_length_of(char first) {
   return byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
 }
 std::string utf8_encode(uint32_t code_point);
+uint32_t utf8_decode(std::string_view character);  // of one valid character
 
 // The bytes with everything that is not UTF-8 replaced: U+FFFD for each maximal part of a
 // character, as Python's and Rust's lossy decoding do.
@@ -31,5 +32,7 @@ size_t unfinished_utf8(std::string_view bytes);
 
 enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
 std::string to_normal_form(std::string_view text, NormalForm form);
+// Every character by itself: a final sigma is like any other.
+std::string to_lower_case(std::string_view text);
 
 }  // namespace emberq

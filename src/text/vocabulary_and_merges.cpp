@@ -1,8 +1,7 @@
 // vocab.json and merges.txt: a byte-level BPE whose other parts are known by its class.
-#include <charconv>
-
 #include "base/check.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_config.h"
 
 namespace emberq {
 namespace {
@@ -11,17 +10,24 @@ struct Family {
   std::string_view tokenizer_class;
   std::string_view regex;
   bool nfc;
-};
-
-constexpr Family kFamilies[] = {
-    {"Qwen2Tokenizer", kQwen2Regex, true},
-    {"GPT2Tokenizer", kGpt2Regex, false},
+  SpecialTokenNames special_tokens;  // by default
 };
 
 const Family& family_of(const JsonObject& config) {
   auto name = config.get<std::string>("tokenizer_class");
   if (name.ends_with("Fast")) name.resize(name.size() - 4);
-  for (const Family& family : kFamilies)
+  constexpr std::string_view kEnd = "<|endoftext|>";
+  static const Family families[] = {
+      {"Qwen2Tokenizer",
+       kQwen2Regex,
+       true,
+       {{"unk_token", kEnd}, {"eos_token", kEnd}, {"pad_token", kEnd}}},
+      {"GPT2Tokenizer",
+       kGpt2Regex,
+       false,
+       {{"unk_token", kEnd}, {"bos_token", kEnd}, {"eos_token", kEnd}}},
+  };
+  for (const Family& family : families)
     if (family.tokenizer_class == name) return family;
   config.reject("tokenizer_class",
                 "must be Qwen2Tokenizer or GPT2Tokenizer where there is no tokenizer.json");
@@ -36,11 +42,7 @@ void read_merges(const fs::path& path, Bpe& bpe) {
     at = end + 1;
     if (line.ends_with('\r')) line.remove_suffix(1);
     ++line_number;
-    if (line.empty() || (line_number == 1 && line.starts_with("#version"))) continue;
-    const size_t space = line.find(' ');
-    EMBERQ_REQUIRE(space != line.npos && line.find(' ', space + 1) == line.npos,
-                   "{}: line {} must be two tokens with a space between", where, line_number);
-    bpe.add_merge(line.substr(0, space), line.substr(space + 1), where);
+    if (!line.empty()) bpe.add_merge_line(line, fmt::format("{}, line {}", where, line_number));
   }
 }
 
@@ -64,27 +66,18 @@ Tokenizer load_vocabulary_and_merges(const fs::path& folder) {
   Tokenizer tokenizer;
   tokenizer.model_ = Bpe(std::move(vocabulary), {});
   read_merges(folder / "merges.txt", tokenizer.model_);
+  const auto configured = TokenizerConfig::read(folder, tokenizer.added_, family.special_tokens);
   if (family.nfc) tokenizer.normalizer_ = Normalizer({NormalForm::kNfc});
-  tokenizer.pre_tokenizer_ =
-      PreTokenizer({PreTokenizer::Split{Pattern::regex(family.regex)}, PreTokenizer::ByteLevel{}});
-  tokenizer.decoder_.form = Decoder::Form::kByteLevel;
-  if (config.has("added_tokens_decoder")) {
-    const JsonObject added = config.object("added_tokens_decoder");
-    for (const auto& [key, value] : added.json().items()) {
-      AddedToken token;
-      const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), token.id);
-      if (error != std::errc() || end != key.data() + key.size())
-        added.reject(key, "must be an id's");
-      const JsonObject object = added.object(key);
-      token.content = object.get<std::string>("content");
-      token.special = object.get_or("special", false);
-      token.normalized = object.get_or("normalized", !token.special);
-      token.single_word = object.get_or("single_word", false);
-      token.lstrip = object.get_or("lstrip", false);
-      token.rstrip = object.get_or("rstrip", false);
-      tokenizer.add_token(std::move(token), config_path.string());
-    }
-  }
+  // The space goes to each word of Qwen2's; GPT-2's are cut behind it.
+  const bool prefixed = configured.add_prefix_space;
+  std::vector<PreTokenizer::Step> steps;
+  if (prefixed && !family.nfc) steps.push_back(PreTokenizer::PrefixSpace{});
+  steps.push_back(PreTokenizer::Split{Pattern::regex(family.regex)});
+  if (prefixed && family.nfc) steps.push_back(PreTokenizer::PrefixSpace{});
+  steps.push_back(PreTokenizer::ByteLevel{});
+  tokenizer.pre_tokenizer_ = PreTokenizer(std::move(steps));
+  tokenizer.decoder_ = Decoder::byte_level();
+  tokenizer.configure(configured);
   return tokenizer;
 }
 

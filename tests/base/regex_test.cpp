@@ -47,18 +47,56 @@ TEST(Regex, MatchesStartOnlyAtTheStart) {
   EXPECT_FALSE(regex.matches_start("a.model.layers.0"));
 }
 
-TEST(Regex, NamesThePatternItCannotCompileAndThePlace) {
-  EXPECT_REFUSED(Regex("a(b"), "cannot compile the regular expression 'a(b' at 3: ",
-                 "missing closing parenthesis");
-}
-
-TEST(Regex, RefusesAnOffsetPastTheEnd) {
-  EXPECT_REFUSED(Regex("a").find("abc", 4), "cannot match a regular expression: ");
+TEST(Regex, NamesThePatternItCannotCompileAndWhatIsWrong) {
+  EXPECT_REFUSED(Regex("a(b"), "cannot compile the regular expression 'a(b': ",
+                 "end pattern with unmatched parenthesis");
+  EXPECT_REFUSED(Regex("\\p{Nope}"), "invalid character property name {Nope}");
 }
 
 TEST(Regex, GivesUpOnAMatchWithoutEnd) {
   EXPECT_REFUSED(Regex("(a|aa)+$").find(std::string(200, 'a') + "b"),
-                 "cannot match a regular expression: match limit exceeded");
+                 "cannot match a regular expression: retry-limit-in-match over");
+}
+
+TEST(Regex, ReadsOnigurumasSyntax) {
+  EXPECT_EQ(found(Regex("[a-z&&[^aeiou]]+"), "aeibcd"), "bcd");
+  EXPECT_EQ(found(Regex("[[a-c][x-z]]+"), "[mxa]"), "xa");
+  EXPECT_EQ(found(Regex("\\h+"), "xyz 1aF g"), "1aF");  // hexadecimal digits
+  EXPECT_EQ(found(Regex("^b"), "a\nb"), "b");
+  EXPECT_EQ(found(Regex("a$"), "a\nb"), "a");
+  EXPECT_EQ(found(Regex("(?m)a.*b"), "xa\nb"), "a\nb");
+  EXPECT_EQ(found(Regex("a{,2}b"), "aaab"), "aab");
+  EXPECT_EQ(found(Regex("[\\u4e00-\\u9fff]+"), "ab漢字c"), "漢字");
+}
+
+TEST(Regex, ReadsPosixBracketsAsTheNewestOnigurumaDoes) {
+  EXPECT_EQ(found(Regex("[[:punct:]]+"), "a€+→…b"), "€+→…");
+  EXPECT_EQ(found(Regex("[[:^punct:]]+"), "€a1 →"), "a1 ");
+  EXPECT_EQ(found(Regex("[[:^alpha:]]+"), "alph:^1"), ":^1");
+  EXPECT_EQ(found(Regex("[^[:alpha:]_]+"), "a_1€b"), "1€");
+  EXPECT_EQ(found(Regex("\\[:punct:]"), "[:punct:]"), "[:punct:]");  // no set
+  EXPECT_EQ(found(Regex("[:punct:]+"), "€punct:"), "punct:");        // a set of letters
+}
+
+TEST(Regex, ReadsPythonsSyntaxWhereAskedTo) {
+  const auto matches = [](std::string_view pattern, std::string_view text) {
+    return Regex(pattern, Regex::Syntax::kPython).matches_start(text);
+  };
+  EXPECT_TRUE(matches("model\\.layers\\.(0|1)\\..*", "model.layers.1.mlp"));
+  EXPECT_FALSE(matches("layers", "model.layers"));
+  EXPECT_TRUE(matches("^(?!.*(lm_head|router)).*$", "model.layers.0.mlp.gate_proj"));
+  EXPECT_FALSE(matches("^(?!.*(lm_head|router)).*$", "model.lm_head"));
+  EXPECT_TRUE(matches("(?P<kind>q|k)_proj$", "q_proj"));
+  EXPECT_TRUE(matches("(?P<a>x)(?P=a)", "xx"));
+  EXPECT_TRUE(matches("a.*\\Z", "ab"));
+  EXPECT_FALSE(matches("a\\Z", "a\n"));     // the very end
+  EXPECT_FALSE(matches("ab$.c", "ab\nc"));  // $ is no end of a line, . no newline
+  EXPECT_TRUE(matches("(?s)a.b", "a\nb"));
+  EXPECT_TRUE(matches("(?i)Q_PROJ", "q_proj"));
+  EXPECT_TRUE(matches("[[a&&]+$", "[a&&"));  // sets do not nest
+  EXPECT_TRUE(matches("[&&]+$", "&&"));
+  EXPECT_TRUE(matches("[[:alpha:]+$", "[:alph"));  // nor are there POSIX brackets
+  EXPECT_TRUE(matches("a{,2}b", "aab"));
 }
 
 TEST(Regex, ServesSeveralThreads) {

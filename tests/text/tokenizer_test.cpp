@@ -47,6 +47,20 @@ TEST(Bpe, FallsBackToBytesWhereAllOfThemAreTokens) {
   EXPECT_EQ(encode(file, "è"), (std::vector<int>{8}));
 }
 
+TEST(Bpe, MergesShortWordsAndLongOnesAlike) {
+  // Words of more than 32 characters are merged in another way; the bytes of é merge with nothing.
+  const Json file = small_file({{"model", {{"byte_fallback", true}}}});
+  for (const std::string unit : {"abc", "aab", "abcc", "aaabcb"}) {
+    std::string word;
+    while (word.size() < 30) word += unit;
+    const std::vector<int> once = encode(file, word);
+    std::vector<int> expected = once;
+    expected.insert(expected.end(), {9, 10});
+    expected.insert(expected.end(), once.begin(), once.end());
+    EXPECT_EQ(encode(file, word + "é" + word), expected) << word;
+  }
+}
+
 TEST(Bpe, OfOneLongWordIsQuick) {
   const std::vector<int> ids = encode(small_file(), std::string(1'000'000, 'a'));
   EXPECT_EQ(ids, std::vector<int>(500'000, 11));
@@ -70,43 +84,58 @@ TEST(Tokenizer, RefusesTextThatIsNotUtf8ByTheByte) {
   }
 }
 
-TEST(Tokenizer, LetsTokenizerConfigDecideWhetherBosAndEosAreAdded) {
-  const auto with = [](const char* config) {
+TEST(Tokenizer, LetsThePostProcessorOfTokenizerJsonDecideWhatIsPutAround) {
+  for (const char* config :
+       {"{}",
+        R"({"bos_token": "<|begin_of_text|>", "add_bos_token": false, "add_eos_token": true})"}) {
     const TestFolder folder;
     const fs::path model = test::source_folder() / "models/nano-wiki";
     fs::copy_file(model / "tokenizer.json", folder.path() / "tokenizer.json");
     write_text(folder.path() / "tokenizer_config.json", config);
-    return Tokenizer::load(folder.path()).encode("", SpecialTokens::kAdd);
+    EXPECT_EQ(Tokenizer::load(folder.path()).encode("", SpecialTokens::kAdd), std::vector<int>{0});
+  }
+}
+
+TEST(Tokenizer, RefusesAnUnknownCharacterWhereTheUnknownTokenIsNotTheModels) {
+  const Json file =
+      small_file({{"model", {{"unk_token", "<u>"}}},
+                  {"added_tokens", {{{"id", 12}, {"content", "<u>"}, {"special", true}}}}});
+  EXPECT_EQ(encode(file, "ab<u>"), (std::vector<int>{3, 12}));
+  EXPECT_REFUSED(encode(file, "abx"), "no token stands for the character 'x'",
+                 "unk_token '<u>' is not in the vocabulary");
+}
+
+TEST(Tokenizer, RefusesAPatternThatMatchesBackwards) {
+  const auto cut = [](const char* pattern) {
+    return encode(
+        small_file(
+            {{"pre_tokenizer",
+              {{"type", "Split"}, {"behavior", "Isolated"}, {"pattern", {{"Regex", pattern}}}}}}),
+        "aaa");
   };
-  EXPECT_EQ(with("{}"), std::vector<int>{0});  // the template's
-  EXPECT_EQ(with(R"({"bos_token": "<|begin_of_text|>", "add_bos_token": false})"),
-            std::vector<int>{});
-  EXPECT_EQ(with(R"({"bos_token": {"content": "<|begin_of_text|>"}, "add_bos_token": true})"),
-            std::vector<int>{0});
-  EXPECT_EQ(with(R"({"eos_token": "<|end_of_text|>", "add_eos_token": true})"),
-            (std::vector<int>{0, 1}));
+  EXPECT_REFUSED(cut("(?<=\\Ka)"), "a regular expression matches backwards");
 }
 
 TEST(AddedTokens, AreTakenWholeTheLongestFirst) {
   const Json file = small_file({{"added_tokens",
-                                 {{{"id", 20}, {"content", "<x>"}, {"special", true}},
-                                  {{"id", 21}, {"content", "<x><y>"}, {"special", true}}}}});
-  EXPECT_EQ(encode(file, "a<x>b<x><y><x"), (std::vector<int>{0, 20, 1, 21}));
+                                 {{{"id", 12}, {"content", "<x>"}, {"special", true}},
+                                  {{"id", 13}, {"content", "<x><y>"}, {"special", true}}}}});
+  EXPECT_EQ(encode(file, "a<x>b<x><y><x"), (std::vector<int>{0, 12, 1, 13}));
   const Tokenizer tokenizer = parse_tokenizer_json(file, "t.json");
-  EXPECT_TRUE(tokenizer.is_special(21));
-  EXPECT_EQ(tokenizer.decode(std::vector<int>{0, 20, 1}, SkipSpecial::kYes), "a b");
+  EXPECT_TRUE(tokenizer.is_special(13));
+  EXPECT_EQ(tokenizer.decode(std::vector<int>{0, 12, 1}, SkipSpecial::kYes), "a b");
 }
 
 TEST(AddedTokens, StripWhiteSpaceAndKeepToWholeWordsWhereTheySaySo) {
   const auto with = [](const char* key) {
     return small_file(
-        {{"added_tokens", {{{"id", 20}, {"content", "bb"}, {"special", true}, {key, true}}}},
+        {{"added_tokens", {{{"id", 12}, {"content", "bb"}, {"special", true}, {key, true}}}},
          {"pre_tokenizer",
           {{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "never"}}}});
   };
-  EXPECT_EQ(encode(with("lstrip"), "a \t bb a"), (std::vector<int>{0, 20, 7}));
-  EXPECT_EQ(encode(with("rstrip"), "a bb \n a"), (std::vector<int>{0, 6, 20, 0}));
-  EXPECT_EQ(encode(with("single_word"), "abb bb"), (std::vector<int>{3, 1, 6, 20}));
+  EXPECT_EQ(encode(with("lstrip"), "a \t bb a"), (std::vector<int>{0, 12, 7}));
+  EXPECT_EQ(encode(with("rstrip"), "a bb \n a"), (std::vector<int>{0, 6, 12, 0}));
+  EXPECT_EQ(encode(with("single_word"), "abb bb"), (std::vector<int>{3, 1, 6, 12}));
 }
 
 TEST(ByteLevel, WritesEveryByteInACharacterOfItsOwn) {
@@ -135,20 +164,22 @@ TEST(TokenizerJson, NamesWhatItDoesNotRunOrUnderstand) {
   expect(small_file({{"model", {{"type", "Unigram"}}}}),
          "t.json: model.type must be BPE, got \"Unigram\"");
   expect(small_file({{"normalizer", {{"type", "Precompiled"}}}}), "of a normalizer must be");
-  expect(small_file({{"pre_tokenizer", {{"type", "BertPreTokenizer"}}}}),
-         "of a pre-tokenizer must be");
+  expect(small_file({{"pre_tokenizer", {{"type", "Unheard"}}}}), "of a pre-tokenizer must be");
   expect(small_file({{"decoder", {{"type", "WordPiece"}}}}), "of a decoder must be");
-  expect(small_file({{"post_processor", {{"type", "BertProcessing"}}}}),
-         "of a post-processor must be");
+  expect(small_file({{"post_processor", {{"type", "Unheard"}}}}), "of a post-processor must be");
   expect(small_file({{"model", {{"merges", {"a d"}}}}}),
          "the merge of 'a' and 'd' needs the token 'd'");
   expect(small_file({{"model", {{"merges", {"ab"}}}}}), "a merge must be two tokens");
-  expect(small_file({{"model", {{"unk_token", "<nope>"}}}}), "unk_token is not in the vocabulary");
   expect(small_file({{"model", {{"vocab", {{"z", 0}}}}}}), "the id 0 has two tokens");
   expect(small_file({{"model", {{"vocab", {{"z", -1}}}}}}), "has the id -1");
   expect(small_file({{"model", {{"dropout", 0.1}}}}), "dropout is not supported");
   expect(small_file({{"added_tokens", {{{"id", 3}, {"content", "zz"}}}}}),
-         "the id 3 has two tokens");
+         "the added token 'zz' has the id 3, but its place gives it the id 12");
+  expect(small_file({{"added_tokens", {{{"id", 3}, {"content", "a"}}}}}),
+         "the added token 'a' has the id 3, but its place gives it the id 0");
+  expect(small_file({{"post_processor",
+                      {{"type", "BertProcessing"}, {"cls", {"a", 0}}, {"sep", {"q", 99}}}}}),
+         "post_processor: there is no token of id 99");
   expect(
       small_file({{"pre_tokenizer",
                    {{"type", "Split"}, {"behavior", "Isolated"}, {"pattern", {{"Regex", "(a"}}}}}}),
