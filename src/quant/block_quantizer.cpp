@@ -200,7 +200,7 @@ void BlockQuantizer::round(int64_t layer, QuantizedBlock& block, BlockReport& re
 }
 
 InputStatistics BlockQuantizer::input_statistics(const Layer& original, const Layer& quantized,
-                                                 Site site) {
+                                                 Site site, const std::vector<double>& bias) {
   const int64_t hidden = config_.hidden_size, length = original_->length();
   const bool residual = site == Site::kO || site == Site::kDown;
   InputStatistics result{.k = inputs(config_, site)};
@@ -224,8 +224,10 @@ InputStatistics BlockQuantizer::input_statistics(const Layer& original, const La
     add_cross(subtract(before, quantized_->hidden(w)), hidden, seen.data(), result.k, length,
               result.residual);
     original_->add(original, w, site);
-    add_cross(subtract(original_->hidden(w), before), hidden, seen.data(), result.k, length,
-              result.outputs);
+    subtract(original_->hidden(w), before);
+    for (size_t i = 0; i < difference.size() && !bias.empty(); ++i)
+      difference[i] -= float(bias[i % bias.size()]);
+    add_cross(difference.data(), hidden, seen.data(), result.k, length, result.outputs);
     quantized_->keep();
   }
   return result;
@@ -254,7 +256,8 @@ void BlockQuantizer::round_by_gptq(int64_t layer, QuantizedBlock& block, BlockRe
 
   report.error_before = stream_error();
   for (const Site site : kSites) {
-    const InputStatistics statistics = input_statistics(original, quantized, site);
+    const InputStatistics statistics =
+        input_statistics(original, quantized, site, block.dense[readers(site).front()].bias);
     for (const Module module : readers(site)) {
       const auto& scheme = plan_.weights[size_t(layer)][size_t(module)];
       DenseLinear& dense = block.dense[module];

@@ -14,7 +14,7 @@ struct InputStatistics {
   std::vector<double> gram;  // [k, k] x̂ x̂^T
   // What the original gives, one of the two; neither where x is x̂:
   std::vector<double> cross;    // [k, k] x x̂^T
-  std::vector<double> outputs;  // [n, k] (W x) x̂^T
+  std::vector<double> outputs;  // [n, k] (W x) x̂^T, without the bias
   // [n, k] (r - r̂) x̂^T, for linears that add to the residual stream r; else empty
   std::vector<double> residual;
 };
