@@ -73,7 +73,8 @@ class BlockQuantizer {
   const Recipe& recipe_;
   const Plan& plan_;
   const bool examine_;
-  int64_t stride_ = 1;  // of the windows that statistics look at
+  int64_t stride_ = 1;    // of the windows that statistics look at
+  int64_t distinct_ = 0;  // different tokens in the windows
   int64_t down_hadamard_ = 0;
   std::vector<double> rotation_;  // of the residual stream, or empty
   std::optional<CalibrationStream> original_, quantized_;
