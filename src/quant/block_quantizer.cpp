@@ -1,6 +1,7 @@
 #include "quant/block_quantizer.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/check.h"
 #include "base/parallel.h"
@@ -9,6 +10,7 @@
 #include "model/load_layer.h"
 #include "quant/channel_scale.h"
 #include "quant/dense_layer.h"
+#include "quant/generalization.h"
 #include "quant/linear_algebra.h"
 #include "quant/rope_scale.h"
 #include "quant/rotation.h"
@@ -45,6 +47,70 @@ Tensor as_type(DType type, const std::vector<int64_t>& shape, const std::vector<
   return type == DType::kBF16 ? narrow(bf16()) : narrow(fp16());
 }
 
+// a - b, less the bias of each row, if there is one.
+std::vector<float> difference(std::vector<float> a, const std::vector<float>& b,
+                              const std::vector<double>& bias) {
+  for (size_t i = 0; i < a.size(); ++i) a[i] -= b[i];
+  for (size_t i = 0; i < a.size() && !bias.empty(); ++i) a[i] -= float(bias[i % bias.size()]);
+  return a;
+}
+
+// Sums over calibration tokens in two halves: every other window; of a single window its own.
+class SplitSums {
+ public:
+  SplitSums(int64_t k, int64_t windows) : k_(k), windows_(windows) {}
+
+  // The next window, x̂ [length, k].
+  void begin(const std::vector<float>& seen) {
+    seen_ = &seen;
+    const int64_t length = int64_t(seen.size()) / k_, w = window_++;
+    const int64_t middle = windows_ == 1 ? length / 2 : w % 2 ? 0 : length;
+    rows_ = {middle, length - middle};
+    for (size_t h = 0; h < 2; ++h) halves_[h].tokens += rows_[h];
+    for (int64_t t = 0; t < length; ++t) {
+      double square = 0;
+      for (int64_t j = t * k_; j < (t + 1) * k_; ++j)
+        square += double(seen[size_t(j)]) * double(seen[size_t(j)]);
+      fourth_powers_ += square * square;
+    }
+    split(&InputSums::gram, k_, [&](int64_t first, int64_t rows, std::vector<double>& sum) {
+      add_gram(seen.data() + first * k_, rows, k_, sum);
+    });
+  }
+  // a x̂^T for that window's a [length, n].
+  void add(std::vector<double> InputSums::*sum, const std::vector<float>& a) {
+    const int64_t n = int64_t(a.size()) / (rows_[0] + rows_[1]);
+    split(sum, n, [&](int64_t first, int64_t rows, std::vector<double>& half) {
+      add_cross(a.data() + first * n, n, seen_->data() + first * k_, k_, rows, half);
+    });
+  }
+  // Of windows with so many different tokens. Once, at the end.
+  InputStatistics statistics(int64_t distinct) {
+    InputSums &half = halves_[0], &all = halves_[1];
+    all.tokens += half.tokens;
+    for (const auto sum :
+         {&InputSums::gram, &InputSums::cross, &InputSums::outputs, &InputSums::residual})
+      for (size_t i = 0; i < (all.*sum).size(); ++i) (all.*sum)[i] += (half.*sum)[i];
+    const double shrinkage = gram_shrinkage(all.gram, fourth_powers_, all.tokens, distinct, k_);
+    return {.k = k_, .all = std::move(all), .shrinkage = shrinkage, .half = std::move(half)};
+  }
+
+ private:
+  template <class Add>
+  void split(std::vector<double> InputSums::*sum, int64_t n, const Add& add) {
+    for (size_t h = 0; h < 2; ++h) {
+      (halves_[h].*sum).resize(size_t(n * k_));
+      if (rows_[h] > 0) add(h == 0 ? 0 : rows_[0], rows_[h], halves_[h].*sum);
+    }
+  }
+
+  int64_t k_, windows_, window_ = 0;
+  const std::vector<float>* seen_ = nullptr;
+  std::array<int64_t, 2> rows_ = {};  // of the window, in either half
+  std::array<InputSums, 2> halves_;
+  double fourth_powers_ = 0;  // sum |x̂|^4
+};
+
 }  // namespace
 
 BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, Backend& backend, const Recipe& recipe,
@@ -68,7 +134,11 @@ BlockQuantizer::BlockQuantizer(const Checkpoint& checkpoint, Backend& backend, c
   const Weight table = backend.prepare(embedding());
   original_.emplace(backend, config_, gptq ? windows : every(stride, windows), table,
                     KvScheme::kFp);
-  if (gptq) quantized_.emplace(backend, config_, windows, table, recipe.kv);
+  if (!gptq) return;
+  quantized_.emplace(backend, config_, windows, table, recipe.kv);
+  std::set<int> distinct;
+  for (const std::vector<int>& ids : windows.ids) distinct.insert(ids.begin(), ids.end());
+  distinct_ = int64_t(distinct.size());
 }
 
 Tensor BlockQuantizer::rotated(const std::string& name, const std::vector<double>& norm) const {
@@ -197,35 +267,24 @@ void BlockQuantizer::round(int64_t layer, QuantizedBlock& block, BlockReport& re
 }
 
 InputStatistics BlockQuantizer::input_statistics(const Layer& original, const Layer& quantized,
-                                                 Site site) {
-  const int64_t hidden = config_.hidden_size, length = original_->length();
+                                                 Site site, const std::vector<double>& bias) {
   const bool residual = site == Site::kO || site == Site::kDown;
-  InputStatistics result{.k = inputs(config_, site)};
-  std::vector<float> difference(size_t(length * hidden));
-  const auto subtract = [&](const std::vector<float>& a, const std::vector<float>& b) {
-    parallel_for(0, length, [&](int64_t row) {
-      for (auto i = size_t(row * hidden); i < size_t((row + 1) * hidden); ++i)
-        difference[i] = a[i] - b[i];
-    });
-    return difference.data();
-  };
+  SplitSums sums(inputs(config_, site), original_->windows());
   for (int64_t w = 0; w < original_->windows(); ++w) {
     const std::vector<float>& seen = quantized_->input(quantized, w, site);
     const std::vector<float>& x = original_->input(original, w, site);
-    add_gram(seen.data(), length, result.k, result.gram);
+    sums.begin(seen);
     if (!residual) {
-      add_cross(x.data(), result.k, seen.data(), result.k, length, result.cross);
+      sums.add(&InputSums::cross, x);
       continue;
     }
     const std::vector<float> before = original_->hidden(w);
-    add_cross(subtract(before, quantized_->hidden(w)), hidden, seen.data(), result.k, length,
-              result.residual);
+    sums.add(&InputSums::residual, difference(before, quantized_->hidden(w), {}));
     original_->add(original, w, site);
-    add_cross(subtract(original_->hidden(w), before), hidden, seen.data(), result.k, length,
-              result.outputs);
+    sums.add(&InputSums::outputs, difference(original_->hidden(w), before, bias));
     quantized_->keep();
   }
-  return result;
+  return sums.statistics(distinct_);
 }
 
 AttentionScheme attention_scheme(const Recipe& recipe) {
@@ -250,8 +309,14 @@ void BlockQuantizer::round_by_gptq(int64_t layer, QuantizedBlock& block, BlockRe
   for (const Module module : kModules) quantized[module].input = block.activations[size_t(module)];
 
   report.error_before = stream_error();
+  double shrinkage = 0;  // of q, k and v
   for (const Site site : kSites) {
-    const InputStatistics statistics = input_statistics(original, quantized, site);
+    InputStatistics statistics =
+        input_statistics(original, quantized, site, block.dense[readers(site).front()].bias);
+    if (site == Site::kQkv) shrinkage = statistics.shrinkage;
+    // o_proj's inputs are means of the values of many tokens: they vary little among themselves,
+    // and tell no more of other text than the values do.
+    if (site == Site::kO) statistics.shrinkage = std::max(statistics.shrinkage, shrinkage);
     for (const Module module : readers(site)) {
       const auto& scheme = plan_.weights[size_t(layer)][size_t(module)];
       DenseLinear& dense = block.dense[module];
@@ -263,8 +328,8 @@ void BlockQuantizer::round_by_gptq(int64_t layer, QuantizedBlock& block, BlockRe
       weight = gptq(dense, *scheme, statistics, recipe_.rounding.options);
       quantized[module].weight = backend_.prepare(*weight);
       report.linears.push_back(report_linear(module, dense, *weight,
-                                             block.activations[size_t(module)], statistics.gram,
-                                             original_->windows() * original_->length()));
+                                             block.activations[size_t(module)], statistics.all.gram,
+                                             statistics.all.tokens));
     }
     if (site != Site::kO && site != Site::kDown) continue;
     if (site == Site::kO && recipe_.kv != KvScheme::kFp && examine_)

@@ -60,8 +60,10 @@ class BlockQuantizer {
   KeyStatistics smoothed_keys(int64_t layer, const QuantizedBlock& block);
   void round(int64_t layer, QuantizedBlock& block, BlockReport& report);
   void round_by_gptq(int64_t layer, QuantizedBlock& block, BlockReport& report);
-  // And the original's stream goes past the site.
-  InputStatistics input_statistics(const Layer& original, const Layer& quantized, Site site);
+  // And the original's stream goes past the site. `bias`: of the site's linear, where it adds to
+  // the residual stream; both models add it, so the outputs are without it.
+  InputStatistics input_statistics(const Layer& original, const Layer& quantized, Site site,
+                                   const std::vector<double>& bias);
   double stream_error() const;
   Tensor rotated(const std::string& name, const std::vector<double>& norm) const;
 
@@ -71,7 +73,8 @@ class BlockQuantizer {
   const Recipe& recipe_;
   const Plan& plan_;
   const bool examine_;
-  int64_t stride_ = 1;  // of the windows that statistics look at
+  int64_t stride_ = 1;    // of the windows that statistics look at
+  int64_t distinct_ = 0;  // different tokens in the windows
   int64_t down_hadamard_ = 0;
   std::vector<double> rotation_;  // of the residual stream, or empty
   std::optional<CalibrationStream> original_, quantized_;

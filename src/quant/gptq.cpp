@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/parallel.h"
 #include "format/bf16.h"
+#include "quant/generalization.h"
 #include "quant/linear_algebra.h"
 #include "quant/packing.h"
 #include "quant/scaled_grid.h"
@@ -30,36 +31,59 @@ struct Rounding {
   double value(int64_t i, int64_t j) const { return grid.value(i, j, code(i, j)); }
 };
 
-std::vector<double> damped(const InputStatistics& inputs, double damping) {
-  std::vector<double> h = inputs.gram;
-  const auto k = size_t(inputs.k);
-  double mean = 0;
-  for (size_t j = 0; j < k; ++j) mean += h[j * k + j] / double(k);
-  if (mean == 0) mean = 1;  // inputs that are always zero: every weight is as good as another
-  for (size_t j = 0; j < k; ++j) h[j * k + j] += damping * mean;
-  return h;
-}
-
-DenseLinear corrected(const DenseLinear& linear, const InputStatistics& inputs,
-                      const std::vector<double>& h, const GptqOptions& options) {
-  DenseLinear target{linear.n, linear.k, linear.weight, {}};
-  const bool residual = !inputs.residual.empty() && options.residual_correction != 0;
-  const bool input =
-      !(inputs.cross.empty() && inputs.outputs.empty()) && options.input_correction != 0;
-  if (!input && !residual) return target;
+// What the outputs W x̂ lack of the original's, times x̂^T: [n, k].
+std::vector<double> lacking_outputs(const DenseLinear& linear, const InputSums& sums) {
   const auto times = [&](const std::vector<double>& m) {  // W m
     return product(linear.weight.data(), m.data(), linear.n, linear.k, linear.k);
   };
+  const std::vector<double> reached = times(sums.gram);
+  std::vector<double> lacking = sums.outputs.empty() ? times(sums.cross) : sums.outputs;
+  for (size_t i = 0; i < lacking.size(); ++i) lacking[i] -= reached[i];
+  return lacking;
+}
+
+std::vector<double> difference(std::vector<double> a, const std::vector<double>& b) {
+  for (size_t i = 0; i < a.size(); ++i) a[i] -= b[i];
+  return a;
+}
+
+// (1 - α) gram + α mean I is the gram damped by α / (1 - α), but for its size.
+double chosen_damping(const InputStatistics& inputs, const GptqOptions& options) {
+  constexpr double kMostShrinkage = 0.999;  // leaves no more of the gram than its size
+  const double shrinkage = std::min(kMostShrinkage, inputs.shrinkage);
+  return std::max(options.damping, shrinkage / (1 - shrinkage));
+}
+
+// What is to be made up for, times x̂^T [n, k]: in all tokens, and in half of them.
+struct Aim {
+  double correction;
+  std::vector<double> all, half;
+};
+
+DenseLinear corrected(const DenseLinear& linear, const InputStatistics& inputs,
+                      const std::vector<double>& h, double damping, const GptqOptions& options) {
+  DenseLinear target{linear.n, linear.k, linear.weight, {}};
+  const InputSums& all = inputs.all;
+  const InputSums none;
+  const InputSums& half = inputs.half ? *inputs.half : none;
+  std::vector<Aim> aims;
+  if (!(all.cross.empty() && all.outputs.empty()) && options.input_correction != 0)
+    aims.push_back({options.input_correction, lacking_outputs(linear, all),
+                    inputs.half ? lacking_outputs(linear, half) : std::vector<double>()});
+  if (!all.residual.empty() && options.residual_correction != 0)
+    aims.push_back({options.residual_correction, all.residual, half.residual});
+  if (aims.empty()) return target;
+
   std::vector<double> pull(linear.weight.size());
-  if (input) {
-    const std::vector<double> reached = times(inputs.gram);
-    pull = inputs.outputs.empty() ? times(inputs.cross) : inputs.outputs;
-    for (size_t i = 0; i < pull.size(); ++i)
-      pull[i] = options.input_correction * (pull[i] - reached[i]);
+  const std::vector<double> rest =
+      inputs.half ? difference(all.gram, half.gram) : std::vector<double>();
+  for (const Aim& aim : aims) {
+    double correction = aim.correction;
+    if (inputs.half)
+      correction *= correction_share({half.gram, aim.half}, {rest, difference(aim.all, aim.half)},
+                                     linear.n, linear.k, damping);
+    for (size_t i = 0; i < pull.size(); ++i) pull[i] += correction * aim.all[i];
   }
-  if (residual)
-    for (size_t i = 0; i < pull.size(); ++i)
-      pull[i] += options.residual_correction * inputs.residual[i];
   pull = solve_right(std::move(pull), h, linear.n, linear.k);
   for (size_t i = 0; i < pull.size(); ++i) target.weight[i] += pull[i];
   return target;
@@ -224,8 +248,9 @@ QuantizedWeight gptq(const DenseLinear& linear, const WeightScheme& scheme,
                "gptq: {} of [{}, {}] with statistics of {} inputs", name(scheme), linear.n,
                linear.k, inputs.k);
   const WeightGrid grid(scheme);
-  const std::vector<double> h = damped(inputs, options.damping);
-  const DenseLinear target = corrected(linear, inputs, h, options);
+  const double damping = chosen_damping(inputs, options);
+  const std::vector<double> h = damped(inputs.all.gram, inputs.k, damping);
+  const DenseLinear target = corrected(linear, inputs, h, damping, options);
   std::vector<double> power(size_t(linear.k));
   for (int64_t j = 0; j < linear.k; ++j) power[size_t(j)] = h[size_t(j * linear.k + j)];
 

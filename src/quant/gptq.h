@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "quant/dense_block.h"
@@ -7,16 +8,24 @@
 
 namespace emberq {
 
-// Sums over the calibration tokens: x is a linear's input in the original model, x̂ its input in the
+// Sums over calibration tokens: x is a linear's input in the original model, x̂ its input in the
 // model quantized so far, rounded as the linear rounds it.
-struct InputStatistics {
-  int64_t k = 0;
+struct InputSums {
+  int64_t tokens = 0;
   std::vector<double> gram;  // [k, k] x̂ x̂^T
   // What the original gives, one of the two; neither where x is x̂:
   std::vector<double> cross;    // [k, k] x x̂^T
-  std::vector<double> outputs;  // [n, k] (W x) x̂^T
+  std::vector<double> outputs;  // [n, k] (W x) x̂^T, without the bias
   // [n, k] (r - r̂) x̂^T, for linears that add to the residual stream r; else empty
   std::vector<double> residual;
+};
+
+struct InputStatistics {
+  int64_t k = 0;
+  InputSums all;
+  // How far they hold for other text (quant/generalization.h); as they are here: entirely.
+  double shrinkage = 0;           // of the gram, 0 ... 1
+  std::optional<InputSums> half;  // of every other window
 };
 
 struct GptqOptions {
@@ -32,6 +41,9 @@ struct GptqOptions {
 // others, as long as the sum falls. Error from
 //
 //   target = W + (c (outputs - W gram) + d residual) H^-1,   H = gram + damping
+//
+// With `shrinkage` α the damping is at least α / (1 - α), which is the gram's estimate for other
+// text; with `half` c and d are multiplied by the share of each correction that holds there.
 //
 // Schemes without zero points, WeightProduct::kExact or LUT4; BF16 scales. Products of LUT4 are
 // rounded in all of these steps but the least squares, whose scales are taken where they are better

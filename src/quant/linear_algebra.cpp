@@ -72,6 +72,14 @@ std::vector<double> product(const double* a, const double* b, int64_t m, int64_t
   return c;
 }
 
+std::vector<double> damped(std::vector<double> gram, int64_t k, double damping) {
+  double mean = 0;
+  for (int64_t j = 0; j < k; ++j) mean += gram[size_t(j * k + j)] / double(k);
+  if (mean == 0) mean = 1;
+  for (int64_t j = 0; j < k; ++j) gram[size_t(j * k + j)] += damping * mean;
+  return gram;
+}
+
 std::vector<double> cholesky_of_inverse(std::vector<double> h, int64_t n) {
   const int size = int(n);
   int info = 0;

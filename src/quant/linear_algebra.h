@@ -17,6 +17,9 @@ void add_cross(const float* a, int64_t n, const float* b, int64_t k, int64_t row
 // c [m, n] = a [m, k] b [k, n]
 std::vector<double> product(const double* a, const double* b, int64_t m, int64_t n, int64_t k);
 
+// gram [k, k] and `damping` of its mean diagonal on the diagonal; of zeros the identity times that.
+std::vector<double> damped(std::vector<double> gram, int64_t k, double damping);
+
 // The upper triangle U of a positive definite matrix's inverse, H^-1 = U^T U; its lower part is
 // zero. Error where H is not positive definite.
 std::vector<double> cholesky_of_inverse(std::vector<double> h, int64_t n);

@@ -60,7 +60,7 @@ double output_error(const DenseLinear& linear, const QuantizedWeight& rounded,
 TEST(Gptq, LosesLessThanRoundingToNearestInEveryScheme) {
   const DenseLinear linear = random_linear(1);
   const std::vector<double> x = correlated(2);
-  const InputStatistics inputs{.k = kK, .gram = cross(x, kK, x)};
+  const InputStatistics inputs{.k = kK, .all = {.gram = cross(x, kK, x)}};
   for (const char* scheme :
        {"int4-g32", "int6-g64", "int8-channel", "lut4-g64", "lut4-g32-e4m3", "fp6-g32"}) {
     const WeightScheme weights = *weight_scheme_from_name(scheme);
@@ -73,8 +73,8 @@ TEST(Gptq, LosesLessThanRoundingToNearestInEveryScheme) {
 
 TEST(Gptq, WithIndependentInputsOfOneSizeRoundsToNearest) {
   const DenseLinear linear = random_linear(3);
-  InputStatistics inputs{.k = kK, .gram = std::vector<double>(size_t(kK * kK))};
-  for (int64_t j = 0; j < kK; ++j) inputs.gram[size_t(j * kK + j)] = 5;
+  InputStatistics inputs{.k = kK, .all = {.gram = std::vector<double>(size_t(kK * kK))}};
+  for (int64_t j = 0; j < kK; ++j) inputs.all.gram[size_t(j * kK + j)] = 5;
   for (const WeightScheme& scheme : {kInt4, kProducts}) {
     const QuantizedWeight a = gptq(linear, scheme, inputs, {.refinements = 0});
     const QuantizedWeight b = round_to_nearest(linear, scheme, ScaleRule::kLeastSquares);
@@ -88,7 +88,7 @@ TEST(Gptq, RefinedNeverLosesMore) {
   for (uint64_t seed = 10; seed < 15; ++seed) {
     const DenseLinear linear = random_linear(seed);
     const std::vector<double> x = correlated(seed + 100);
-    const InputStatistics inputs{.k = kK, .gram = cross(x, kK, x)};
+    const InputStatistics inputs{.k = kK, .all = {.gram = cross(x, kK, x)}};
     for (const WeightScheme& scheme : {kInt4, kProducts}) {
       double before = INFINITY;
       for (const int refinements : {0, 1, 2, 4}) {
@@ -107,7 +107,8 @@ TEST(Gptq, AimsAtTheOriginalsOutputsWhereItsInputsHaveMoved) {
   const std::vector<double> x = correlated(5);
   std::vector<double> seen = x;
   for (size_t i = 0; i < seen.size(); ++i) seen[i] = 0.9 * x[i] + 0.05 * x[i ^ 1];
-  const InputStatistics inputs{.k = kK, .gram = cross(seen, kK, seen), .cross = cross(x, kK, seen)};
+  const InputStatistics inputs{.k = kK,
+                               .all = {.gram = cross(seen, kK, seen), .cross = cross(x, kK, seen)}};
   const double blind =
       output_error(linear, gptq(linear, kInt4, inputs, {.input_correction = 0}), x, seen);
   const double aimed = output_error(linear, gptq(linear, kInt4, inputs, {}), x, seen);
@@ -124,9 +125,9 @@ TEST(Gptq, TakesTheOriginalsOutputsForItsInputs) {
         y[size_t(t * kN + i)] += linear.row(i)[j] * x[size_t(t * kK + j)];
   const std::vector<double> gram = cross(seen, kK, seen);
   const QuantizedWeight by_inputs =
-      gptq(linear, kInt4, {.k = kK, .gram = gram, .cross = cross(x, kK, seen)}, {});
+      gptq(linear, kInt4, {.k = kK, .all = {.gram = gram, .cross = cross(x, kK, seen)}}, {});
   const QuantizedWeight by_outputs =
-      gptq(linear, kInt4, {.k = kK, .gram = gram, .outputs = cross(y, kN, seen)}, {});
+      gptq(linear, kInt4, {.k = kK, .all = {.gram = gram, .outputs = cross(y, kN, seen)}}, {});
   EXPECT_EQ(unpack(by_inputs), unpack(by_outputs));
 }
 
@@ -138,7 +139,8 @@ TEST(Gptq, MakesUpForWhatTheResidualStreamLacksAsFarAsItsInputsSay) {
     for (int64_t i = 0; i < kN; ++i)
       for (int64_t j = 0; j < kK; ++j)
         missing[size_t(t * kN + i)] += 0.1 * shift.row(i)[j] * x[size_t(t * kK + j)];
-  const InputStatistics inputs{.k = kK, .gram = cross(x, kK, x), .residual = cross(missing, kN, x)};
+  const InputStatistics inputs{.k = kK,
+                               .all = {.gram = cross(x, kK, x), .residual = cross(missing, kN, x)}};
   const auto error = [&](double correction) {
     return output_error(linear, gptq(linear, kInt4, inputs, {.residual_correction = correction}), x,
                         x, missing);
@@ -147,9 +149,40 @@ TEST(Gptq, MakesUpForWhatTheResidualStreamLacksAsFarAsItsInputsSay) {
   EXPECT_LT(error(1), 0.7 * error(0.5));
 }
 
+TEST(Gptq, MakesUpForNothingThatHalvesOfTheTokensContradict) {
+  const DenseLinear linear = random_linear(16);
+  const std::vector<double> x = correlated(17), gram = cross(x, kK, x);
+  InputStatistics inputs{.k = kK, .all = {.gram = gram, .cross = gram}};
+  inputs.half = inputs.all;
+  for (double& sum : inputs.half->gram) sum /= 2;
+  for (double& sum : inputs.half->cross) sum = 0.7 * sum;  // the other half's is 0.35 of the gram
+  for (double& sum : inputs.all.cross) sum *= 1.05;
+  const std::vector<float> blind = unpack(gptq(linear, kInt4, inputs, {.input_correction = 0}));
+  EXPECT_EQ(unpack(gptq(linear, kInt4, inputs, {})), blind);
+  inputs.half.reset();
+  EXPECT_NE(unpack(gptq(linear, kInt4, inputs, {})), blind);
+}
+
+// 40 tokens for 64 inputs, which are independent: nothing of their gram holds for others.
+TEST(Gptq, OfAShrunkGramLosesLessOnOtherTokens) {
+  const DenseLinear linear = random_linear(18);
+  std::vector<double> few(size_t(kTokens * kK)), others;
+  const std::vector<float> drawn = test::normal_floats(size_t(40 * kK), 19);
+  std::copy(drawn.begin(), drawn.end(), few.begin());
+  for (const float value : test::normal_floats(size_t(kTokens * kK), 20))
+    others.push_back(double(value));
+  InputStatistics inputs{.k = kK, .all = {.gram = cross(few, kK, few)}};
+  const auto error = [&] {
+    return output_error(linear, gptq(linear, kInt4, inputs, {}), others, others);
+  };
+  const double as_it_is = error();
+  inputs.shrinkage = 1;
+  EXPECT_LT(error(), 0.7 * as_it_is);
+}
+
 TEST(Gptq, OfInputsThatAreAlwaysZeroStillRounds) {
   const DenseLinear linear = random_linear(9);
-  const InputStatistics inputs{.k = kK, .gram = std::vector<double>(size_t(kK * kK))};
+  const InputStatistics inputs{.k = kK, .all = {.gram = std::vector<double>(size_t(kK * kK))}};
   const std::vector<float> values = unpack(gptq(linear, kInt4, inputs, {}));
   for (size_t i = 0; i < values.size(); ++i)
     EXPECT_NEAR(double(values[i]), linear.weight[i], 1.0) << i;  // a step of 3.5 sigma / 7, doubled
@@ -167,7 +200,7 @@ DenseLinear of_all_sizes() {
 TEST(Gptq, OfProductsLosesLessThanRoundingToNearestWhereTheirSizesDiffer) {
   const DenseLinear linear = of_all_sizes();
   const std::vector<double> x = correlated(12);
-  const InputStatistics inputs{.k = kK, .gram = cross(x, kK, x)};
+  const InputStatistics inputs{.k = kK, .all = {.gram = cross(x, kK, x)}};
   const double nearest =
       output_error(linear, round_to_nearest(linear, kProducts, ScaleRule::kLeastSquares), x, x);
   EXPECT_LT(output_error(linear, gptq(linear, kProducts, inputs, {}), x, x), 0.7 * nearest);
@@ -175,7 +208,7 @@ TEST(Gptq, OfProductsLosesLessThanRoundingToNearestWhereTheirSizesDiffer) {
 
 TEST(Gptq, OfProductsNeverLetsThemSaturate) {
   const std::vector<double> x = correlated(13);
-  const InputStatistics inputs{.k = kK, .gram = cross(x, kK, x)};
+  const InputStatistics inputs{.k = kK, .all = {.gram = cross(x, kK, x)}};
   for (const DenseLinear& linear : {random_linear(14), of_all_sizes()}) {
     const QuantizedWeight q = gptq(linear, kProducts, inputs, {.refinements = 8});
     for (const float scale : q.scale.to_float())
@@ -185,7 +218,7 @@ TEST(Gptq, OfProductsNeverLetsThemSaturate) {
 
 TEST(Gptq, OfZerosInProductsIsZeros) {
   const std::vector<double> x = correlated(15);
-  const InputStatistics inputs{.k = kK, .gram = cross(x, kK, x)};
+  const InputStatistics inputs{.k = kK, .all = {.gram = cross(x, kK, x)}};
   const DenseLinear zeros{.n = kN, .k = kK, .weight = std::vector<double>(size_t(kN * kK))};
   for (const float value : unpack(gptq(zeros, kProducts, inputs, {}))) EXPECT_EQ(value, 0);
 }
