@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 
 #include "apps/app.h"
 #include "apps/quantize_report.h"
@@ -103,11 +102,11 @@ std::function<void(const std::string&)> keep_notes(const Options& options, const
   return [&notes, for_vllm, quiet = options.json](const std::string& line) {
     const auto keep = [&](std::string_view note) {
       notes.emplace_back(note);
-      if (!quiet) fmt::print("{}\n", note);
+      if (!quiet) print_out("{}\n", note);
     };
     keep(line);
     if (for_vllm) keep(kVllmGroups);
-    std::fflush(stdout);
+    flush_out();
   };
 }
 

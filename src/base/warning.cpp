@@ -2,9 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <mutex>
 #include <unordered_set>
+
+#include "base/print.h"
 
 namespace emberq {
 
@@ -12,7 +13,8 @@ void warn(const std::string& sentence) {
   static std::mutex mutex;
   static std::unordered_set<std::string> said;
   const std::lock_guard lock(mutex);
-  if (said.insert(sentence).second) fmt::print(stderr, "emberq: warning: {}\n", sentence);
+  if (said.insert(sentence).second)
+    write_error(fmt::format("emberq: warning: {}\n", sentence));
 }
 
 }  // namespace emberq

@@ -11,11 +11,11 @@ namespace {
 constexpr std::string_view kName = "quantize.json";
 constexpr size_t kPieces = 16, kPieceBytes = 4096;
 
-void add_tensor(const std::string& name, const Tensor& tensor, Hash& hash) {
+void add_tensor(const std::string& name, const StoredTensor& tensor, Hash& hash) {
   hash.add(name);
-  hash.add(emberq::name(tensor.dtype()));
-  hash.add(shape_text(tensor.shape()));
-  const std::span<const std::byte> bytes = tensor.bytes();
+  hash.add(tensor.type);
+  hash.add(shape_text(tensor.shape));
+  const std::span<const std::byte> bytes = tensor.bytes;
   if (bytes.size() <= kPieces * kPieceBytes) return hash.add(bytes);
   for (size_t i = 0; i + 1 < kPieces; ++i)
     hash.add(bytes.subspan((bytes.size() - kPieceBytes) / (kPieces - 1) * i, kPieceBytes));
@@ -41,7 +41,7 @@ OrderedJson files_json(const Checkpoint& original) {
 std::string weights_hash(const Checkpoint& original) {
   Hash hash;
   for (const std::string& name : original.names()) {
-    add_tensor(name, original.get(name), hash);
+    add_tensor(name, original.stored(name), hash);
     original.forget_pages();
   }
   return hash.hex();
