@@ -1,6 +1,6 @@
-// The functions of fmt, compiled once. Debian has fmt as headers and as a shared library: the shared
-// library would have to travel with the program, and in header-only use every file compiles the whole
-// formatter again (four seconds of CPU time each).
+// The functions of fmt, compiled once. Debian has fmt as headers and as a shared library: the
+// shared library would have to travel with the program, and in header-only use every file compiles
+// the whole formatter again (four seconds of CPU time each).
 #include <fmt/format-inl.h>
 
 // The templates that fmt's headers use but define in format-inl.h alone.
