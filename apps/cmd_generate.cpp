@@ -3,14 +3,13 @@
 #include <utility>
 
 #include "apps/app.h"
-#include "base/check.h"
 #include "base/print.h"
 #include "base/warning.h"
 #include "engine/generate.h"
 #include "engine/generation_config.h"
 #include "text/detokenizer.h"
+#include "text/read_utf8.h"
 #include "text/tokenizer.h"
-#include "text/unicode.h"
 
 namespace emberq {
 namespace {
@@ -41,8 +40,7 @@ double rate(int64_t tokens, double seconds) { return seconds > 0 ? double(tokens
 void run(const Options& options) {
   const Checkpoint checkpoint = Checkpoint::open(options.model.model);
   const Tokenizer tokenizer = Tokenizer::load(checkpoint.folder());
-  const size_t invalid = find_invalid_utf8(options.prompt);
-  EMBERQ_REQUIRE(invalid == std::string::npos, "--prompt is not UTF-8 at byte {}", invalid);
+  require_utf8(options.prompt, "--prompt");
   const std::vector<int> prompt = tokenizer.encode(options.prompt, SpecialTokens::kAdd);
   const GenerateOptions generate_options = generate_options_of(options, checkpoint);
   const auto backend = backend_of(options.model);

@@ -80,8 +80,7 @@ void check_room_to_load(int, char**, char** environment) {
   if (has_room(size_t(std::clamp(processors, 1L, kMostThreads)))) return;
   constexpr std::string_view kMessage =
       "emberq: too little memory for the buffers of OpenBLAS, 128 MiB for each processor: raise "
-      "the "
-      "limit (ulimit -v) or take fewer (OMP_NUM_THREADS)\n";
+      "the limit (ulimit -v) or take fewer (OMP_NUM_THREADS)\n";
   (void)!::write(STDERR_FILENO, kMessage.data(), kMessage.size());
   ::_exit(2);
 }

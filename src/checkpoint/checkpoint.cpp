@@ -21,6 +21,14 @@ bool is_file_name(const std::string& name) {
   return !name.empty() && name != "." && name != ".." && fs::path(name).filename() == name;
 }
 
+// `to` is not there.
+template <class Map>
+void rename_key(Map& map, const std::string& from, const std::string& to) {
+  auto node = map.extract(from);
+  node.key() = to;
+  map.insert(std::move(node));
+}
+
 bool is_plain(const StoredTensor& tensor) {
   return std::ranges::find(kPlainTypes, dtype_from_name(tensor.type)) != kPlainTypes.end();
 }
@@ -85,9 +93,7 @@ void Checkpoint::add_prefixes() {
       continue;
     const std::string full = "model." + name;
     EMBERQ_REQUIRE(!has(full), "{} has both the tensor {} and {}", folder_.string(), full, name);
-    auto node = place_of_.extract(name);
-    node.key() = full;
-    place_of_.insert(std::move(node));
+    rename_key(place_of_, name, full);
   }
 }
 
@@ -95,9 +101,7 @@ void Checkpoint::settle_head() {
   const std::string embedding(kEmbeddingName), head(kHeadName);
   if (!config_.tie_word_embeddings || !has(head)) return;
   if (!has(embedding)) {
-    auto node = place_of_.extract(head);
-    node.key() = embedding;
-    place_of_.insert(std::move(node));
+    rename_key(place_of_, head, embedding);
     return;
   }
   const StoredTensor a = stored(embedding), b = stored(head);

@@ -5,10 +5,14 @@
 
 namespace emberq {
 
+void require_utf8(std::string_view text, std::string_view what) {
+  const size_t invalid = find_invalid_utf8(text);
+  EMBERQ_REQUIRE(invalid == text.npos, "{} is not UTF-8 at byte {}", what, invalid);
+}
+
 std::string read_utf8(const fs::path& path) {
   std::string text = read_text(path);
-  const size_t invalid = find_invalid_utf8(text);
-  EMBERQ_REQUIRE(invalid == text.npos, "{} is not UTF-8 at byte {}", path.string(), invalid);
+  require_utf8(text, path.string());
   return text;
 }
 

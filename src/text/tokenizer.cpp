@@ -6,8 +6,8 @@
 
 #include "base/check.h"
 #include "base/interrupt.h"
+#include "text/read_utf8.h"
 #include "text/tokenizer_config.h"
-#include "text/unicode.h"
 
 namespace emberq {
 namespace {
@@ -79,9 +79,7 @@ void Tokenizer::configure(const TokenizerConfig& config) {
 }
 
 std::vector<int> Tokenizer::encode(std::string_view text, SpecialTokens special) const {
-  const size_t invalid = find_invalid_utf8(text);
-  EMBERQ_REQUIRE(invalid == text.npos, "the text is not UTF-8 at byte {}", invalid);
-
+  require_utf8(text, "the text");
   std::vector<int> ids;
   if (special == SpecialTokens::kAdd) ids = prefix_;
   KnownWords known(model_);

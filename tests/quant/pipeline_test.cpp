@@ -185,6 +185,14 @@ class PipelineInput : public testing::Test {
  protected:
   PipelineInput() { test::write_tiny_model(options_.model, test::tiny_config("llama")); }
 
+  // The model anew, with this in its config.json.
+  void remake_model(const char* key, int value) {
+    fs::remove_all(options_.model);
+    Json config = test::tiny_config("llama");
+    config[key] = value;
+    test::write_tiny_model(options_.model, config);
+  }
+
   void expect_refused(const std::string& sentence) {
     EXPECT_REFUSED(quantize(options_, *backend_), sentence);
     EXPECT_FALSE(fs::exists(out_));
@@ -382,10 +390,7 @@ TEST_F(PipelineInput, WithWindowsLongerThanThePositionsIsRefused) {
 
 // The bundled tokenizer has 8192 tokens.
 TEST_F(PipelineInput, WithATextThatHasAnIdOutsideTheEmbeddingIsRefusedByTheTextsName) {
-  fs::remove_all(options_.model);
-  Json config = test::tiny_config("llama");
-  config["vocab_size"] = 300;
-  test::write_tiny_model(options_.model, config);
+  remake_model("vocab_size", 300);
   for (const char* recipe : {"fireq", "emberq4", "emberq6", "smoothquant", "qserve"}) {
     options_.recipe = find_recipe(recipe);
     expect_refused("of " + options_.calibration[0].string() + " has the id ");
@@ -517,18 +522,12 @@ TEST_F(PipelineInput, WithATensorThatNobodyReadsKeepsItsBytesWhateverItsType) {
 }
 
 TEST_F(PipelineInput, WhoseWidthNoGroupDividesIsRefused) {
-  fs::remove_all(options_.model);
-  Json config = test::tiny_config("llama");
-  config["hidden_size"] = 100;
-  test::write_tiny_model(options_.model, config);
+  remake_model("hidden_size", 100);
   expect_refused("self_attn.q_proj has 100 inputs, which groups of 128 down to 32 do not divide");
 }
 
 TEST_F(PipelineInput, WhoseWidthOtherGroupsDivideIsSaidBeforeTheWorkBegins) {
-  fs::remove_all(options_.model);
-  Json config = test::tiny_config("llama");
-  config["intermediate_size"] = 192;
-  test::write_tiny_model(options_.model, config);
+  remake_model("intermediate_size", 192);
   std::vector<std::string> events;
   options_.on_note = [&](const std::string& line) { events.push_back(line); };
   options_.on_block = [&](int64_t) { events.emplace_back("block"); };
@@ -539,10 +538,7 @@ TEST_F(PipelineInput, WhoseWidthOtherGroupsDivideIsSaidBeforeTheWorkBegins) {
 
 // An odd width has no transform to be told of.
 TEST_F(PipelineInput, WhoseIntermediateSizeIsOddIsNotTransformedBeforeDownProj) {
-  fs::remove_all(options_.model);
-  Json config = test::tiny_config("llama");
-  config["intermediate_size"] = 255;
-  test::write_tiny_model(options_.model, config);
+  remake_model("intermediate_size", 255);
   options_.recipe = find_recipe("smoothquant");
   options_.recipe.rotation.down = 512;
   quantize(options_, *backend_);
