@@ -2,7 +2,7 @@
 
 #include "apps/app.h"
 #include "checkpoint/safetensors.h"
-#include "model/model.h"
+#include "model/logit_rows.h"
 
 namespace emberq {
 namespace {
@@ -19,12 +19,15 @@ void run(const Options& options) {
   const Checkpoint checkpoint = Checkpoint::open(options.model.model);
   const auto backend = backend_of(options.model);
   Model model = Model::load(checkpoint, *backend, kv_of(options.model));
-  KvCache cache = model.make_cache(int64_t(options.ids.size()));
-  const std::vector<float> logits = model.logits(model.forward(options.ids, cache));
+  KvPool pool = model.make_pool(int64_t(options.ids.size()));
+  KvSequence sequence(pool);
   const int64_t tokens = int64_t(options.ids.size());
+  LogitRows rows(model, tokens);
+  const Matrix<const float> logits = rows.on_host(model.forward(options.ids, sequence));
   write_safetensors(
       options.output,
-      {{"logits", Tensor::of({tokens, model.config().vocab_size}, logits)},
+      {{"logits", Tensor::copy_of(DType::kF32, {tokens, logits.cols},
+                                  std::span(logits.data, size_t(tokens * logits.cols)))},
        {"input_ids", Tensor::copy_of(DType::kI32, {tokens}, std::span<const int>(options.ids))}});
   if (options.json)
     print_json({{"output", options.output},

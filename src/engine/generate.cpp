@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/check.h"
+#include "model/logit_rows.h"
 #include "model/token_ids.h"
 
 namespace emberq {
@@ -21,7 +22,9 @@ Generation generate(Model& model, std::span<const int> prompt, const GenerateOpt
 
   const auto& eos = options.sampling.eos_ids;
   const int64_t most = std::min(options.max_new_tokens, positions - length);
-  KvCache cache = model.make_cache(length + most);
+  KvPool pool = model.make_pool(length + most);
+  KvSequence sequence(pool);
+  LogitRows logits(model, 1);
   Sampler sampler(options.sampling, options.seed);
   Generation result;
   const auto start = std::chrono::steady_clock::now();
@@ -30,10 +33,11 @@ Generation generate(Model& model, std::span<const int> prompt, const GenerateOpt
   };
 
   std::vector<int> tokens(prompt.begin(), prompt.end());
-  Activations hidden = model.forward(prompt, cache);
+  Activations hidden = model.forward(prompt, sequence);
   while (true) {
-    const int id = sampler.sample(model.logits(hidden.slice(hidden.rows - 1, 1)),
-                                  {.ids = tokens, .prompt = length});
+    const Matrix<const float> last = logits.on_host(hidden.slice(hidden.rows - 1, 1));
+    const int id =
+        sampler.sample({last.row(0), size_t(last.cols)}, {.ids = tokens, .prompt = length});
     if (result.ids.empty()) result.prompt_seconds = since();
     if (std::find(eos.begin(), eos.end(), id) != eos.end()) {
       result.finish_reason = FinishReason::kStop;
@@ -43,7 +47,7 @@ Generation generate(Model& model, std::span<const int> prompt, const GenerateOpt
     tokens.push_back(id);
     if (on_token) on_token(id);
     if (int64_t(result.ids.size()) == most) break;
-    hidden = model.forward(std::span(&id, 1), cache);
+    hidden = model.forward(std::span(&id, 1), sequence);
   }
   result.decode_seconds = since() - result.prompt_seconds;
   return result;

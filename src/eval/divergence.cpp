@@ -8,7 +8,8 @@
 #include "base/check.h"
 #include "base/parallel.h"
 #include "base/progress.h"
-#include "eval/logit_rows.h"
+#include "eval/log_probability.h"
+#include "model/logit_rows.h"
 #include "model/token_ids.h"
 
 namespace emberq {
@@ -53,12 +54,13 @@ class WindowLogits {
  public:
   WindowLogits(Model& model, int64_t window)
       : model_(&model),
-        cache_(model.make_cache(window)),
+        pool_(model.make_pool(window)),
+        sequence_(pool_),
         logits_(model, std::min(kLogitRows, window - 1)) {}
 
   void run(std::span<const int> ids) {
-    cache_.set_length(0);
-    hidden_ = model_->forward(ids, cache_);
+    sequence_.truncate(0);
+    hidden_ = model_->forward(ids, sequence_);
   }
   // Of the window that was run; valid until the next call.
   Matrix<const float> rows(int64_t first, int64_t count) {
@@ -67,7 +69,8 @@ class WindowLogits {
 
  private:
   Model* model_;
-  KvCache cache_;
+  KvPool pool_;
+  KvSequence sequence_;
   LogitRows logits_;
   Activations hidden_;
 };

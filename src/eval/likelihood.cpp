@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "eval/log_probability.h"
 #include "model/token_ids.h"
 
 namespace emberq {
@@ -45,7 +46,8 @@ TokenPair encode_pair(const Tokenizer& tokenizer, std::string_view context,
 // The last token is judged but never run; it is not in the cache.
 LikelihoodScorer::LikelihoodScorer(Model& model, int64_t longest)
     : model_(&model),
-      cache_(model.make_cache(std::clamp<int64_t>(longest - 1, 1, model.config().max_positions))),
+      pool_(model.make_pool(std::clamp<int64_t>(longest - 1, 1, model.config().max_positions))),
+      sequence_(pool_),
       logits_(model, kRows) {}
 
 // Hidden states of the input from first_predicted on. What is before it always runs apart, so that
@@ -55,13 +57,13 @@ Activations LikelihoodScorer::run(int64_t first_predicted, const std::vector<int
       std::mismatch(input.begin(), input.begin() + first_predicted, cached_.begin(), cached_.end());
   int64_t position = same.first - input.begin();
   cached_.resize(size_t(position));  // holds even where a pass is interrupted
-  cache_.set_length(position);
+  sequence_.truncate(position);
   while (position < first_predicted) {
     const int64_t count = std::min(kTokensPerPass, first_predicted - position);
-    model_->forward(std::span(input).subspan(size_t(position), size_t(count)), cache_);
+    model_->forward(std::span(input).subspan(size_t(position), size_t(count)), sequence_);
     position += count;
   }
-  const Activations hidden = model_->forward(std::span(input).subspan(size_t(position)), cache_);
+  const Activations hidden = model_->forward(std::span(input).subspan(size_t(position)), sequence_);
   cached_ = input;
   return hidden;
 }
@@ -77,8 +79,8 @@ Likelihood LikelihoodScorer::score(std::span<const int> context,
                  judged, positions);
   std::vector<int> input = join(context, continuation.first(size_t(judged - 1)));
   if (int64_t(input.size()) > positions) input.erase(input.begin(), input.end() - positions);
-  EMBERQ_CHECK(int64_t(input.size()) <= cache_.capacity(), "{} tokens in a cache of {}",
-               input.size(), cache_.capacity());
+  EMBERQ_CHECK(int64_t(input.size()) <= pool_.page_tokens(), "{} tokens in a cache of {}",
+               input.size(), pool_.page_tokens());
 
   const Activations hidden = run(int64_t(input.size()) - judged, input);
   Likelihood result{.greedy = true};

@@ -4,8 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "eval/logit_rows.h"
-#include "model/model.h"
+#include "model/logit_rows.h"
 #include "text/tokenizer.h"
 
 namespace emberq {
@@ -42,7 +41,8 @@ class LikelihoodScorer {
   Activations run(int64_t first_predicted, const std::vector<int>& input);
 
   Model* model_;
-  KvCache cache_;
+  KvPool pool_;
+  KvSequence sequence_;
   LogitRows logits_;
   std::vector<int> cached_;  // the tokens in the cache
 };

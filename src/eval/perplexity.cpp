@@ -6,18 +6,18 @@
 
 #include "base/check.h"
 #include "base/progress.h"
-#include "eval/logit_rows.h"
+#include "model/logit_rows.h"
 #include "model/token_ids.h"
 
 namespace emberq {
 namespace {
 
 // -log p of ids[1...] given what is before, summed.
-double window_nll(Model& model, std::span<const int> ids, KvCache& cache, LogitRows& logits) {
+double window_nll(Model& model, std::span<const int> ids, KvSequence& sequence, LogitRows& logits) {
   Backend& backend = model.backend();
   const int64_t predicted = int64_t(ids.size()) - 1;
-  cache.set_length(0);
-  const Activations hidden = model.forward(ids, cache);
+  sequence.truncate(0);
+  const Activations hidden = model.forward(ids, sequence);
 
   const Buffer targets(backend, size_t(predicted) * sizeof(int32_t));
   const Buffer nll(backend, size_t(predicted) * sizeof(float));
@@ -59,12 +59,13 @@ Perplexity perplexity(Model& model, std::span<const int> ids, const PerplexityOp
   Perplexity result{.windows = count_windows(model.config(), ids, options), .window_len = window};
   require_in_vocabulary(ids.first(size_t(result.windows * window)), model.config().vocab_size,
                         "the text");
-  KvCache cache = model.make_cache(window);
+  KvPool pool = model.make_pool(window);
+  KvSequence sequence(pool);
   LogitRows logits(model, std::min(kLogitRows, window - 1));
   Progress progress("evaluate", result.windows);
   for (int64_t w = 0; w < result.windows; ++w) {
     const double nll =
-        window_nll(model, ids.subspan(size_t(w * window), size_t(window)), cache, logits);
+        window_nll(model, ids.subspan(size_t(w * window), size_t(window)), sequence, logits);
     EMBERQ_CHECK(std::isfinite(nll), "the model's logits in window {} are not finite", w);
     result.nll_sum += nll;
     result.predicted_tokens += window - 1;

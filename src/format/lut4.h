@@ -7,7 +7,7 @@
 // LUT4: a sign (bit 3) and an index (bits 2 ... 0) into eight magnitudes, all of them e4m3 numbers,
 // so that a kernel turns codes into FP8 operands by one table lookup. There is no zero: the sixteen
 // values are the cells of a bell-shaped distribution, an even number of them, and none is spent
-// twice (accuracy.md: a codebook without zero loses a third of what integers lose).
+// twice (docs/formats.md says what that is worth).
 namespace emberq {
 
 inline constexpr std::array<float, 8> kLut4Magnitudes = {12, 36, 60, 88, 112, 144, 176, 224};

@@ -19,7 +19,7 @@ enum class WeightCode {
 // How a weight's codes and group scales make a value.
 enum class WeightProduct {
   kExact,  // code * scale, in FP32: what compressed-tensors says
-  kE4m3,   // e4m3(code * scale * p) / p with the per-tensor scale p: FireQ (fireq.md 1.1), whose
+  kE4m3,   // e4m3(code * scale * p) / p with the per-tensor scale p: FireQ's weights, whose
            // scales are e4m3 numbers over p; those of kLut are any
 };
 

@@ -1,9 +1,9 @@
 #include "model/block_runner.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/check.h"
-#include "model/rope.h"
 #include "model/token_ids.h"
 
 namespace emberq {
@@ -11,32 +11,34 @@ namespace emberq {
 BlockRunner::BlockRunner(Backend& backend, const ModelConfig& config)
     : backend_(&backend),
       config_(&config),
-      rope_frequencies_(emberq::rope_frequencies(config.rope, config.head_dim)),
-      workspace_(backend, config) {}
+      rope_(backend, emberq::rope_frequencies(config.rope, config.head_dim)),
+      workspace_(backend, config),
+      batch_(backend) {}
 
 void BlockRunner::set_rope_frequencies(std::vector<double> frequencies) {
-  EMBERQ_CHECK(frequencies.size() == rope_frequencies_.size(), "{} frequencies for heads of {}",
+  EMBERQ_CHECK(frequencies.size() == rope_frequencies().size(), "{} frequencies for heads of {}",
                frequencies.size(), config_->head_dim);
-  rope_frequencies_ = std::move(frequencies);
-  position_ = -1;
+  rope_ = RopeTable(*backend_, std::move(frequencies));
 }
 
-void BlockRunner::begin(int64_t tokens, int64_t position) {
-  if (tokens == workspace_.tokens() && position == position_) return;  // the angles are there
-  position_ = position;
-  workspace_.resize(tokens);
-  const size_t angles = size_t(tokens) * rope_frequencies_.size();
-  std::vector<float> cos(angles), sin(angles);
-  rope_angles(rope_frequencies_, position, tokens, cos.data(), sin.data());
-  backend_->upload(workspace_.cos(), cos.data(), angles * sizeof(float));
-  backend_->upload(workspace_.sin(), sin.data(), angles * sizeof(float));
-  backend_->synchronize();  // the angles go when this returns
+void BlockRunner::begin(std::span<const BatchEntry> entries) {
+  const Batch& batch = batch_.set(entries);
+  int64_t positions = 0;
+  for (const BatchSequence& sequence : batch.on_host)
+    positions = std::max(positions, sequence.kv_length);
+  rope_.reserve(positions);
+  workspace_.resize(batch.tokens);
 }
 
 void BlockRunner::embed(const Weight& table, std::span<const int> ids) {
   EMBERQ_CHECK(int64_t(ids.size()) == workspace_.tokens(), "{} ids for {} tokens", ids.size(),
                workspace_.tokens());
-  require_in_vocabulary(ids, table.n, "the model's input", position_);
+  size_t first = 0;
+  for (const BatchSequence& sequence : batch().on_host) {
+    require_in_vocabulary(ids.subspan(first, size_t(sequence.new_tokens)), table.n,
+                          "the model's input", sequence.kv_length - sequence.new_tokens);
+    first += size_t(sequence.new_tokens);
+  }
   backend_->upload(workspace_.ids(), ids.data(), ids.size_bytes());
   backend_->run(Embed{.table = &table, .ids = workspace_.ids(), .out = hidden()});
 }
@@ -92,27 +94,27 @@ Activations BlockRunner::o_input(const Layer& layer, const Activations& x, const
   run(layer[Module::kV], x, w.v());
 
   const Activations query = w.query(layer.query);
-  backend_->run(RopeAppend{.q = w.q(),
-                           .k = w.k(),
-                           .v = w.v(),
-                           .q_norm = layer.q_norm.as<float>(),
-                           .k_norm = layer.k_norm.as<float>(),
-                           .eps = float(config_->rms_norm_eps),
-                           .cos = w.cos(),
-                           .sin = w.sin(),
-                           .query_scale = layer.query_scale.as<float>(),
-                           .key_scale = layer.key_scale.as<float>(),
-                           .key_mean = layer.key_mean.as<float>(),
-                           .value_mean = layer.value_mean.as<float>(),
-                           .hadamard = layer.hadamard,
-                           .position = position_,
-                           .query = query,
-                           .cache = cache});
+  backend_->run(RopeAppendKv{.q = w.q(),
+                             .k = w.k(),
+                             .v = w.v(),
+                             .q_norm = layer.q_norm.as<float>(),
+                             .k_norm = layer.k_norm.as<float>(),
+                             .eps = float(config_->rms_norm_eps),
+                             .cos = rope_.cos(),
+                             .sin = rope_.sin(),
+                             .query_scale = layer.query_scale.as<float>(),
+                             .key_scale = layer.key_scale.as<float>(),
+                             .key_mean = layer.key_mean.as<float>(),
+                             .value_mean = layer.value_mean.as<float>(),
+                             .hadamard = layer.hadamard,
+                             .query = query,
+                             .batch = batch(),
+                             .cache = cache});
 
   const Activations attended = w.input(w.q().dim, ActivationScheme::kNone);
   backend_->run(Attention{.query = query,
+                          .batch = batch(),
                           .cache = cache,
-                          .position = position_,
                           .window = layer.sliding_window,
                           .scale = float(1 / std::sqrt(double(config_->head_dim))),
                           .probability = layer.probability,

@@ -5,8 +5,10 @@
 #include <vector>
 
 #include "model/block.h"
+#include "model/rope.h"
 #include "model/workspace.h"
 #include "ops/backend.h"
+#include "ops/batch_memory.h"
 
 namespace emberq {
 
@@ -24,10 +26,10 @@ struct Layer {
   std::array<LinearLayer, kModules.size()> linear;   // by Module
   int64_t sliding_window = 0;
 
-  // What surrounds a quantized cache (ops/rope_append.h).
+  // What surrounds a quantized cache (ops/rope_append_kv.h).
   QueryScheme query = QueryScheme::kNone;
   ProbabilityScheme probability = ProbabilityScheme::kNone;
-  Buffer query_scale, key_scale;  // F32 [kv_heads, head_dim]: S^-1 and S (fireq.md 3.2), or none
+  Buffer query_scale, key_scale;  // F32 [kv_heads, head_dim]: S^-1 and S, or none
   Buffer key_mean, value_mean;    // F32 [kv_heads, head_dim], or none
   bool hadamard = false;          // of queries and keys
   int64_t down_hadamard = 0;      // block of down_proj's input; 0: none
@@ -47,10 +49,12 @@ class BlockRunner {
  public:
   BlockRunner(Backend& backend, const ModelConfig& config);
 
-  // The next `tokens` tokens, the first of them at `position`.
-  void begin(int64_t tokens, int64_t position);
-  // Their embeddings, rows of the table [vocab, hidden], into hidden(). InputError for an id that
-  // is no row. The ids must live until the backend is synchronized.
+  // The tokens that the next steps are about. The caches given to them must be of pools that have
+  // the sequences' pages.
+  void begin(std::span<const BatchEntry> entries);
+  const Batch& batch() const { return batch_.batch(); }
+  // The embeddings of the batch's tokens, rows of the table [vocab, hidden], into hidden().
+  // InputError for an id that is no row. The ids must live until the backend is synchronized.
   void embed(const Weight& table, std::span<const int> ids);
   Activations hidden() const { return workspace_.hidden(); }
 
@@ -71,7 +75,7 @@ class BlockRunner {
                          ActivationScheme scheme = ActivationScheme::kNone);
 
   // Radians per position of each channel pair, [head_dim / 2].
-  const std::vector<double>& rope_frequencies() const { return rope_frequencies_; }
+  const std::vector<double>& rope_frequencies() const { return rope_.frequencies(); }
   void set_rope_frequencies(std::vector<double> frequencies);
 
  private:
@@ -81,9 +85,9 @@ class BlockRunner {
 
   Backend* backend_;
   const ModelConfig* config_;
-  std::vector<double> rope_frequencies_;
+  RopeTable rope_;
   Workspace workspace_;
-  int64_t position_ = -1;
+  BatchMemory batch_;
 };
 
 }  // namespace emberq

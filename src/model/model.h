@@ -28,17 +28,29 @@ class Model {
   const ModelConfig& config() const { return *config_; }
   Backend& backend() const { return *backend_; }
   KvCacheShape cache_shape() const;
-  KvCache make_cache(int64_t capacity) const { return {*backend_, cache_shape(), capacity}; }
+  // A pool of `pages` pages; or of one page, for a single sequence of at most `tokens` tokens.
+  KvPool make_pool(int64_t page_tokens, int64_t pages) const {
+    return {*backend_, cache_shape(), page_tokens, pages};
+  }
+  KvPool make_pool(int64_t tokens) const { return make_pool(tokens, 1); }
 
-  // Runs the tokens, which follow those in the cache, through all blocks and the last norm. The
-  // hidden states, [tokens, hidden], are valid until the next call. InputError for an id outside
-  // the vocabulary or a position outside the model's.
-  Activations forward(std::span<const int> ids, KvCache& cache);
+  // New tokens of one sequence.
+  struct NewTokens {
+    std::span<const int> ids;  // at least one
+    KvSequence* sequence;
+  };
+  // Runs the tokens, which follow those that their sequences hold, through all blocks and the last
+  // norm. A sequence stands in a batch once, all are of `pool`. The hidden states, [tokens, hidden]
+  // in the batch's order, are valid until the next call. With nothing changed: InputError for an id
+  // outside the vocabulary or a position outside the model's, KvPoolFull where the pool has too few
+  // pages.
+  Activations forward(std::span<const NewTokens> batch, KvPool& pool);
+  // A batch of one.
+  Activations forward(std::span<const int> ids, KvSequence& sequence);
 
-  // logits [rows, vocab] of hidden states.
-  void logits(const Activations& hidden, const Activations& out);
-  // The same on the host, of a few rows.
-  std::vector<float> logits(const Activations& hidden);
+  // Logits, F32 [m, vocab], of m rows of hidden states; of all where `rows`, in the backend's
+  // memory, is null. model/logit_rows.h has memory for them.
+  void logits(const Activations& hidden, const int32_t* rows, const Activations& out);
 
   // Radians per position of each channel pair, [head_dim / 2]; settable, to study other precisions.
   const std::vector<double>& rope_frequencies() const { return runner_.rope_frequencies(); }
@@ -61,6 +73,7 @@ class Model {
   Buffer final_norm_;
   std::vector<Layer> layers_;
   std::function<void()> after_block_;
+  std::vector<int> ids_;  // of the last batch; they live until its upload is done
   BlockRunner runner_;
 };
 

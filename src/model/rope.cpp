@@ -1,5 +1,6 @@
 #include "model/rope.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -41,16 +42,20 @@ std::vector<double> rope_frequencies(const RopeConfig& rope, int64_t head_dim) {
   return frequencies;
 }
 
-void rope_angles(std::span<const double> frequencies, int64_t position, int64_t tokens, float* cos,
-                 float* sin) {
-  const int64_t half = int64_t(frequencies.size());
-  parallel_for(0, tokens, [&](int64_t t) {
+void RopeTable::reserve(int64_t count) {
+  if (count <= count_) return;
+  count_ = std::max(count, 2 * count_);
+  const int64_t half = int64_t(frequencies_.size());
+  std::vector<float> cos(size_t(count_ * half)), sin(cos.size());
+  parallel_for(0, count_, [&](int64_t position) {
     for (int64_t j = 0; j < half; ++j) {
-      const double angle = double(position + t) * frequencies[size_t(j)];
-      cos[t * half + j] = float(std::cos(angle));
-      sin[t * half + j] = float(std::sin(angle));
+      const double angle = double(position) * frequencies_[size_t(j)];
+      cos[size_t(position * half + j)] = float(std::cos(angle));
+      sin[size_t(position * half + j)] = float(std::sin(angle));
     }
   });
+  cos_ = upload(*backend_, cos);
+  sin_ = upload(*backend_, sin);
 }
 
 }  // namespace emberq

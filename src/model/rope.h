@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "checkpoint/model_config.h"
+#include "ops/backend.h"
 
 namespace emberq {
 
@@ -12,9 +13,24 @@ namespace emberq {
 // asks for.
 std::vector<double> rope_frequencies(const RopeConfig& rope, int64_t head_dim);
 
-// cos and sin of position * frequency for `tokens` positions from `position` on, each
-// [tokens, head_dim / 2].
-void rope_angles(std::span<const double> frequencies, int64_t position, int64_t tokens, float* cos,
-                 float* sin);
+// cos and sin of position * frequency in a backend's memory, for positions from 0 on.
+class RopeTable {
+ public:
+  RopeTable(Backend& backend, std::vector<double> frequencies)
+      : backend_(&backend), frequencies_(std::move(frequencies)) {}
+
+  const std::vector<double>& frequencies() const { return frequencies_; }
+  // Makes the table hold positions [0, count). Operations that read it must have ended.
+  void reserve(int64_t count);
+  // [positions, head_dim / 2] each
+  const float* cos() const { return cos_.as<float>(); }
+  const float* sin() const { return sin_.as<float>(); }
+
+ private:
+  Backend* backend_;
+  std::vector<double> frequencies_;
+  int64_t count_ = 0;
+  Buffer cos_, sin_;
+};
 
 }  // namespace emberq

@@ -15,8 +15,6 @@ void Workspace::resize(int64_t tokens) {
   const int64_t query = config_->num_heads * config_->head_dim;
   const int64_t key_value = config_->num_kv_heads * config_->head_dim;
   ids_ = make(1, sizeof(int32_t));
-  cos_ = make(config_->head_dim / 2, sizeof(float));
-  sin_ = make(config_->head_dim / 2, sizeof(float));
   hidden_ = make(config_->hidden_size, element);
   q_ = make(query, element);
   k_ = make(key_value, element);

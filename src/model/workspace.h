@@ -21,8 +21,6 @@ class Workspace {
   int64_t tokens() const { return tokens_; }
 
   int32_t* ids() const { return ids_.as<int32_t>(); }
-  float* cos() const { return cos_.as<float>(); }
-  float* sin() const { return sin_.as<float>(); }
 
   Activations hidden() const { return plain(hidden_, config_->hidden_size); }
   Activations q() const { return plain(q_, config_->num_heads * config_->head_dim); }
@@ -46,7 +44,7 @@ class Workspace {
   const ModelConfig* config_;
   int64_t widest_;
   int64_t tokens_ = 0, capacity_ = 0;
-  Buffer ids_, cos_, sin_, hidden_, q_, k_, v_, gate_, up_;
+  Buffer ids_, hidden_, q_, k_, v_, gate_, up_;
   Buffer input_, codes_, scales_, query_codes_, query_scales_;
 };
 

@@ -1,24 +1,24 @@
 #pragma once
 
 #include "ops/activations.h"
+#include "ops/batch.h"
 #include "ops/cost.h"
-#include "ops/kv_cache.h"
 
 namespace emberq {
 
-// Causal attention of new tokens over the cache, which holds them already: token t is at `position
-// + t` and reads keys 0 ... position + t, or the last `window` of those.
+// Causal attention of a batch's new tokens over the cache, which holds them already: a token at
+// position p of its sequence reads that sequence's keys 0 ... p, or the last `window` of those.
 //
 //   s[i] = scale * sum_c q[c] * k[i, c],  p = softmax(s),  out[c] = sum_i p[i] * v[i, c]
 //
 // q, k and v are the stored values (codes times scales); everything else in float, out rounded
 // once. `probability` rounds e[i] = exp(s[i] - max s), which is in (0, 1], before the product with
 // v: out = sum_i round(e[i]) * v[i] / sum_i e[i], the sum over what was not rounded. `value_mean`,
-// which RopeAppend took off, is added at the end.
+// which RopeAppendKv took off, is added at the end.
 struct Attention {
   Activations query;  // [tokens * heads, head_dim]
+  Batch batch;
   KvLayer cache;
-  int64_t position = 0;
   int64_t window = 0;  // 0: all
   float scale = 0;     // 1 / sqrt(head_dim)
   ProbabilityScheme probability = ProbabilityScheme::kNone;

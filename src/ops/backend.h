@@ -12,8 +12,9 @@
 #include "ops/embed.h"
 #include "ops/linear.h"
 #include "ops/quantize_rows.h"
+#include "ops/read_kv.h"
 #include "ops/rms_norm.h"
-#include "ops/rope_append.h"
+#include "ops/rope_append_kv.h"
 #include "ops/silu_mul.h"
 #include "tensor/quantized_weight.h"
 
@@ -47,8 +48,9 @@ class Backend {
   virtual void run(const QuantizeRows&) { refuse("quantize_rows"); }
   virtual void run(const SiluMul&) { refuse("silu_mul"); }
   virtual void run(const Linear&) { refuse("linear"); }
-  virtual void run(const RopeAppend&) { refuse("rope_append"); }
+  virtual void run(const RopeAppendKv&) { refuse("rope_append_kv"); }
   virtual void run(const Attention&) { refuse("attention"); }
+  virtual void run(const ReadKv&) { refuse("read_kv"); }
   virtual void run(const CrossEntropy&) { refuse("cross_entropy"); }
 
  protected:

@@ -6,16 +6,17 @@
 
 namespace emberq {
 
-// out[m, n] = x_scale[m] * sum_k x[m, k] * w[n, k] + bias[n] + residual[m, n]
+// out[m, n] = x_scale[r] * sum_k x[r, k] * w[n, k] + bias[n] + residual[m, n],  r = rows[m]
 //
 // x are the codes where x is quantized, else the values, with x_scale = 1. w are the weight's
 // values (tensor/quantized_weight.h). Sums in float or better, in an order that depends on (m, n,
-// k) and the number of threads only; out is rounded once. residual is of out's type, which on CUDA
-// may also be FP16, to infinity beyond 65504.
+// k) and the number of threads only; out is rounded once. out is of the backend's activation type
+// or F32, on CUDA also FP16, to infinity beyond 65504. residual is of out's type.
 struct Linear {
-  Activations x;                   // [m, k]
+  Activations x;                   // [r, k]
   const Weight* weight = nullptr;  // [n, k]
   const float* bias = nullptr;     // [n] or null
+  const int32_t* rows = nullptr;   // [m], rows of x, in the backend's memory; null: 0 ... m - 1
   Activations residual;            // [m, n] or none; may be out
   Activations out;                 // [m, n], not quantized
 };

@@ -55,10 +55,14 @@ CalibrationStream::CalibrationStream(Backend& backend, const ModelConfig& config
       config_(&config),
       length_(windows.length),
       runner_(backend, config),
-      cache_(backend, {kv, 1, config.num_kv_heads, config.head_dim}, windows.length) {
+      pool_(backend, {kv, 1, config.num_kv_heads, config.head_dim}, windows.length, 1),
+      sequence_(pool_) {
   EMBERQ_CHECK(backend.activation_type() == DType::kF32, "calibration runs in F32, not {}",
                name(backend.activation_type()));
-  runner_.begin(length_, 0);
+  const KvPool::Growth whole[] = {{&sequence_, length_}};
+  pool_.reserve(whole);
+  const BatchEntry entry[] = {{length_, &sequence_}};
+  runner_.begin(entry);
   for (const std::vector<int>& ids : windows.ids) {
     runner_.embed(embedding, ids);
     hidden_.push_back(take(runner_.hidden()));
@@ -112,7 +116,7 @@ Activations CalibrationStream::run_to(const Layer& layer, Site site) {
     case Site::kQkv:
       return runner_.qkv_input(layer);
     case Site::kO:
-      return runner_.o_input(layer, runner_.qkv_input(layer), cache_.layer(0));
+      return runner_.o_input(layer, runner_.qkv_input(layer), pool_.layer(0));
     case Site::kGateUp:
       return runner_.gate_up_input(layer);
     default:
@@ -152,7 +156,7 @@ void CalibrationStream::add(const Layer& layer, int64_t window, Site site) {
 void CalibrationStream::advance(const Layer& layer) {
   for (int64_t w = 0; w < windows(); ++w) {
     load(w);
-    runner_.run(layer, cache_.layer(0));
+    runner_.run(layer, pool_.layer(0));
     store(w);
   }
 }
@@ -171,9 +175,15 @@ void CalibrationStream::add_keys(KeyStatistics& keys) {
   const int64_t d = config_->head_dim, half = d / 2, heads = config_->num_heads;
   const int64_t group = heads / config_->num_kv_heads;
   const auto count = size_t(keys.kv_heads * length_ * d);
+  const Buffer stored(*backend_, 2 * count * sizeof(float));
+  backend_->run(ReadKv{.batch = runner_.batch(),
+                       .cache = pool_.layer(0),
+                       .length = length_,
+                       .key = stored.as<float>(),
+                       .value = stored.as<float>() + count});
   std::vector<float> key, value;
-  download(key, cache_.layer(0).key, count);
-  download(value, cache_.layer(0).value, count);
+  download(key, stored.as<float>(), count);
+  download(value, stored.as<float>() + count, count);
   parallel_for(0, keys.kv_heads, [&](int64_t h) {
     add_head(key.data() + h * length_ * d, value.data() + h * length_ * d, length_, h, keys);
   });
@@ -192,8 +202,8 @@ void CalibrationStream::add_keys(KeyStatistics& keys) {
 
 BlockStatistics CalibrationStream::statistics(const Layer& layer, int64_t stride,
                                               const std::vector<Site>& grams) {
-  EMBERQ_CHECK(cache_.shape().scheme == KvScheme::kFp, "statistics of a cache of {}",
-               name(cache_.shape().scheme));
+  EMBERQ_CHECK(pool_.shape().scheme == KvScheme::kFp, "statistics of a cache of {}",
+               name(pool_.shape().scheme));
   BlockStatistics statistics{.keys = empty_keys(*config_)};
   for (const Site site : grams) {
     const auto k = size_t(inputs(*config_, site));
@@ -206,7 +216,7 @@ BlockStatistics CalibrationStream::statistics(const Layer& layer, int64_t stride
     };
     load(w);
     const Activations o =
-        runner_.o_input(layer, look(runner_.qkv_input(layer), Site::kQkv), cache_.layer(0));
+        runner_.o_input(layer, look(runner_.qkv_input(layer), Site::kQkv), pool_.layer(0));
     add_keys(statistics.keys);
     runner_.add_o(layer, look(o, Site::kO));
     look(runner_.down_input(layer, look(runner_.gate_up_input(layer), Site::kGateUp)), Site::kDown);
@@ -218,24 +228,26 @@ KeyStatistics CalibrationStream::keys(const Layer& layer, int64_t stride) {
   KeyStatistics keys = empty_keys(*config_);
   for (int64_t w = 0; w < windows(); w += stride) {
     load(w);
-    runner_.o_input(layer, runner_.qkv_input(layer), cache_.layer(0));
+    runner_.o_input(layer, runner_.qkv_input(layer), pool_.layer(0));
     add_keys(keys);
   }
   return keys;
 }
 
 double CalibrationStream::cache_error(const Layer& layer, int64_t stride) {
-  KvCache exact(*backend_, {KvScheme::kFp, 1, config_->num_kv_heads, config_->head_dim}, length_);
+  // Of one page too, which has the same number.
+  const KvPool exact(*backend_, {KvScheme::kFp, 1, config_->num_kv_heads, config_->head_dim},
+                     length_, 1);
   std::vector<float> wanted;
   RelativeError error;
   for (int64_t w = 0; w < windows(); w += stride) {
-    const auto past_attention = [&](KvCache& cache) -> const std::vector<float>& {
+    const auto past_attention = [&](const KvPool& pool) -> const std::vector<float>& {
       load(w);
-      runner_.add_o(layer, runner_.o_input(layer, runner_.qkv_input(layer), cache.layer(0)));
+      runner_.add_o(layer, runner_.o_input(layer, runner_.qkv_input(layer), pool.layer(0)));
       return take(runner_.hidden());
     };
     wanted = past_attention(exact);
-    error.add(wanted, past_attention(cache_));
+    error.add(wanted, past_attention(pool_));
   }
   return error.value();
 }

@@ -94,7 +94,8 @@ class CalibrationStream {
   const ModelConfig* config_;
   int64_t length_;
   BlockRunner runner_;
-  KvCache cache_;
+  KvPool pool_;
+  KvSequence sequence_;                     // that each window in turn is
   std::vector<std::vector<float>> hidden_;  // [windows][length * hidden]
   Input taken_;                             // last
   std::vector<Input> kept_;                 // [windows]

@@ -48,7 +48,7 @@ std::vector<double> over_rows(const DenseBlock& block, Site site, const F& f) {
   return sums;
 }
 
-// FireQ's: all channels weigh about c (fireq.md 2).
+// FireQ, channel scale Λ: all channels weigh about c.
 std::vector<double> mean_scales(const DenseBlock& block, const Channels& channels, Site site,
                                 const ChannelScale& scale) {
   const std::vector<double> sums = over_rows(block, site, [](double w) { return std::abs(w); });

@@ -16,7 +16,7 @@ namespace emberq {
 // How λ of a channel (quant/channel_scale.h) follows from what its weights w and inputs x are.
 struct ChannelScale {
   enum class Rule {
-    kMean,     // c / mean |w|: all channels' weights alike (FireQ's Λ, fireq.md 2)
+    kMean,     // c / mean |w|: all channels' weights alike (FireQ, channel scale Λ)
     kBalance,  // rms(x)^power / rms(w)^(1 - power)
     kSearch,   // that, with the power of 0, 1/4, 1/2, 3/4 and 1 that rounds with the least error
     kMaximum,  // max |x|^power / max |w|^(1 - power) (SmoothQuant, 2211.10438)

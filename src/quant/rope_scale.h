@@ -4,8 +4,8 @@
 #include "quant/dense_block.h"
 #include "quant/recipe.h"
 
-// The two scales of attention (fireq.md 3). RoPE turns channel j with its partner, j + head_dim
-// / 2.
+// The two scales of attention: FireQ's N, before RoPE, and S, after it. RoPE turns channel j with
+// its partner, j + head_dim / 2.
 namespace emberq {
 
 // S, after RoPE, one list a KV head: the top_k channels by largest |K| and their partners, each

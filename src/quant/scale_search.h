@@ -26,7 +26,7 @@ std::vector<double> group_absmax(const DenseLinear& linear, int64_t group_size);
 // magnitude of every group. It lifts groups whose products would be too small for e4m3 while none
 // gets too large for it: the p up to 2^14 with the least total shortfall; of equal ones the
 // smallest.
-//   kInt  FireQ's (fireq.md 1.1, step 1): the scale is to be an e4m3 number, so 7 * 2^-9 ... 448,
+//   kInt  FireQ's weights: the scale is to be an e4m3 number, so 7 * 2^-9 ... 448,
 //         and p is at least 1
 //   kLut  the smallest level, 12/224 of the largest, is to be a normal number, of at least 2^-6;
 //         and the largest at most 224, for a scale may double after p is chosen

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "support/logits.h"
 #include "support/random.h"
 #include "support/refusal.h"
 #include "support/tiny_model.h"
@@ -77,8 +78,9 @@ class TinyModels : public testing::Test {
     return Model::load(Checkpoint::open(folder_.path() / name), *backend_);
   }
   static std::vector<float> logits_of(Model& model, std::span<const int> ids) {
-    KvCache cache = model.make_cache(int64_t(ids.size()));
-    return model.logits(model.forward(ids, cache));
+    KvPool pool = model.make_pool(int64_t(ids.size()));
+    KvSequence sequence(pool);
+    return test::logits_of(model, model.forward(ids, sequence));
   }
 
   const TestFolder folder_;

@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "eval/log_probability.h"
+#include "support/logits.h"
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 
@@ -68,8 +70,10 @@ class TinyScorer : public testing::Test {
     ids.insert(ids.end(), continuation.begin(), continuation.end());
     if (ids.size() > 257) ids.erase(ids.begin(), ids.end() - 257);
     const size_t inputs = ids.size() - 1, vocab = 8192;
-    KvCache cache = model_.make_cache(int64_t(inputs));
-    const auto logits = model_.logits(model_.forward(std::span(ids).first(inputs), cache));
+    KvPool pool = model_.make_pool(int64_t(inputs));
+    KvSequence sequence(pool);
+    const auto logits =
+        test::logits_of(model_, model_.forward(std::span(ids).first(inputs), sequence));
     Likelihood result{.greedy = true};
     for (size_t i = ids.size() - continuation.size(); i < ids.size(); ++i) {
       const auto row = std::span(logits).subspan((i - 1) * vocab, vocab);
@@ -134,9 +138,10 @@ TEST_F(TinyScorer, KnowsWhichContinuationIsGreedy) {
   const auto context = tokens(12, 3);
   std::vector<int> ids = context, greedy;
   for (int i = 0; i < 3; ++i) {
-    KvCache cache = model_.make_cache(int64_t(ids.size()));
-    const Activations hidden = model_.forward(ids, cache);
-    greedy.push_back(top_id(model_.logits(hidden.slice(hidden.rows - 1, 1))));
+    KvPool pool = model_.make_pool(int64_t(ids.size()));
+    KvSequence sequence(pool);
+    const Activations hidden = model_.forward(ids, sequence);
+    greedy.push_back(top_id(test::logits_of(model_, hidden.slice(hidden.rows - 1, 1))));
     ids.push_back(greedy.back());
   }
   LikelihoodScorer scorer(model_, 100);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "support/logits.h"
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 
@@ -90,8 +91,9 @@ class BundledTasks : public testing::Test {
     const auto context = tokenizer_.encode(request.context, SpecialTokens::kNone);
     const auto ids =
         tokenizer_.encode(request.context + request.continuation, SpecialTokens::kNone);
-    KvCache cache = model_.make_cache(int64_t(ids.size()));
-    const auto logits = model_.logits(model_.forward(ids, cache));
+    KvPool pool = model_.make_pool(int64_t(ids.size()));
+    KvSequence sequence(pool);
+    const auto logits = test::logits_of(model_, model_.forward(ids, sequence));
     double result = 0;
     for (size_t i = context.size(); i < ids.size(); ++i) {
       const auto row = std::span(logits).subspan((i - 1) * 8192, 8192);
@@ -182,9 +184,10 @@ TEST_F(BundledTasks, TakeTheContextThatMakesTheContinuationLikelier) {
 TEST_F(BundledTasks, CountLastWordsThatAreGreedyAndGiveTheirPerplexity) {
   const std::string context = "He was born in the United";
   const auto ids = tokenizer_.encode(context, SpecialTokens::kNone);
-  KvCache cache = model_.make_cache(int64_t(ids.size()));
-  const Activations hidden = model_.forward(ids, cache);
-  const auto logits = model_.logits(hidden.slice(hidden.rows - 1, 1));
+  KvPool pool = model_.make_pool(int64_t(ids.size()));
+  KvSequence sequence(pool);
+  const Activations hidden = model_.forward(ids, sequence);
+  const auto logits = test::logits_of(model_, hidden.slice(hidden.rows - 1, 1));
   const int best = int(std::max_element(logits.begin(), logits.end()) - logits.begin());
   const std::string greedy = tokenizer_.decode(std::span(&best, 1));
   ASSERT_EQ(greedy.front(), ' ');

@@ -15,7 +15,7 @@ namespace {
 struct RoundTrip {
   std::vector<uint8_t> codes;    // one each
   std::vector<float> values;     // as decoded
-  std::vector<double> possible;  // what the scheme can say at this scale, by ops/kv_cache.h
+  std::vector<double> possible;  // what the scheme can say at this scale, by ops/kv_layer.h
 };
 
 std::vector<double> possible_values(KvScheme scheme, double scale, double min) {

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "model/model.h"
+#include "support/logits.h"
 #include "support/test_folder.h"
 #include "support/tiny_model.h"
 
@@ -19,8 +20,9 @@ TEST(AfterBlock, IsCalledForEachBlockThatIsLoadedOrRun) {
   int64_t calls = 0;
   Model model = Model::load(checkpoint, *backend, std::nullopt, [&] { ++calls; });
   EXPECT_EQ(calls, layers);
-  KvCache cache = model.make_cache(3);
-  model.forward(std::array{1, 2, 3}, cache);
+  KvPool pool = model.make_pool(3);
+  KvSequence sequence(pool);
+  model.forward(std::array{1, 2, 3}, sequence);
   EXPECT_EQ(calls, 2 * layers);
 }
 
@@ -30,8 +32,9 @@ TEST(AfterBlock, MayForgetThePagesThatWeightsAreIn) {
   const auto backend = make_cpu_backend();
   const Checkpoint checkpoint = Checkpoint::open(folder.path() / "model");
   const auto logits = [&](Model model) {
-    KvCache cache = model.make_cache(3);
-    return model.logits(model.forward(std::array{1, 2, 3}, cache));
+    KvPool pool = model.make_pool(3);
+    KvSequence sequence(pool);
+    return test::logits_of(model, model.forward(std::array{1, 2, 3}, sequence));
   };
   EXPECT_EQ(
       logits(Model::load(checkpoint, *backend, std::nullopt, [&] { checkpoint.forget_pages(); })),

@@ -5,6 +5,7 @@
 
 #include "format/bf16.h"
 #include "model/model.h"
+#include "support/logits.h"
 #include "support/shared.h"
 
 namespace emberq {
@@ -19,11 +20,12 @@ double largest_difference(Model& model, const fs::path& golden_file, int64_t chu
   const int64_t tokens = ids.size() / sequences, vocab = model.config().vocab_size;
   double largest = 0;
   for (int64_t s = 0; s < sequences; ++s) {
-    KvCache cache = model.make_cache(tokens);
+    KvPool pool = model.make_pool(tokens);
+    KvSequence sequence(pool);
     for (int64_t first = 0; first < tokens; first += chunk) {
       const int64_t count = std::min(chunk, tokens - first);
       const std::span<const int> part(ids.data<int>() + s * tokens + first, size_t(count));
-      const std::vector<float> logits = model.logits(model.forward(part, cache));
+      const std::vector<float> logits = test::logits_of(model, model.forward(part, sequence));
       const float* golden_rows = expected.data() + (s * tokens + first) * vocab;
       for (size_t i = 0; i < logits.size(); ++i)
         largest = std::max(largest, std::abs(double(logits[i]) - double(golden_rows[i])));

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "format/fp16.h"
 #include "support/attention_case.h"
 #include "support/tolerance.h"
 
@@ -24,10 +25,8 @@ TEST_P(AttentionTest, IsSoftmaxOverTheStoredKeysAndValues) {
   const Form& form = GetParam();
   const auto backend = make_cpu_backend();
   const Inputs in = make_inputs(form.tokens, 0, form.head_dim);
-  const Chunks run = run_chunks(*backend, in, form);
-  const KvLayer& cache = run.cache.layer(0);
-  const Stored keys = stored_heads(cache, cache.key, cache.key_scale, in.tokens),
-               values = stored_heads(cache, cache.value, cache.value_scale, in.tokens);
+  const Attended run = run_chunks(*backend, in, form);
+  const Stored &keys = run.key, &values = run.value;
   const int64_t last = std::min(form.chunk, in.tokens),
                 first = in.tokens - (in.tokens % form.chunk ? in.tokens % form.chunk : last);
   for (int64_t t = first; t < in.tokens; ++t)
@@ -87,6 +86,7 @@ std::string text_of(const Form& form) {
   if (form.hadamard) text += "_hadamard";
   if (form.head_dim != kHeadDim) text += "_heads_of_" + std::to_string(form.head_dim);
   text += "_chunk" + std::to_string(form.chunk) + "_window" + std::to_string(form.window);
+  if (form.page_tokens) text += "_page" + std::to_string(form.page_tokens);
   std::replace(text.begin(), text.end(), '-', '_');
   return text;
 }
@@ -140,7 +140,19 @@ std::vector<Form> forms_of_heads() {
 }
 INSTANTIATE_TEST_SUITE_P(Heads, AttentionTest, testing::ValuesIn(forms_of_heads()), name_of);
 
-TEST(KvCache, TakesTheBitsOfItsCodesAndTheBytesOfItsScales) {
+// Pages of one token, pages that end within a chunk, and a page's length that chunks end at.
+std::vector<Form> forms_of_pages() {
+  std::vector<Form> forms;
+  for (const KvScheme kv : kKvSchemes)
+    for (const int64_t page_tokens : {1, 16, 50})
+      for (const int64_t chunk : {1, 50, 150})
+        for (const int64_t window : {0, 16})
+          forms.push_back({.kv = kv, .chunk = chunk, .window = window, .page_tokens = page_tokens});
+  return forms;
+}
+INSTANTIATE_TEST_SUITE_P(Pages, AttentionTest, testing::ValuesIn(forms_of_pages()), name_of);
+
+TEST(KvCacheShape, TakesTheBitsOfItsCodesAndTheBytesOfItsScales) {
   const auto bytes = [](KvScheme kv, DType type) {
     return KvCacheShape{kv, 6, 2, 128}.bytes_per_token(type);
   };

@@ -158,6 +158,45 @@ TEST_P(LinearTest, OfInt4WeightsMatchesTheDefinitionInDouble) {
       }
 }
 
+// The rows 5, 2, 6, 3 ... of seven give what an input gives that holds only these.
+TEST_P(LinearTest, OfChosenRowsIsThatOfTheseRowsAlone) {
+  const int64_t m = GetParam(), all = 7, n = 21, k = 384;
+  const Int4Case c = make_int4(n, k, {4, 128, WeightProduct::kE4m3}, 64.0f);
+  const Weight weight = backend_->prepare(c.weight);
+  std::vector<int32_t> rows;
+  for (int64_t i = 0; i < m; ++i) rows.push_back(int32_t((5 + 4 * i) % all));
+  const std::vector<float> x = test::normal_floats(size_t(all * k), 1);
+  const auto gathered = [&](const auto& from) {
+    auto to = from;
+    to.clear();
+    const auto width = std::ptrdiff_t(from.size()) / all;
+    for (const int32_t row : rows)
+      to.insert(to.end(), from.begin() + row * width, from.begin() + (row + 1) * width);
+    return to;
+  };
+  const Buffer chosen = test::to_backend(*backend_, rows);
+  for (const Input input : {Input::kFloat, Input::kFp8, Input::kInt8, Input::kInt8Groups}) {
+    const Operand operand = make_operand(x, all, k, input);
+    const auto product = [&](int64_t count, const auto& values, const auto& codes,
+                             const auto& scales, const int32_t* picked) {
+      const Buffer f = test::to_backend(*backend_, values), q = test::to_backend(*backend_, codes),
+                   s = test::to_backend(*backend_, scales),
+                   out = test::to_backend(*backend_, std::vector<float>(size_t(m * n), NAN));
+      backend_->run(
+          Linear{.x = input == Input::kFloat ? test::plain(f, count, k)
+                      : input == Input::kFp8
+                          ? test::quantized(q, s, count, k)
+                          : test::int8(q, s, count, k, input == Input::kInt8Groups ? k / 4 : 0),
+                 .weight = &weight,
+                 .rows = picked,
+                 .out = test::plain(out, m, n)});
+      return test::to_host<float>(*backend_, out.as<void>(), size_t(m * n));
+    };
+    EXPECT_EQ(product(all, x, operand.codes, operand.scales, chosen.as<int32_t>()),
+              product(m, gathered(x), gathered(operand.codes), gathered(operand.scales), nullptr));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Rows, LinearTest, testing::Values(1, 3, 4, 5, 70),
                          [](const auto& p) { return "cpu_" + std::to_string(p.param); });
 

@@ -10,6 +10,7 @@
 
 #include "model/model.h"
 #include "quant/pipeline.h"
+#include "support/logits.h"
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 #include "support/tolerance.h"
@@ -142,9 +143,10 @@ Logits logits_of(const fs::path& folder) {
   const Checkpoint checkpoint = Checkpoint::open(folder);
   const auto backend = make_cpu_backend();
   Model model = Model::load(checkpoint, *backend);
-  KvCache cache = model.make_cache(64);
-  const Activations hidden = model.forward(some_ids(), cache);
-  Logits logits{.values = model.logits(hidden)};
+  KvPool pool = model.make_pool(64);
+  KvSequence sequence(pool);
+  const Activations hidden = model.forward(some_ids(), sequence);
+  Logits logits{.values = test::logits_of(model, hidden)};
   const std::vector<float> head = checkpoint.get("lm_head.weight").to_float();
   const auto* x = static_cast<const float*>(hidden.data);
   for (int64_t row = 0; row < hidden.rows; ++row)

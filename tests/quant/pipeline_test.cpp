@@ -12,6 +12,7 @@
 #include "model/model.h"
 #include "quant/calibration.h"
 #include "quant/outliers.h"
+#include "support/logits.h"
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 
@@ -27,8 +28,9 @@ std::vector<int> some_ids() {
 std::vector<float> logits_of(const fs::path& folder, std::optional<KvScheme> kv = std::nullopt) {
   const auto backend = make_cpu_backend();
   Model model = Model::load(Checkpoint::open(folder), *backend, kv);
-  KvCache cache = model.make_cache(64);
-  return model.logits(model.forward(some_ids(), cache));
+  KvPool pool = model.make_pool(64);
+  KvSequence sequence(pool);
+  return test::logits_of(model, model.forward(some_ids(), sequence));
 }
 
 double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {

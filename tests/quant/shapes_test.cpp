@@ -8,6 +8,7 @@
 #include "engine/generate.h"
 #include "model/model.h"
 #include "quant/pipeline.h"
+#include "support/logits.h"
 #include "support/tiny_model.h"
 #include "text/tokenizer.h"
 
@@ -65,10 +66,11 @@ class Shapes : public testing::TestWithParam<std::tuple<Shape, const char*>> {
   // The last token's logits, from `chunk` tokens at a time.
   std::vector<float> logits_of(const fs::path& folder, size_t chunk) {
     Model model = Model::load(Checkpoint::open(folder), *backend_);
-    KvCache cache = model.make_cache(64);
+    KvPool pool = model.make_pool(64);
+    KvSequence sequence(pool);
     std::vector<float> logits;
     for (size_t i = 0; i < ids_.size(); i += chunk)
-      logits = model.logits(model.forward(std::span(ids_).subspan(i, chunk), cache));
+      logits = test::logits_of(model, model.forward(std::span(ids_).subspan(i, chunk), sequence));
     return {logits.end() - model.config().vocab_size, logits.end()};
   }
 

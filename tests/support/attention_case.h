@@ -2,19 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <vector>
 
-#include "format/bf16.h"
-#include "format/fp16.h"
 #include "format/fp8.h"
-#include "format/lut4.h"
 #include "ops/attention.h"
-#include "ops/rope_append.h"
+#include "ops/batch_memory.h"
+#include "ops/kv_pool.h"
+#include "ops/rope_append_kv.h"
 #include "support/buffers.h"
 #include "support/hadamard_matrix.h"
 #include "support/random.h"
 
-// RopeAppend and Attention over made-up heads, and what they leave, by the headers' words.
+// RopeAppendKv and Attention over made-up heads, and what they leave, by the headers' words.
 namespace emberq::test {
 
 // Heads small enough to write the whole definition in double below, unless a test asks for others.
@@ -27,12 +27,13 @@ struct Inputs {
       sin;
 };
 
-inline Inputs make_inputs(int64_t tokens, int64_t position, int64_t head_dim = kHeadDim) {
+// `seed` is that of the tokens; norms, scales and means are a model's, the same for all.
+inline Inputs make_inputs(int64_t tokens, uint64_t seed = 0, int64_t head_dim = kHeadDim) {
   Inputs in{.tokens = tokens,
             .head_dim = head_dim,
-            .q = normal_floats(size_t(tokens * kHeads * head_dim), 1, 2),
-            .k = normal_floats(size_t(tokens * kKvHeads * head_dim), 2, 2),
-            .v = normal_floats(size_t(tokens * kKvHeads * head_dim), 3),
+            .q = normal_floats(size_t(tokens * kHeads * head_dim), 1 + 8 * seed, 2),
+            .k = normal_floats(size_t(tokens * kKvHeads * head_dim), 2 + 8 * seed, 2),
+            .v = normal_floats(size_t(tokens * kKvHeads * head_dim), 3 + 8 * seed),
             .key_mean = normal_floats(size_t(kKvHeads * head_dim), 4, 3),
             .value_mean = normal_floats(size_t(kKvHeads * head_dim), 5, 3)};
   for (int64_t c = 0; c < head_dim; ++c) {
@@ -45,8 +46,7 @@ inline Inputs make_inputs(int64_t tokens, int64_t position, int64_t head_dim = k
   }
   for (int64_t t = 0; t < tokens; ++t)
     for (int64_t j = 0; j < head_dim / 2; ++j) {
-      const double angle =
-          double(position + t) * std::pow(0.3, 4 * double(j) / double(head_dim / 2));
+      const double angle = double(t) * std::pow(0.3, 4 * double(j) / double(head_dim / 2));
       in.cos.push_back(float(std::cos(angle)));
       in.sin.push_back(float(std::sin(angle)));
     }
@@ -94,16 +94,20 @@ struct Form {
   ProbabilityScheme probability = ProbabilityScheme::kNone;
   bool means = false, hadamard = false;
   int64_t head_dim = kHeadDim, tokens = 150;
+  int64_t page_tokens = 0;  // 0: one page holds all
 };
 
-struct Chunks {
-  std::vector<float> out;      // [tokens, heads * head_dim] of the last chunk
+// Keys or values of all heads and positions.
+using Stored = std::vector<std::vector<std::vector<double>>>;
+
+struct Attended {
+  std::vector<float> out;      // [tokens, heads * head_dim] of the last step
   std::vector<double> q;       // [tokens, heads, head_dim] as attention reads it
   std::vector<uint8_t> codes;  // of q where quantized
-  KvCache cache;
+  Stored key, value;           // of one sequence, as ReadKv gives them
 };
 
-inline void read_queries(Backend& backend, const Activations& query, Chunks& run) {
+inline void read_queries(Backend& backend, const Activations& query, Attended& run) {
   run.q.clear();
   const auto size = size_t(query.rows * query.dim);
   if (!query.quantized()) {
@@ -120,32 +124,95 @@ inline void read_queries(Backend& backend, const Activations& query, Chunks& run
   }
 }
 
-// Appends `chunk` tokens at a time and attends; keeps the last chunk's output and queries.
-inline Chunks run_chunks(Backend& backend, const Inputs& in, const Form& form) {
-  const int64_t head_dim = in.head_dim;
-  Chunks run{{}, {}, {}, KvCache(backend, {form.kv, 1, kKvHeads, head_dim}, in.tokens + 3)};
+// A pool whose sequences get pages that neither follow each other nor ascend.
+inline std::unique_ptr<KvPool> scattered_pool(Backend& backend, const KvCacheShape& shape,
+                                              int64_t page_tokens, int64_t pages) {
+  auto pool = std::make_unique<KvPool>(backend, shape, page_tokens, pages);
+  std::vector<KvSequence> taken;
+  for (int64_t i = 0; i < pages; ++i) {
+    const KvPool::Growth one[] = {{&taken.emplace_back(*pool), page_tokens}};
+    pool->reserve(one);
+  }
+  for (const size_t first : {1u, 0u})  // odd pages go back first
+    for (size_t i = first; i < taken.size(); i += 2) taken[i].truncate(0);
+  return pool;
+}
+
+// What ReadKv gives of the batch's first sequence, by heads and positions.
+inline void read_stored(Backend& backend, const Batch& batch, const KvLayer& cache, Attended& run) {
+  const int64_t tokens = batch.on_host[0].kv_length, sequences = batch.sequences();
+  const int64_t head_dim = cache.head_dim;
+  int64_t length = 0;
+  for (const BatchSequence& sequence : batch.on_host) length = std::max(length, sequence.kv_length);
+  const size_t size = size_t(sequences * kKvHeads * length * head_dim);
+  const Buffer key = to_backend(backend, std::vector<float>(size, NAN)),
+               value = to_backend(backend, std::vector<float>(size, NAN));
+  backend.run(ReadKv{.batch = batch,
+                     .cache = cache,
+                     .length = length,
+                     .key = key.as<float>(),
+                     .value = value.as<float>()});
+  const auto heads = [&](const Buffer& from) {
+    const auto numbers = to_host<float>(backend, from.as<void>(), size);
+    Stored all{size_t(kKvHeads)};
+    for (int64_t h = 0; h < kKvHeads; ++h)
+      for (int64_t t = 0; t < tokens; ++t) {
+        const auto first = numbers.begin() + (h * length + t) * head_dim;
+        all[size_t(h)].emplace_back(first, first + head_dim);
+      }
+    return all;
+  };
+  run.key = heads(key), run.value = heads(value);
+}
+
+// The next `count` tokens of a sequence, whose tokens are those of `in`.
+struct Part {
+  const Inputs* in;
+  KvSequence* sequence;
+  int64_t count;
+};
+
+// Appends the parts' tokens as one batch, and attends.
+inline Attended run_step(Backend& backend, KvPool& pool, const Form& form,
+                         const std::vector<Part>& parts) {
+  std::vector<KvPool::Growth> growths;
+  std::vector<BatchEntry> entries;
+  const Inputs* longest = parts.front().in;
+  for (const Part& part : parts) {
+    growths.push_back({part.sequence, part.sequence->length() + part.count});
+    entries.push_back({part.count, part.sequence});
+    if (part.in->tokens > longest->tokens) longest = part.in;
+  }
+  pool.reserve(growths);
+  BatchMemory memory(backend);
+  const Batch& batch = memory.set(entries);
+  const KvLayer& cache = pool.layer(0);
+
   const auto upload = [&](const std::vector<float>& x) { return to_backend(backend, x); };
-  const Buffer q_norm = upload(in.q_norm), k_norm = upload(in.k_norm),
-               query_scale = upload(in.query_scale), key_scale = upload(in.key_scale),
-               key_mean = upload(in.key_mean), value_mean = upload(in.value_mean);
-  for (int64_t first = 0; first < in.tokens; first += form.chunk) {
-    const int64_t tokens = std::min(form.chunk, in.tokens - first);
-    const auto rows = [&](const std::vector<float>& x) {
-      const size_t dim = x.size() / size_t(in.tokens);
-      return upload(std::vector<float>(x.begin() + std::ptrdiff_t(size_t(first) * dim),
-                                       x.begin() + std::ptrdiff_t(size_t(first + tokens) * dim)));
-    };
-    const Buffer q = rows(in.q), k = rows(in.k), v = rows(in.v), cos = rows(in.cos),
-                 sin = rows(in.sin);
-    const size_t query_size = size_t(tokens * kHeads * head_dim);
-    const Buffer codes(backend, query_size), scales(backend, query_size),
-        out(backend, query_size * 4);
-    const int64_t query_rows = tokens * kHeads;
-    const Activations query = form.query == QueryScheme::kNone ? plain(q, query_rows, head_dim)
-                              : form.query == QueryScheme::kFp8Head
-                                  ? quantized(codes, scales, query_rows, head_dim)
-                                  : int8(codes, scales, query_rows, head_dim);
-    backend.run(RopeAppend{.q = plain(q, tokens, kHeads * head_dim),
+  const auto rows = [&](const std::vector<float> Inputs::*x) {
+    std::vector<float> all;
+    for (const Part& part : parts) {
+      const auto dim = std::ptrdiff_t((part.in->*x).size()) / part.in->tokens;
+      const auto from = (part.in->*x).begin() + part.sequence->length() * dim;
+      all.insert(all.end(), from, from + part.count * dim);
+    }
+    return upload(all);
+  };
+  const Inputs& model = *longest;
+  const Buffer q_norm = upload(model.q_norm), k_norm = upload(model.k_norm),
+               query_scale = upload(model.query_scale), key_scale = upload(model.key_scale),
+               key_mean = upload(model.key_mean), value_mean = upload(model.value_mean),
+               cos = upload(model.cos), sin = upload(model.sin), q = rows(&Inputs::q),
+               k = rows(&Inputs::k), v = rows(&Inputs::v);
+  const int64_t tokens = batch.tokens, query_rows = tokens * kHeads, head_dim = model.head_dim;
+  const auto query_size = size_t(query_rows * head_dim);
+  const Buffer codes(backend, query_size), scales(backend, size_t(query_rows) * sizeof(float)),
+      out = upload(std::vector<float>(query_size, NAN));
+  const Activations query = form.query == QueryScheme::kNone ? plain(q, query_rows, head_dim)
+                            : form.query == QueryScheme::kFp8Head
+                                ? quantized(codes, scales, query_rows, head_dim)
+                                : int8(codes, scales, query_rows, head_dim);
+  backend.run(RopeAppendKv{.q = plain(q, tokens, kHeads * head_dim),
                            .k = plain(k, tokens, kKvHeads * head_dim),
                            .v = plain(v, tokens, kKvHeads * head_dim),
                            .q_norm = q_norm.as<float>(),
@@ -158,68 +225,36 @@ inline Chunks run_chunks(Backend& backend, const Inputs& in, const Form& form) {
                            .key_mean = form.means ? key_mean.as<float>() : nullptr,
                            .value_mean = form.means ? value_mean.as<float>() : nullptr,
                            .hadamard = form.hadamard,
-                           .position = first,
                            .query = query,
-                           .cache = run.cache.layer(0)});
-    backend.run(Attention{.query = query,
-                          .cache = run.cache.layer(0),
-                          .position = first,
-                          .window = form.window,
-                          .scale = float(1 / std::sqrt(double(head_dim))),
-                          .probability = form.probability,
-                          .value_mean = form.means ? value_mean.as<float>() : nullptr,
-                          .out = plain(out, tokens, kHeads * head_dim)});
-    run.out = to_host<float>(backend, out.as<void>(), query_size);
-    read_queries(backend, query, run);
-  }
+                           .batch = batch,
+                           .cache = cache});
+  backend.run(Attention{.query = query,
+                        .batch = batch,
+                        .cache = cache,
+                        .window = form.window,
+                        .scale = float(1 / std::sqrt(double(head_dim))),
+                        .probability = form.probability,
+                        .value_mean = form.means ? value_mean.as<float>() : nullptr,
+                        .out = plain(out, tokens, kHeads * head_dim)});
+  Attended run;
+  run.out = to_host<float>(backend, out.as<void>(), query_size);
+  read_queries(backend, query, run);
+  read_stored(backend, batch, cache, run);
+  for (const Part& part : parts) part.sequence->extend(part.count);
   return run;
 }
 
-// The value of a code of four or eight bits, by the words of ops/kv_cache.h.
-inline double value_of(KvScheme scheme, int code, const void* scales, int64_t index) {
-  const auto halves = static_cast<const uint16_t*>(scales);
-  switch (scheme) {
-    case KvScheme::kInt4Head:
-      return (code < 8 ? code : code - 16) *
-             double(fp8_decode(static_cast<const uint8_t*>(scales)[index]));
-    case KvScheme::kInt4Zero:  // s, then min
-      return double(fp16{halves[2 * index + 1]}.to_float()) +
-             code * double(fp16{halves[2 * index]}.to_float());
-    case KvScheme::kLut4Head:
-      return double(lut4_decode(uint8_t(code))) * double(bf16{halves[index]}.to_float());
-    default:
-      return (code < 128 ? code : code - 256) * double(bf16{halves[index]}.to_float());
-  }
-}
-
-// The stored key or value of a head at a position.
-inline std::vector<double> stored(const KvLayer& cache, const void* data, const void* scales,
-                                  int64_t head, int64_t position) {
-  std::vector<double> x;
-  const int64_t index = head * cache.capacity + position;
-  for (int64_t c = 0; c < cache.head_dim; ++c) {
-    const int64_t at = index * cache.head_dim + c;
-    if (cache.scheme == KvScheme::kFp) {
-      x.push_back(double(static_cast<const float*>(data)[at]));
-      continue;
-    }
-    const auto bytes = static_cast<const uint8_t*>(data);
-    const int code =
-        cache.scheme == KvScheme::kInt8Head ? bytes[at] : bytes[at / 2] >> (c % 2 * 4) & 15;
-    x.push_back(value_of(cache.scheme, code, scales, index));
-  }
-  return x;
-}
-
-// Keys or values of all heads and positions.
-using Stored = std::vector<std::vector<std::vector<double>>>;
-inline Stored stored_heads(const KvLayer& cache, const void* data, const void* scales,
-                           int64_t tokens) {
-  Stored all(kKvHeads);
-  for (int64_t h = 0; h < kKvHeads; ++h)
-    for (int64_t t = 0; t < tokens; ++t)
-      all[size_t(h)].push_back(stored(cache, data, scales, h, t));
-  return all;
+// One sequence, `chunk` tokens at a time; what the last step gave.
+inline Attended run_chunks(Backend& backend, const Inputs& in, const Form& form) {
+  const int64_t page_tokens = form.page_tokens ? form.page_tokens : in.tokens + 3;
+  const auto pool = scattered_pool(backend, {form.kv, 1, kKvHeads, in.head_dim}, page_tokens,
+                                   in.tokens / page_tokens + 3);
+  KvSequence sequence(*pool);
+  Attended last;
+  while (sequence.length() < in.tokens)
+    last = run_step(backend, *pool, form,
+                    {{&in, &sequence, std::min(form.chunk, in.tokens - sequence.length())}});
+  return last;
 }
 
 }  // namespace emberq::test

@@ -2,9 +2,9 @@
 #include <vector>
 
 #include "base/parallel.h"
-#include "format/kv_code.h"
 #include "ops/cpu/cpu_backend.h"
 #include "ops/cpu/exp.h"
+#include "ops/cpu/kv_pages.h"
 #include "ops/cpu/round.h"
 #include "ops/cpu/row_quantizer.h"
 #include "ops/cpu/sgemm.h"
@@ -14,19 +14,24 @@ namespace {
 
 constexpr int64_t kBlockRows = 128;  // queries that one task takes: its scores stay in the L2 cache
 
-// Keys or values of one head at positions [0, length) as floats, [length, head_dim]: in the cache
-// itself, or decoded into `scratch`.
+// One sequence of the batch: its rows, the positions they are at, and its pages.
+struct Sequence {
+  int64_t first_row = 0, tokens = 0, position = 0;
+  const int32_t* pages = nullptr;
+
+  int64_t length() const { return position + tokens; }
+};
+
+// Keys or values of one head of the sequence as floats, [length, head_dim]: in the cache itself,
+// where one page has them all, or read into `scratch`.
 const float* read_head(const KvLayer& cache, const void* data, const void* scales, int64_t head,
-                       int64_t length, std::vector<float>& scratch) {
-  const int64_t first = head * cache.capacity, head_dim = cache.head_dim;
-  if (cache.scheme == KvScheme::kFp) return static_cast<const float*>(data) + first * head_dim;
-  scratch.resize(size_t(length * head_dim));
-  with_kv_code(cache.scheme, [&]<class Code>(Code) {
-    for (int64_t i = 0; i < length; ++i)
-      kv_decode<Code>(static_cast<const uint8_t*>(data) + (first + i) * head_dim * Code::kBits / 8,
-                      static_cast<const typename Code::Scale*>(scales)[first + i],
-                      {scratch.data() + i * head_dim, size_t(head_dim)});
-  });
+                       const Sequence& sequence, std::vector<float>& scratch) {
+  const int64_t length = sequence.length();
+  if (cache.scheme == KvScheme::kFp && length <= cache.page_tokens)
+    return static_cast<const float*>(data) +
+           cache.index(sequence.pages[0], head, 0) * cache.head_dim;
+  scratch.resize(size_t(length * cache.head_dim));
+  read_pages(cache, data, scales, sequence.pages, head, length, scratch.data());
   return scratch.data();
 }
 
@@ -80,21 +85,22 @@ struct Head {
   const float* value_mean;  // [head_dim] or null
 };
 
-// Tokens [first, first + rows) of query head h.
-void attend(const Attention& op, const float* query, const Head& kv, int64_t h, int64_t first,
-            int64_t rows) {
+// Tokens [first, first + rows) of the sequence, query head h.
+void attend(const Attention& op, const float* query, const Sequence& sequence, const Head& kv,
+            int64_t h, int64_t first, int64_t rows) {
   const int64_t head_dim = op.cache.head_dim, stride = op.heads() * head_dim;
-  const int64_t end = op.position + first + rows;  // keys that the block's last row sees
-  const auto begin_of = [&](int64_t position) {
-    return op.window > 0 ? std::max<int64_t>(0, position + 1 - op.window) : 0;
+  const int64_t first_row = sequence.first_row + first, position = sequence.position + first;
+  const int64_t end = position + rows;  // keys that the block's last row sees
+  const auto begin_of = [&](int64_t p) {
+    return op.window > 0 ? std::max<int64_t>(0, p + 1 - op.window) : 0;
   };
-  const int64_t begin = begin_of(op.position + first), length = end - begin;
+  const int64_t begin = begin_of(position), length = end - begin;
   thread_local std::vector<float> scores;
   scores.resize(size_t(rows * length));
   sgemm({.m = rows,
          .n = length,
          .k = head_dim,
-         .a = query + first * stride + h * head_dim,
+         .a = query + first_row * stride + h * head_dim,
          .a_stride = stride,
          .b = kv.key + begin * head_dim,
          .b_stride = head_dim,
@@ -102,11 +108,9 @@ void attend(const Attention& op, const float* query, const Head& kv, int64_t h, 
          .c = scores.data(),
          .c_stride = length});
   const Softmax softmax_row = softmax_of(op.probability);
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t position = op.position + first + r;
-    softmax_row(scores.data() + r * length, length, begin_of(position) - begin,
-                position + 1 - begin, op.scale);
-  }
+  for (int64_t r = 0; r < rows; ++r)
+    softmax_row(scores.data() + r * length, length, begin_of(position + r) - begin,
+                position + r + 1 - begin, op.scale);
   sgemm({.m = rows,
          .n = head_dim,
          .k = length,
@@ -114,21 +118,52 @@ void attend(const Attention& op, const float* query, const Head& kv, int64_t h, 
          .a_stride = length,
          .b = kv.value + begin * head_dim,
          .b_stride = head_dim,
-         .c = op.out.f32().row(first) + h * head_dim,
+         .c = op.out.f32().row(first_row) + h * head_dim,
          .c_stride = stride});
   for (int64_t r = 0; kv.value_mean && r < rows; ++r) {
-    float* out = op.out.f32().row(first + r) + h * head_dim;
+    float* out = op.out.f32().row(first_row + r) + h * head_dim;
     for (int64_t c = 0; c < head_dim; ++c) out[c] += kv.value_mean[c];
   }
+}
+
+// Below this many multiply-adds, waking threads costs more than the work.
+constexpr int64_t kWorthThreads = 1 << 18;
+
+int64_t work_of(const Attention& op, const Sequence& sequence) {
+  return op.heads() * sequence.tokens * sequence.length() * op.cache.head_dim;
+}
+
+void attend_sequence(const Attention& op, const float* query, const Sequence& sequence) {
+  const KvLayer& cache = op.cache;
+  const int64_t heads = op.heads(), group = heads / cache.kv_heads;
+  const int64_t grain = work_of(op, sequence) < kWorthThreads ? heads : 1;
+  std::vector<std::vector<float>> keys(size_t(cache.kv_heads)), values(size_t(cache.kv_heads));
+  std::vector<Head> kv(size_t(cache.kv_heads));
+  parallel_for(
+      0, cache.kv_heads,
+      [&](int64_t h) {
+        const auto i = size_t(h);
+        kv[i] = {read_head(cache, cache.key, cache.key_scale, h, sequence, keys[i]),
+                 read_head(cache, cache.value, cache.value_scale, h, sequence, values[i]),
+                 op.value_mean ? op.value_mean + h * cache.head_dim : nullptr};
+      },
+      grain);
+
+  const int64_t blocks = (sequence.tokens + kBlockRows - 1) / kBlockRows;
+  parallel_for(
+      0, heads * blocks,
+      [&](int64_t task) {
+        const int64_t h = task % heads;
+        const int64_t first = (blocks - 1 - task / heads) * kBlockRows;  // the longest first
+        attend(op, query, sequence, kv[size_t(h / group)], h, first,
+               std::min(kBlockRows, sequence.tokens - first));
+      },
+      grain);
 }
 
 }  // namespace
 
 void attention(const Attention& op) {
-  const KvLayer& cache = op.cache;
-  const int64_t heads = op.heads(), group = heads / cache.kv_heads;
-  const int64_t length = op.position + op.tokens();
-
   thread_local std::vector<float> decoded_query;
   const float* query = static_cast<const float*>(op.query.data);
   if (op.query.quantized()) {
@@ -139,30 +174,21 @@ void attention(const Attention& op) {
     query = values;
   }
 
-  // Below some 2^18 products in all, one thread is done before others have woken.
-  const int64_t grain = heads * op.tokens() * length * cache.head_dim < (1 << 18) ? heads : 1;
-  std::vector<std::vector<float>> keys(size_t(cache.kv_heads)), values(size_t(cache.kv_heads));
-  std::vector<Head> kv(size_t(cache.kv_heads));
-  parallel_for(
-      0, cache.kv_heads,
-      [&](int64_t h) {
-        const auto i = size_t(h);
-        kv[i] = {read_head(cache, cache.key, cache.key_scale, h, length, keys[i]),
-                 read_head(cache, cache.value, cache.value_scale, h, length, values[i]),
-                 op.value_mean ? op.value_mean + h * cache.head_dim : nullptr};
-      },
-      grain);
-
-  const int64_t blocks = (op.tokens() + kBlockRows - 1) / kBlockRows;
-  parallel_for(
-      0, heads * blocks,
-      [&](int64_t task) {
-        const int64_t h = task % heads;
-        const int64_t first = (blocks - 1 - task / heads) * kBlockRows;  // the longest first
-        attend(op, query, kv[size_t(h / group)], h, first,
-               std::min(kBlockRows, op.tokens() - first));
-      },
-      grain);
+  // Sequences with work for all threads come one after another, the others side by side.
+  std::vector<Sequence> small;
+  int64_t row = 0;
+  for (int64_t s = 0; s < op.batch.sequences(); ++s) {
+    const BatchSequence& host = op.batch.on_host[size_t(s)];
+    const Sequence sequence{row, host.new_tokens, host.kv_length - host.new_tokens,
+                            op.batch.pages + s * op.batch.max_pages};
+    row += host.new_tokens;
+    if (work_of(op, sequence) < kWorthThreads)
+      small.push_back(sequence);
+    else
+      attend_sequence(op, query, sequence);
+  }
+  parallel_for(0, int64_t(small.size()),
+               [&](int64_t i) { attend_sequence(op, query, small[size_t(i)]); });
 }
 
 }  // namespace emberq::cpu

@@ -43,8 +43,9 @@ class CpuBackend final : public Backend {
   void run(const QuantizeRows& op) override { check(op), cpu::quantize_rows(op); }
   void run(const SiluMul& op) override { check(op), cpu::silu_mul(op); }
   void run(const Linear& op) override { check(op), cpu::linear(op); }
-  void run(const RopeAppend& op) override { check(op), cpu::rope_append(op); }
+  void run(const RopeAppendKv& op) override { check(op), cpu::rope_append_kv(op); }
   void run(const Attention& op) override { check(op), cpu::attention(op); }
+  void run(const ReadKv& op) override { check(op), cpu::read_kv(op); }
   void run(const CrossEntropy& op) override { check(op), cpu::cross_entropy(op); }
 };
 

@@ -11,8 +11,9 @@ void rms_norm(const RmsNorm& op);
 void quantize_rows(const QuantizeRows& op);
 void silu_mul(const SiluMul& op);
 void linear(const Linear& op);
-void rope_append(const RopeAppend& op);
+void rope_append_kv(const RopeAppendKv& op);
 void attention(const Attention& op);
+void read_kv(const ReadKv& op);
 void cross_entropy(const CrossEntropy& op);
 
 }  // namespace emberq::cpu

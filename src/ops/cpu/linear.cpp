@@ -90,10 +90,40 @@ void many_rows(const Linear& op, const CpuWeight& weight, const float* x) {
   }
 }
 
+// The chosen rows of x, one after another.
+struct ChosenRows {
+  std::vector<std::byte> data;
+  std::vector<float> scales;
+
+  Activations copy(const Activations& x, const int32_t* rows, int64_t count) {
+    const size_t bytes = size_t(x.dim) * size_bytes(x.dtype), per_row = size_t(x.scales_per_row());
+    data.resize(size_t(count) * bytes);
+    if (x.quantized()) scales.resize(size_t(count) * per_row);
+    for (int64_t m = 0; m < count; ++m) {
+      std::copy_n(static_cast<const std::byte*>(x.data) + size_t(rows[m]) * bytes, bytes,
+                  data.data() + size_t(m) * bytes);
+      if (x.quantized())
+        std::copy_n(x.scales(rows[m]), per_row, scales.data() + size_t(m) * per_row);
+    }
+    Activations chosen = x;
+    chosen.data = data.data();
+    chosen.scale = x.quantized() ? scales.data() : nullptr;
+    chosen.rows = count;
+    return chosen;
+  }
+};
+
 }  // namespace
 
 void linear(const Linear& op) {
   const CpuWeight& weight = cpu_weight(*op.weight);
+  if (op.rows) {
+    thread_local ChosenRows chosen;
+    Linear dense = op;
+    dense.x = chosen.copy(op.x, op.rows, op.out.rows);
+    dense.rows = nullptr;
+    return linear(dense);
+  }
   thread_local std::vector<float> scratch;
   const float* x = without_row_scales(op.x, scratch);
   if (op.x.rows <= kFewRows)

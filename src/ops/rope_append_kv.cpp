@@ -1,30 +1,30 @@
-#include "ops/rope_append.h"
+#include "ops/rope_append_kv.h"
 
 #include "base/check.h"
 #include "format/hadamard.h"
 
 namespace emberq {
 
-void check(const RopeAppend& op) {
+void check(const RopeAppendKv& op) {
+  check(op.batch, op.cache, "rope_append_kv");
   const int64_t head_dim = op.cache.head_dim;
   EMBERQ_CHECK(head_dim % 2 == 0 && op.q.dim % head_dim == 0 && op.heads() % op.cache.kv_heads == 0,
-               "rope_append: q is [{}, {}] for {} kv heads of {}", op.q.rows, op.q.dim,
+               "rope_append_kv: q is [{}, {}] for {} kv heads of {}", op.q.rows, op.q.dim,
                op.cache.kv_heads, head_dim);
   for (const Activations* x : {&op.k, &op.v})
     EMBERQ_CHECK(x->rows == op.q.rows && x->dim == op.cache.kv_heads * head_dim,
-                 "rope_append: k or v is [{}, {}] for {} tokens and {} kv heads of {}", x->rows,
+                 "rope_append_kv: k or v is [{}, {}] for {} tokens and {} kv heads of {}", x->rows,
                  x->dim, op.q.rows, op.cache.kv_heads, head_dim);
   EMBERQ_CHECK(op.query.rows == op.tokens() * op.heads() && op.query.dim == head_dim,
-               "rope_append: query is [{}, {}] for {} tokens, {} heads of {}", op.query.rows,
+               "rope_append_kv: query is [{}, {}] for {} tokens, {} heads of {}", op.query.rows,
                op.query.dim, op.tokens(), op.heads(), head_dim);
-  EMBERQ_CHECK(op.position >= 0 && op.position + op.tokens() <= op.cache.capacity,
-               "rope_append: positions {} ... {} in a cache of {}", op.position,
-               op.position + op.tokens() - 1, op.cache.capacity);
-  check(op.query, "rope_append");
-  EMBERQ_CHECK(op.query.group == 0, "rope_append: queries in groups of {}", op.query.group);
+  EMBERQ_CHECK(op.tokens() == op.batch.tokens, "rope_append_kv: {} rows in a batch of {}",
+               op.tokens(), op.batch.tokens);
+  check(op.query, "rope_append_kv");
+  EMBERQ_CHECK(op.query.group == 0, "rope_append_kv: queries in groups of {}", op.query.group);
 }
 
-Cost cost(const RopeAppend& op) {
+Cost cost(const RopeAppendKv& op) {
   const KvCacheShape shape{op.cache.scheme, 1, op.cache.kv_heads, op.cache.head_dim};
   const double stored = double(op.tokens()) * double(shape.bytes_per_token(op.k.dtype));
   // Six for a channel's turn and scale.

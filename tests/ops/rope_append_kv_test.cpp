@@ -1,4 +1,4 @@
-#include "ops/rope_append.h"
+#include "ops/rope_append_kv.h"
 
 #include <gtest/gtest.h>
 
@@ -13,7 +13,7 @@ namespace emberq::test {
 namespace {
 
 // Largest |a - b| of two runs' outputs.
-double distance(const Chunks& a, const Chunks& b) {
+double distance(const Attended& a, const Attended& b) {
   double largest = 0;
   for (size_t i = 0; i < a.out.size(); ++i)
     largest = std::max(largest, std::abs(double(a.out[i]) - double(b.out[i])));
@@ -32,7 +32,7 @@ double largest_norm(const std::vector<double>& heads) {
 
 // How far apart the outputs of two runs may be that differ by float rounding alone, where `steps`
 // roundings and the product and the sum over a head befall each score.
-double float_bound(const Chunks& run, int steps, double largest_key, double largest_value) {
+double float_bound(const Attended& run, int steps, double largest_key, double largest_value) {
   const double magnitude = largest_norm(run.q) * largest_key / std::sqrt(double(kHeadDim));
   const double score = float_sum(magnitude, steps + kHeadDim + 2);
   // A weight and the sum of weights, each with its exp of two units; then 150 terms are summed.
@@ -40,33 +40,31 @@ double float_bound(const Chunks& run, int steps, double largest_key, double larg
   return 2 * relative * largest_value;
 }
 
-double largest_key_norm(const Chunks& run, int64_t tokens) {
-  const KvLayer& cache = run.cache.layer(0);
+double largest_key_norm(const Attended& run) {
   double largest = 0;
-  for (const auto& head : stored_heads(cache, cache.key, cache.key_scale, tokens))
+  for (const auto& head : run.key)
     for (const auto& key : head) largest = std::max(largest, largest_norm(key));
   return largest;
 }
 
-TEST(RopeAppend, TakesMeansOffThatAttentionDoesNotSee) {
+TEST(RopeAppendKv, TakesMeansOffThatAttentionDoesNotSee) {
   const auto backend = make_cpu_backend();
-  const Inputs in = make_inputs(150, 0);
-  const Chunks without = run_chunks(*backend, in, {}),
-               with = run_chunks(*backend, in, {.means = true});
-  const double key =
-      std::max(largest_key_norm(without, in.tokens), largest_key_norm(with, in.tokens));
+  const Inputs in = make_inputs(150);
+  const Attended without = run_chunks(*backend, in, {}),
+                 with = run_chunks(*backend, in, {.means = true});
+  const double key = std::max(largest_key_norm(without), largest_key_norm(with));
   EXPECT_LE(distance(with, without), float_bound(without, 2, key, 15));
   EXPECT_LT(float_bound(without, 2, key, 15), 0.01);  // a bound that says something
   EXPECT_NE(with.out, without.out);
 }
 
-TEST(RopeAppend, TurnsQueriesAndKeysByHadamardsMatrixWhichTheirProductsDoNotSee) {
+TEST(RopeAppendKv, TurnsQueriesAndKeysByHadamardsMatrixWhichTheirProductsDoNotSee) {
   const auto backend = make_cpu_backend();
-  const Inputs in = make_inputs(150, 0);
-  const Chunks without = run_chunks(*backend, in, {}),
-               with = run_chunks(*backend, in, {.hadamard = true});
+  const Inputs in = make_inputs(150);
+  const Attended without = run_chunks(*backend, in, {}),
+                 with = run_chunks(*backend, in, {.hadamard = true});
   // Three additions and a product by a rounded root, for a query and for a key.
-  const double bound = float_bound(without, 2 * 5, largest_key_norm(without, in.tokens), 5);
+  const double bound = float_bound(without, 2 * 5, largest_key_norm(without), 5);
   EXPECT_LE(distance(with, without), bound);
   EXPECT_LT(bound, 0.01);
   EXPECT_NE(with.q, without.q);
@@ -78,9 +76,8 @@ void expect_heads(int64_t head_dim, const HeadTransform& transform) {
   const Inputs in = make_inputs(5, 0, head_dim);
   for (const bool means : {false, true})
     for (const HeadTransform& by : {HeadTransform(), transform}) {
-      const Chunks run =
+      const Attended run =
           run_chunks(*backend, in, {.chunk = 5, .means = means, .hadamard = by.paley > 0});
-      const KvLayer& cache = run.cache.layer(0);
       const auto expect_near = [&](const double* head, const std::vector<double>& plain,
                                    const std::vector<double>& expected) {
         double bound = 1e-5;  // a few roundings of numbers up to 20
@@ -111,8 +108,8 @@ void expect_heads(int64_t head_dim, const HeadTransform& transform) {
                           means ? in.key_mean.data() + h * head_dim : nullptr,
                           in.key_scale.data() + h * head_dim, last);
           };
-          expect_near(stored(cache, cache.key, nullptr, h, t).data(), turned_by({}), turned_by(by));
-          const auto value = stored(cache, cache.value, nullptr, h, t);
+          const auto &key = run.key[size_t(h)][size_t(t)], &value = run.value[size_t(h)][size_t(t)];
+          expect_near(key.data(), turned_by({}), turned_by(by));
           for (int64_t c = 0; c < head_dim; ++c) {
             const float mean = means ? in.value_mean[size_t(h * head_dim + c)] : 0.0f;
             ASSERT_EQ(value[size_t(c)], double(in.v[size_t(row + c)] - mean));
@@ -122,7 +119,7 @@ void expect_heads(int64_t head_dim, const HeadTransform& transform) {
     }
 }
 
-TEST(RopeAppend, TurnsNormalizesShiftsScalesAndTransformsEachHead) {
+TEST(RopeAppendKv, TurnsNormalizesShiftsScalesAndTransformsEachHead) {
   expect_heads(8, {.paley = 1, .width = 8});
   expect_heads(80, {.paley = 20, .width = 4});
   expect_heads(96, {.paley = 12, .width = 8});
@@ -131,46 +128,41 @@ TEST(RopeAppend, TurnsNormalizesShiftsScalesAndTransformsEachHead) {
   expect_heads(14, {.paley = 1, .width = 2});    // seven
 }
 
-TEST(RopeAppend, StoresTheCodesOfWhatItWouldStoreAsComputed) {
+TEST(RopeAppendKv, StoresTheCodesOfWhatItWouldStoreAsComputed) {
   const auto backend = make_cpu_backend();
   for (const int64_t head_dim : {8, 80, 96, 100, 120}) {
     const Inputs in = make_inputs(9, 0, head_dim);
     for (const KvScheme kv :
          {KvScheme::kInt4Head, KvScheme::kInt4Zero, KvScheme::kLut4Head, KvScheme::kInt8Head}) {
-      const Chunks plain = run_chunks(*backend, in, {.chunk = 4, .means = true, .hadamard = true});
-      const Chunks coded =
+      const Attended plain =
+          run_chunks(*backend, in, {.chunk = 4, .means = true, .hadamard = true});
+      const Attended coded =
           run_chunks(*backend, in, {.kv = kv, .chunk = 4, .means = true, .hadamard = true});
-      const KvLayer &from = plain.cache.layer(0), &to = coded.cache.layer(0);
-      const auto expect_codes = [&](const void* values, const void* codes, const void* scales) {
+      const auto expect_codes = [&](const Stored& numbers, const Stored& stored) {
         with_kv_code(kv, [&]<class Code>(Code) {
-          using Scale = typename Code::Scale;
-          const int64_t bytes = head_dim * Code::kBits / 8;
-          for (int64_t h = 0; h < kKvHeads; ++h)
-            for (int64_t i = h * to.capacity; i < h * to.capacity + in.tokens; ++i) {
-              std::vector<uint8_t> expected(static_cast<size_t>(bytes));
-              const Scale scale = kv_encode<Code>(
-                  {static_cast<const float*>(values) + i * head_dim, size_t(head_dim)},
-                  expected.data());
-              EXPECT_EQ(std::memcmp(static_cast<const uint8_t*>(codes) + i * bytes, expected.data(),
-                                    size_t(bytes)),
-                        0);
-              EXPECT_EQ(std::memcmp(static_cast<const Scale*>(scales) + i, &scale, sizeof(Scale)),
-                        0);
+          for (size_t h = 0; h < numbers.size(); ++h)
+            for (size_t t = 0; t < numbers[h].size(); ++t) {
+              const std::vector<float> x(numbers[h][t].begin(), numbers[h][t].end());
+              std::vector<uint8_t> codes(x.size() * Code::kBits / 8);
+              std::vector<float> value(x.size());
+              kv_decode<Code>(codes.data(), kv_encode<Code>(x, codes.data()), value);
+              for (size_t c = 0; c < x.size(); ++c)
+                EXPECT_EQ(stored[h][t][c], double(value[c])) << "heads of " << head_dim;
             }
         });
       };
-      expect_codes(from.key, to.key, to.key_scale);
-      expect_codes(from.value, to.value, to.value_scale);
+      expect_codes(plain.key, coded.key);
+      expect_codes(plain.value, coded.value);
     }
   }
 }
 
-TEST(RopeAppend, RoundsEachHeadOfAQueryByItsLargestMagnitude) {
+TEST(RopeAppendKv, RoundsEachHeadOfAQueryByItsLargestMagnitude) {
   const auto backend = make_cpu_backend();
-  const Inputs in = make_inputs(9, 0);
-  const Chunks plain = run_chunks(*backend, in, {.chunk = 9});
+  const Inputs in = make_inputs(9);
+  const Attended plain = run_chunks(*backend, in, {.chunk = 9});
   for (const QueryScheme scheme : {QueryScheme::kFp8Head, QueryScheme::kInt8Head}) {
-    const Chunks coded = run_chunks(*backend, in, {.query = scheme, .chunk = 9});
+    const Attended coded = run_chunks(*backend, in, {.query = scheme, .chunk = 9});
     for (size_t head = 0; head < plain.q.size(); head += kHeadDim) {
       float absmax = 0;
       for (size_t i = head; i < head + kHeadDim; ++i)
@@ -185,27 +177,22 @@ TEST(RopeAppend, RoundsEachHeadOfAQueryByItsLargestMagnitude) {
   }
 }
 
-TEST(RopeAppend, StoresCodesByTheLargestMagnitudeOfTheHeadAndDividesByTheStoredScale) {
+TEST(RopeAppendKv, StoresCodesByTheLargestMagnitudeOfTheHeadAndDividesByTheStoredScale) {
   const auto backend = make_cpu_backend();
-  Inputs in = make_inputs(3, 0);
+  Inputs in = make_inputs(3);
   // Values with known answers: absmax / 7 is no e4m3 number, a tiny head, and a head of zeros.
   const std::vector<float> heads[3] = {
       {3.3f, -3.3f, 1, 0.24f, -0.23f, 2, -2, 0}, {1e-4f, -1e-5f}, {}};
   for (size_t t = 0; t < 3; ++t)
     for (size_t c = 0; c < size_t(kHeadDim); ++c)
       in.v[t * size_t(kKvHeads * kHeadDim) + c] = c < heads[t].size() ? heads[t][c] : 0.0f;
-  const Chunks run = run_chunks(*backend, in, {.kv = KvScheme::kInt4Head, .chunk = 3});
-  const KvLayer& cache = run.cache.layer(0);
+  const Attended run = run_chunks(*backend, in, {.kv = KvScheme::kInt4Head, .chunk = 3});
   // 3.3 / 7 = 0.4714 rounds to 0.46875, through which 3.3 is 7.04.
-  const auto scales = static_cast<const uint8_t*>(cache.value_scale);
-  EXPECT_EQ(fp8_decode(scales[0]), 0.46875f);
   const std::vector<double> expected = {7, -7, 2, 1, 0, 4, -4, 0};
-  const auto first = stored(cache, cache.value, cache.value_scale, 0, 0);
-  for (size_t c = 0; c < expected.size(); ++c) EXPECT_EQ(first[c], expected[c] * 0.46875) << c;
-  for (const int64_t t : {1, 2}) {
-    EXPECT_EQ(fp8_decode(scales[t]), 0x1p-9f);
-    for (const double x : stored(cache, cache.value, cache.value_scale, 0, t)) EXPECT_EQ(x, 0);
-  }
+  for (size_t c = 0; c < expected.size(); ++c)
+    EXPECT_EQ(run.value[0][0][c], expected[c] * 0.46875) << c;
+  for (const size_t t : {1u, 2u})
+    for (const double x : run.value[0][t]) EXPECT_EQ(x, 0);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "model/model.h"
 #include "tensor/matrix.h"
@@ -11,27 +12,29 @@ namespace emberq {
 // window of a large vocabulary does not fit into memory.
 inline constexpr int64_t kLogitRows = 256;
 
-// Logits of a few hidden states at a time, in memory that is used again.
+// Logits of a few hidden states at a time, in memory that is used again. All are F32 [rows, vocab]
+// and valid until the next call.
 class LogitRows {
  public:
   explicit LogitRows(Model& model, int64_t rows = kLogitRows);  // at most so many at a time
 
   int64_t capacity() const { return capacity_; }
-  // F32 [rows, vocab] of hidden states, [rows, hidden], on the backend or on the host; valid until
-  // the next call of either.
+  // Of all rows of hidden states, [rows, hidden].
   Activations on_backend(const Activations& hidden);
   Matrix<const float> on_host(const Activations& hidden);
+  // Of the rows of hidden states that have these numbers, for example the last of each sequence of
+  // a batch.
+  Activations on_backend(const Activations& hidden, std::span<const int32_t> rows);
+  Matrix<const float> on_host(const Activations& hidden, std::span<const int32_t> rows);
 
  private:
+  Activations memory(int64_t rows) const;
+  Matrix<const float> download(const Activations& logits);
+
   Model* model_;
   int64_t capacity_;
-  Buffer logits_;
+  Buffer logits_, rows_;
   std::vector<float> host_;
 };
-
-// log(softmax(logits)[id]), in double, with the maximum taken out first.
-double log_probability(std::span<const float> logits, int id);
-// The id of the largest logit, the first of equals.
-int top_id(std::span<const float> logits);
 
 }  // namespace emberq

@@ -45,7 +45,7 @@ void apply(const Transform& by, float* head, int64_t head_dim) {
   if (by.hadamard) (*by.hadamard)(head);
 }
 
-// One head into the cache at `index` = kv head * capacity + position.
+// One head into the cache, where KvLayer::index() says.
 void store(const KvLayer& cache, void* data, void* scales, int64_t index, const float* head) {
   const int64_t head_dim = cache.head_dim;
   if (cache.scheme == KvScheme::kFp) {
@@ -61,8 +61,13 @@ void store(const KvLayer& cache, void* data, void* scales, int64_t index, const 
 
 }  // namespace
 
-void rope_append(const RopeAppend& op) {
+void rope_append_kv(const RopeAppendKv& op) {
   const KvLayer& cache = op.cache;
+  const Batch& batch = op.batch;
+  std::vector<const int32_t*> pages_of;  // the pages of each token's sequence
+  for (int64_t s = 0; s < batch.sequences(); ++s)
+    pages_of.insert(pages_of.end(), size_t(batch.on_host[size_t(s)].new_tokens),
+                    batch.pages + s * batch.max_pages);
   const int64_t head_dim = cache.head_dim, heads = op.heads(), group = heads / cache.kv_heads;
   const Hadamard transform(head_dim);
   parallel_for(0, op.tokens(), [&](int64_t t) {
@@ -75,9 +80,11 @@ void rope_append(const RopeAppend& op) {
     const auto of_kv_head = [&](const float* vectors, int64_t kv_head) {
       return vectors ? vectors + kv_head * head_dim : nullptr;
     };
+    const int64_t position = batch.positions[t];
+    const int64_t page = pages_of[size_t(t)][position / cache.page_tokens];
     Transform by{.eps = op.eps,
-                 .cos = op.cos + t * head_dim / 2,
-                 .sin = op.sin + t * head_dim / 2,
+                 .cos = op.cos + position * head_dim / 2,
+                 .sin = op.sin + position * head_dim / 2,
                  .hadamard = op.hadamard ? &transform : nullptr};
     by.norm = op.q_norm;
     for (int64_t h = 0; h < heads; ++h) {
@@ -88,7 +95,7 @@ void rope_append(const RopeAppend& op) {
     }
     by.norm = op.k_norm;
     for (int64_t h = 0; h < cache.kv_heads; ++h) {
-      const int64_t index = h * cache.capacity + op.position + t;
+      const int64_t index = cache.index(page, h, position % cache.page_tokens);
       load(op.k, h);
       by.mean = of_kv_head(op.key_mean, h), by.scale = of_kv_head(op.key_scale, h);
       apply(by, head, head_dim);
