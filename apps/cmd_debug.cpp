@@ -2,7 +2,7 @@
 
 #include "apps/app.h"
 #include "base/print.h"
-#include "quant/outliers.h"
+#include "quant/transform/outliers.h"
 
 namespace emberq {
 namespace {

@@ -3,7 +3,7 @@
 #include "apps/app.h"
 #include "base/print.h"
 #include "base/table.h"
-#include "quant/recipe.h"
+#include "quant/recipe/recipe.h"
 
 namespace emberq {
 namespace {

@@ -1,42 +1,38 @@
 """Fails when a file includes a module that its own may not, opens a third-party header or prints behind the
 back of its one door, or outgrows its limit.
 
-MAY_INCLUDE is the architecture: a module may include itself and the modules listed.
+The architecture is CMakeLists.txt: a module may include itself and what it links, directly or not. A module that
+another links as PRIVATE implements headers of that one, and may include them.
 """
 import pathlib
 import re
 import sys
 
-BASE = ["base"]
-FORMAT = BASE + ["format"]
-TENSOR = FORMAT + ["tensor"]
-OPS = TENSOR + ["ops"]
-MODEL = OPS + ["checkpoint", "model"]
-ENGINE = MODEL + ["text", "engine"]
-EVAL = MODEL + ["text", "eval"]
-QUANT = sorted(set(ENGINE + EVAL + ["quant"]))
 
-MAY_INCLUDE = {
-    "src/base": [],
-    "src/report": BASE + ["report"],
-    "src/format": BASE,
-    "src/tensor": FORMAT,
-    "src/checkpoint": TENSOR,
-    "src/text": TENSOR,
-    "src/ops": TENSOR,
-    "src/ops/cpu": OPS,
-    "src/ops/no_cuda": OPS,
-    "src/ops/cuda": OPS + ["ops/cuda/device"],
-    "src/ops/cuda/device": ["format"],
-    "src/measure": OPS + ["measure"],
-    "src/measure/no_cuda": OPS + ["measure"],
-    "src/measure/cuda": OPS + ["ops/cuda", "ops/cuda/device", "measure"],
-    "src/model": MODEL,
-    "src/engine": ENGINE,
-    "src/eval": EVAL,
-    "src/quant": QUANT,
-    "apps": QUANT + ["measure", "report", "apps"],
-}
+def linked_modules(cmake: str):
+    """The folders that each folder may include, by the lines emberq_module(NAME [FOLDER F...] LINK M...)."""
+    folder, links = {}, {}
+    for call in re.findall(r"emberq_module\((\w[^)]*)\)", cmake):
+        lists, key = {"": []}, ""
+        for word in call.split():
+            if word in ("FOLDER", "LINK", "PRIVATE"):
+                lists[key := word] = []
+            else:
+                lists[key].append(word)
+        name = lists[""][0]
+        for path in lists.get("FOLDER", [name]):  # a module of two builds has a folder for each
+            folder.setdefault(name, []).append("src/" + path)
+        links.setdefault(name, set()).update(re.findall(r"emberq_(\w+)", " ".join(lists.get("LINK", []))))
+        for other in re.findall(r"emberq_(\w+)", " ".join(lists.get("PRIVATE", []))):
+            links.setdefault(other, set()).add(name)
+    for target in re.findall(r"target_link_libraries\(emberq PRIVATE ([^)]*)\)", cmake):
+        folder["apps"], links["apps"] = ["apps"], set(re.findall(r"emberq_(\w+)", target))
+
+    def reached(name):
+        return {name}.union(*(reached(other) for other in links[name]))
+
+    return {path: {f for n in reached(name) for f in folder[n]} for name in folder for path in folder[name]}
+
 
 # Third-party headers and the only places that may open them.
 DOORS = {
@@ -44,7 +40,7 @@ DOORS = {
     r"fmt/format-inl": ["src/base/fmt.cpp"],
     r"onig": ["src/base/regex.cpp"],
     r"utf8proc": ["src/text/unicode.cpp"],
-    r"cblas": ["src/base/openblas.cpp", "src/ops/cpu/sgemm.cpp", "src/quant/linear_algebra.cpp"],
+    r"cblas": ["src/base/openblas.cpp", "src/ops/cpu/sgemm.cpp", "src/quant/rounding/linear_algebra.cpp"],
     r"omp\.h": ["src/base/parallel.h"],
     r"CLI/": ["apps/"],
     r"cuda": ["src/ops/cuda/", "src/measure/cuda/"],
@@ -64,12 +60,15 @@ def module_of(path: str, modules) -> str:
     return max((m for m in modules if path.startswith(m + "/")), key=len, default="?")
 
 
-def problems_of(path: str, text: str):
-    own = module_of(path, MAY_INCLUDE)
-    names = [m.removeprefix("src/") for m in MAY_INCLUDE]
+def problems_of(path: str, text: str, may_include):
+    own = module_of(path, may_include)
+    if own == "?":
+        yield f"{path}: no emberq_module() of CMakeLists.txt has its folder"
+        return
+    folder_of = {m.removeprefix("src/"): m for m in may_include}
     for included in re.findall(r'^#include "([^"]+)"', text, re.M):
-        other = module_of(included, names)
-        if other != own.removeprefix("src/") and other not in MAY_INCLUDE[own]:
+        other = folder_of.get(module_of(included, folder_of), included)
+        if other not in may_include[own]:
             yield f"{path}: {own} may not include {other} ({included})"
     for included in re.findall(r"^#include <([^>]+)>", text, re.M):
         for pattern, doors in DOORS.items():
@@ -86,10 +85,11 @@ def problems_of(path: str, text: str):
 
 def main(root: pathlib.Path) -> int:
     files = [f for top in ("src", "apps") for f in (root / top).rglob("*") if f.suffix in MAX_LINES]
+    may_include = linked_modules((root / "CMakeLists.txt").read_text())
     problems = [
         problem
         for file in sorted(files)
-        for problem in problems_of(file.relative_to(root).as_posix(), file.read_text())
+        for problem in problems_of(file.relative_to(root).as_posix(), file.read_text(), may_include)
     ]
     print("\n".join(problems) or f"modules: {len(files)} files in order")
     return bool(problems)

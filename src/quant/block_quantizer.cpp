@@ -8,12 +8,12 @@
 #include "format/bf16.h"
 #include "format/fp16.h"
 #include "model/load_layer.h"
-#include "quant/channel_scale.h"
-#include "quant/dense_layer.h"
-#include "quant/generalization.h"
-#include "quant/linear_algebra.h"
-#include "quant/rope_scale.h"
-#include "quant/rotation.h"
+#include "quant/transform/channel_scale.h"
+#include "quant/layer/dense_layer.h"
+#include "quant/rounding/generalization.h"
+#include "quant/rounding/linear_algebra.h"
+#include "quant/transform/rope_scale.h"
+#include "quant/transform/rotation.h"
 
 namespace emberq {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "checkpoint/checkpoint.h"
 #include "quant/block_report.h"
-#include "quant/calibration.h"
-#include "quant/recipe.h"
+#include "quant/calibration/calibration.h"
+#include "quant/recipe/recipe.h"
 
 namespace emberq {
 

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "quant/linear_algebra.h"
-#include "quant/packing.h"
+#include "quant/rounding/linear_algebra.h"
+#include "quant/rounding/packing.h"
 
 namespace emberq {
 namespace {

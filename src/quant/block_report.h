@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "quant/calibration.h"
-#include "quant/dense_block.h"
+#include "quant/calibration/calibration.h"
+#include "quant/layer/dense_block.h"
 #include "tensor/quantized_weight.h"
 
 namespace emberq {

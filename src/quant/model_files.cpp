@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 #include "checkpoint/output_folder.h"
-#include "quant/merged_tensors.h"
+#include "quant/layer/merged_tensors.h"
 
 namespace emberq {
 namespace {

@@ -10,7 +10,7 @@
 #include "model/load_layer.h"
 #include "model/token_ids.h"
 #include "quant/block_quantizer.h"
-#include "quant/group_size.h"
+#include "quant/recipe/group_size.h"
 #include "quant/model_files.h"
 #include "quant/plan.h"
 #include "quant/run_notes.h"

@@ -7,9 +7,9 @@
 
 #include "base/file.h"
 #include "ops/backend.h"
-#include "quant/allocation.h"
+#include "quant/analysis/allocation.h"
 #include "quant/block_report.h"
-#include "quant/recipe.h"
+#include "quant/recipe/recipe.h"
 
 namespace emberq {
 

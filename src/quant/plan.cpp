@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "base/check.h"
-#include "quant/group_size.h"
+#include "quant/recipe/group_size.h"
 
 namespace emberq {
 namespace {

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "quant/allocation.h"
+#include "quant/analysis/allocation.h"
 #include "quant/block_quantizer.h"
-#include "quant/recipe.h"
+#include "quant/recipe/recipe.h"
 
 namespace emberq {
 
@@ -20,7 +20,7 @@ struct PlanReport {
 };
 
 // The recipe's schemes for all layers, in groups that divide each linear's inputs; where it asks
-// for more, what sensitivity on `ids` says (quant/sensitivity.h): inputs of the most sensitive
+// for more, what sensitivity on `ids` says (quant/analysis/sensitivity.h): inputs of the most sensitive
 // module types in a better scheme, or a width for each linear, and with a limit on perplexity for
 // the cache too.
 PlanReport make_plan(const Recipe& recipe, const Checkpoint& checkpoint, Backend& backend,

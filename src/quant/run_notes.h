@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
-#include "quant/calibration.h"
-#include "quant/recipe.h"
+#include "quant/calibration/calibration.h"
+#include "quant/recipe/recipe.h"
 
 namespace emberq {
 

@@ -1,5 +1,5 @@
 // The choices by hand, and against every choice there is.
-#include "quant/allocation.h"
+#include "quant/analysis/allocation.h"
 
 #include <gtest/gtest.h>
 

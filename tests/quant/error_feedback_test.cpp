@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 #include "eval/divergence.h"
-#include "quant/packing.h"
+#include "quant/rounding/packing.h"
 #include "quant/pipeline.h"
 #include "support/tiny_model.h"
 #include "text/tokenizer.h"

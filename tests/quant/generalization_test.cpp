@@ -1,12 +1,12 @@
 // What a text says of the text to come, held against definitions and other tokens of its source.
-#include "quant/generalization.h"
+#include "quant/rounding/generalization.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "quant/linear_algebra.h"
+#include "quant/rounding/linear_algebra.h"
 #include "support/random.h"
 
 namespace emberq {

@@ -1,5 +1,5 @@
 // GPTQ against its own aim, computed naively: sum over tokens of |W x - Ŵ x̂|^2.
-#include "quant/gptq.h"
+#include "quant/rounding/gptq.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 
 #include "format/fp8.h"
 #include "format/lut4.h"
-#include "quant/packing.h"
-#include "quant/rtn.h"
+#include "quant/rounding/packing.h"
+#include "quant/rounding/rtn.h"
 #include "support/dense_linear.h"
 
 namespace emberq {

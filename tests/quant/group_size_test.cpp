@@ -1,4 +1,4 @@
-#include "quant/group_size.h"
+#include "quant/recipe/group_size.h"
 
 #include <gtest/gtest.h>
 

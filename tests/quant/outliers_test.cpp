@@ -1,5 +1,5 @@
 // Outliers at the places that their formula names, by hand, and models that compute the same.
-#include "quant/outliers.h"
+#include "quant/transform/outliers.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // LUT4 whose products with the scales are e4m3 numbers: levels, scales and rounding to nearest, by
 // looking at every one of the sixteen values.
-#include "quant/product_levels.h"
+#include "quant/rounding/product_levels.h"
 
 #include <gtest/gtest.h>
 
@@ -10,9 +10,9 @@
 
 #include "format/bf16.h"
 #include "format/pack.h"
-#include "quant/packing.h"
-#include "quant/rtn.h"
-#include "quant/scaled_grid.h"
+#include "quant/rounding/packing.h"
+#include "quant/rounding/rtn.h"
+#include "quant/rounding/scaled_grid.h"
 #include "support/dense_linear.h"
 
 namespace emberq {

@@ -1,4 +1,4 @@
-#include "quant/recipe.h"
+#include "quant/recipe/recipe.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "quant/rotation.h"
+#include "quant/transform/rotation.h"
 
 #include <gtest/gtest.h>
 

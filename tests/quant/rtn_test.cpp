@@ -1,4 +1,4 @@
-#include "quant/rtn.h"
+#include "quant/rounding/rtn.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 
 #include "format/pack.h"
 #include "format/scale.h"
-#include "quant/scale_search.h"
+#include "quant/rounding/scale_search.h"
 #include "support/random.h"
 
 namespace emberq {

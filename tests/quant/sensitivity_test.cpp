@@ -1,4 +1,4 @@
-#include "quant/sensitivity.h"
+#include "quant/analysis/sensitivity.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 
 #include "eval/divergence.h"
 #include "model/model.h"
-#include "quant/dense_block.h"
+#include "quant/layer/dense_block.h"
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 

@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "quant/channel_scale.h"
-#include "quant/rope_scale.h"
+#include "quant/transform/channel_scale.h"
+#include "quant/transform/rope_scale.h"
 #include "support/dense_linear.h"
 
 namespace emberq {

@@ -1,4 +1,4 @@
-#include "quant/weight_grid.h"
+#include "quant/rounding/weight_grid.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "quant/dense_block.h"
+#include "quant/layer/dense_block.h"
 #include "support/random.h"
 
 namespace emberq::test {
