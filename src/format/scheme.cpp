@@ -113,6 +113,10 @@ std::optional<Scheme> find(const std::array<std::string_view, kCount>& names,
 
 }  // namespace
 
+std::span<const std::string_view> kv_scheme_names() { return kKvNames; }
+std::span<const std::string_view> query_scheme_names() { return kQueryNames; }
+std::span<const std::string_view> probability_scheme_names() { return kProbabilityNames; }
+
 std::string_view name(KvScheme scheme) { return kKvNames[size_t(scheme)]; }
 std::string_view name(QueryScheme scheme) { return kQueryNames[size_t(scheme)]; }
 std::string_view name(ProbabilityScheme scheme) { return kProbabilityNames[size_t(scheme)]; }

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -65,7 +66,7 @@ inline constexpr ActivationScheme ActivationScheme::kInt8Token = {ActivationCode
 
 // What the KV cache stores, with one scale per token, head and K or V (format/kv_code.h).
 enum class KvScheme {
-  kFp,        // as computed
+  kFp,        // "fp": as computed
   kInt4Head,  // INT4 symmetric, e4m3 scale
   kInt4Zero,  // 0 ... 15 from the smallest to the largest, FP16 scale and FP16 smallest
   kLut4Head,  // sign and e4m3 magnitude, BF16 scale chosen by least squared error
@@ -91,9 +92,14 @@ std::string name(const WeightScheme& scheme);      // "int4-g128", "int4-g128-e4
                                                    // "int4-g128-zero"
 std::string name(const ActivationScheme& scheme);  // "none", "fp8-token", "int8-token",
                                                    // "int8-g128", "int6-g64"
-std::string_view name(KvScheme scheme);     // "fp", "kv4-head", "kv4-zero", "kv4-lut", "kv8-head"
-std::string_view name(QueryScheme scheme);  // "none", "fp8-head", "int8-head"
-std::string_view name(ProbabilityScheme scheme);  // "none", "fp8", "fp16"
+std::string_view name(KvScheme scheme);
+std::string_view name(QueryScheme scheme);
+std::string_view name(ProbabilityScheme scheme);
+
+// The names of all, in the order of the enumerations: help and errors list them.
+std::span<const std::string_view> kv_scheme_names();
+std::span<const std::string_view> query_scheme_names();
+std::span<const std::string_view> probability_scheme_names();
 
 std::optional<WeightScheme> weight_scheme_from_name(std::string_view name);
 std::optional<ActivationScheme> activation_scheme_from_name(std::string_view name);

@@ -61,7 +61,7 @@ TEST(Recipe, RefusesByKeyWhatItDoesNotKnow) {
 TEST(Recipe, MayNameSchemesByModuleAndBySite) {
   const Recipe r = parse(R"({"name": "x",
     "weights": {"default": "lut4-g128", "v_proj": "fp6-g128"},
-    "activations": {"default": "int6-g128", "down_proj": "int8-g128"}})");
+    "activations": {"default": "int6-g128", "down": "int8-g128"}})");
   EXPECT_EQ(name(*r.weights[size_t(Module::kV)]), "fp6-g128");
   EXPECT_EQ(name(*r.weights[size_t(Module::kK)]), "lut4-g128");
   EXPECT_EQ(r.activations[size_t(Site::kDown)], (ActivationScheme{ActivationCode::kInt8, 128}));

@@ -104,10 +104,14 @@ void parse_rounding(const JsonObject& rounding, Recipe& recipe) {
     rounding.reject("refinements", "must not be negative");
 }
 
-std::string short_name(Site site) {
+// The key of a linear input, in "smoothing" and in "activations".
+constexpr std::array<std::string_view, kSites.size()> kInputKeys = {"qkv", "o", "up_gate", "down"};
+
+// "a", "b" or "c"
+std::string alternatives(std::span<const std::string_view> names) {
   std::string text;
-  for (const Module module : readers(site))
-    text += fmt::format("{}{}", text.empty() ? "" : "|", short_name(module));
+  for (size_t i = 0; i < names.size(); ++i)
+    text += fmt::format("{}\"{}\"", i == 0 ? "" : i + 1 < names.size() ? ", " : " or ", names[i]);
   return text;
 }
 
@@ -163,11 +167,9 @@ void parse_activations(const JsonObject& object, Recipe& recipe) {
   recipe.activations.fill(parse(activations, "default"));
   for (const auto& [key, value] : activations.json().items()) {
     if (key == "default") continue;
-    const auto site = std::ranges::find(kSites, key, [](Site s) { return short_name(s); });
-    if (site == kSites.end())
-      activations.reject(key,
-                         "must be q_proj|k_proj|v_proj, o_proj, gate_proj|up_proj or down_proj");
-    recipe.activations[size_t(*site)] = parse(activations, key);
+    const auto input = std::ranges::find(kInputKeys, key);
+    if (input == kInputKeys.end()) activations.reject(key, "must be " + alternatives(kInputKeys));
+    recipe.activations[size_t(input - kInputKeys.begin())] = parse(activations, key);
   }
 }
 
@@ -245,7 +247,7 @@ OrderedJson activations_json(const Recipe& recipe) {
   OrderedJson json = {{"default", name(usual)}};
   for (const Site site : kSites)
     if (recipe.activations[size_t(site)] != usual)
-      json[short_name(site)] = name(recipe.activations[size_t(site)]);
+      json[kInputKeys[size_t(site)]] = name(recipe.activations[size_t(site)]);
   return json.size() == 1 ? json["default"] : json;
 }
 
@@ -312,12 +314,13 @@ Recipe parse_recipe(const Json& json, const std::string& where) {
   parse_activations(object, recipe);
   parse_searches(object, recipe);
   if (object.has("rounding")) parse_rounding(object.object("rounding"), recipe);
-  recipe.kv = scheme(object, "kv", KvScheme::kFp, kv_scheme_from_name,
-                     "\"fp\", \"kv4-head\", \"kv4-zero\", \"kv4-lut\" or \"kv8-head\"");
+  recipe.kv =
+      scheme(object, "kv", KvScheme::kFp, kv_scheme_from_name, alternatives(kv_scheme_names()));
   recipe.query = scheme(object, "query", QueryScheme::kNone, query_scheme_from_name,
-                        "\"none\", \"fp8-head\" or \"int8-head\"");
-  recipe.probability = scheme(object, "probability", ProbabilityScheme::kNone,
-                              probability_scheme_from_name, "\"none\", \"fp8\" or \"fp16\"");
+                        alternatives(query_scheme_names()));
+  recipe.probability =
+      scheme(object, "probability", ProbabilityScheme::kNone, probability_scheme_from_name,
+             alternatives(probability_scheme_names()));
   recipe.calibration_windows = object.get_or<int64_t>("calibration_windows", 10);
   if (recipe.calibration_windows < 1) object.reject("calibration_windows", "must be at least 1");
   check_recipe(object, recipe);
