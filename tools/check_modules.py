@@ -11,6 +11,7 @@ BASE = ["base"]
 FORMAT = BASE + ["format"]
 TENSOR = FORMAT + ["tensor"]
 OPS = TENSOR + ["ops"]
+CUDA = ["ops/cuda/runtime", "ops/cuda/ptx", "ops/cuda/rows", "ops/cuda/linear"]
 MODEL = OPS + ["checkpoint", "model"]
 ENGINE = MODEL + ["text", "engine"]
 EVAL = MODEL + ["text", "eval"]
@@ -26,11 +27,14 @@ MAY_INCLUDE = {
     "src/ops": TENSOR,
     "src/ops/cpu": OPS,
     "src/ops/no_cuda": OPS,
-    "src/ops/cuda": OPS + ["ops/cuda/device"],
-    "src/ops/cuda/device": ["format"],
+    "src/ops/cuda/runtime": OPS,
+    "src/ops/cuda/ptx": [],
+    "src/ops/cuda/rows": OPS + ["ops/cuda/runtime", "ops/cuda/ptx"],
+    "src/ops/cuda/linear": OPS + ["ops/cuda/runtime", "ops/cuda/ptx"],
+    "src/ops/cuda": OPS + CUDA,
     "src/measure": OPS + ["measure"],
     "src/measure/no_cuda": OPS + ["measure"],
-    "src/measure/cuda": OPS + ["ops/cuda", "ops/cuda/device", "measure"],
+    "src/measure/cuda": OPS + CUDA + ["ops/cuda", "measure"],
     "src/model": MODEL,
     "src/engine": ENGINE,
     "src/eval": EVAL,

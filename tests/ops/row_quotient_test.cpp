@@ -1,4 +1,4 @@
-#include "ops/cuda/device/row_quotient.cuh"
+#include "ops/cuda/rows/row_quotient.cuh"
 
 #include <gtest/gtest.h>
 

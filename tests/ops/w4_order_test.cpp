@@ -5,7 +5,7 @@
 
 #include "format/fp8.h"
 #include "format/lut4.h"
-#include "ops/cuda/device/w4.cuh"
+#include "ops/cuda/linear/tile_order.h"
 
 namespace emberq::device {
 namespace {

@@ -1,10 +1,10 @@
 // How a product with four-bit weights is cut, walked through on the CPU as the kernel does.
-#include "ops/cuda/w4_plan.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <vector>
+
+#include "ops/cuda/linear/gemm_config.h"
 
 namespace emberq::cuda {
 namespace {

@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "measure/cuda/shared_library.h"
-#include "ops/cuda/stream.h"
+#include "ops/cuda/runtime/stream.h"
 
 namespace emberq::cuda {
 namespace {

@@ -12,8 +12,8 @@
 #include "measure/cuda/cutlass.h"
 #include "measure/cuda/gpu_meter.h"
 #include "measure/operands.h"
-#include "ops/cuda/cuda_check.h"
-#include "ops/cuda/stream.h"
+#include "ops/cuda/runtime/check.h"
+#include "ops/cuda/runtime/stream.h"
 
 namespace emberq {
 namespace {

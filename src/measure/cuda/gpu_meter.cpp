@@ -7,9 +7,9 @@
 #include "base/check.h"
 #include "measure/cuda/probes.h"
 #include "measure/operands.h"
-#include "ops/cuda/cuda_check.h"
-#include "ops/cuda/handle.h"
-#include "ops/cuda/stream.h"
+#include "ops/cuda/runtime/check.h"
+#include "ops/cuda/runtime/handle.h"
+#include "ops/cuda/runtime/stream.h"
 
 namespace emberq::cuda {
 namespace {

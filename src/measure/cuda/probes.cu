@@ -1,6 +1,6 @@
 // Kernels that only measure: one that does nothing, and one that reads.
 #include "measure/cuda/probes.h"
-#include "ops/cuda/launch.cuh"
+#include "ops/cuda/runtime/launch.cuh"
 
 namespace emberq::cuda {
 namespace {

@@ -6,7 +6,7 @@
 #include "measure/cuda/gpu_meter.h"
 #include "measure/operands.h"
 #include "ops/cuda/cuda_weight.h"
-#include "ops/cuda/stream.h"
+#include "ops/cuda/runtime/stream.h"
 
 namespace emberq {
 namespace {

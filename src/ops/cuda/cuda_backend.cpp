@@ -1,14 +1,13 @@
-#include "ops/cuda/cuda_backend.h"
-
 #include <optional>
 #include <string>
 
 #include "base/check.h"
 #include "ops/backend.h"
-#include "ops/cuda/cuda_check.h"
 #include "ops/cuda/cuda_weight.h"
-#include "ops/cuda/handle.h"
-#include "ops/cuda/stream.h"
+#include "ops/cuda/rows/rows.h"
+#include "ops/cuda/runtime/check.h"
+#include "ops/cuda/runtime/handle.h"
+#include "ops/cuda/runtime/stream.h"
 
 namespace emberq {
 namespace {
@@ -105,8 +104,9 @@ class CudaBackend final : public Backend {
 
   void run(const Embed& op) override {
     check(op);
-    if (!is_dense(*op.table)) refuse("embed of a quantized table");
-    cuda::embed(op, stream_);
+    const auto* table = std::get_if<cuda::DenseWeight>(&cuda::cuda_weight(*op.table).form);
+    if (!table) refuse("embed of a quantized table");
+    cuda::embed(op, table->values.as<void>(), stream_);
   }
 
   void run(const RmsNorm& op) override {
@@ -129,24 +129,23 @@ class CudaBackend final : public Backend {
 
   void run(const Linear& op) override {
     check(op);
-    if (is_dense(*op.weight)) refuse("linear of a dense weight");
+    const auto& weight = cuda::cuda_weight(*op.weight).form;
+    if (std::holds_alternative<cuda::DenseWeight>(weight)) refuse("linear of a dense weight");
     if (op.out.dtype != DType::kBF16 && op.out.dtype != DType::kF16)
       refuse("linear to " + std::string(emberq::name(op.out.dtype)));
     if (op.residual && op.residual.dtype != op.out.dtype)
       refuse("linear with a residual of another type than its output");
     if (op.x.dtype == DType::kI8 || op.x.group > 0) refuse("linear of integers");
-    if (kernels_ == CudaKernels::kNaive) return cuda::linear_naive(op, stream_);
+    if (kernels_ == CudaKernels::kNaive)
+      return cuda::linear_naive(op, std::get<cuda::CanonicalWeight>(weight), stream_);
     if (!op.x.quantized()) refuse("linear of BF16 inputs");
-    cuda::linear_w4(op, *workspace_,
+    cuda::linear_w4(op, std::get<cuda::W4Weight>(weight), *workspace_,
                     kernels_ == CudaKernels::kBatchInvariant ? cuda::BatchInvariant::kYes
                                                              : cuda::BatchInvariant::kNo,
                     stream_);
   }
 
  private:
-  static bool is_dense(const Weight& weight) {
-    return std::holds_alternative<cuda::DenseWeight>(cuda::cuda_weight(weight).form);
-  }
   // What no kernel on rows writes, and naive ones, which there are not.
   void refuse_output(const std::string& operation, const Activations& out) const {
     if (kernels_ == CudaKernels::kNaive) refuse(operation);

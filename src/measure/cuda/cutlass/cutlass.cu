@@ -15,7 +15,7 @@
 #include "format/bf16.h"
 #include "format/fp8.h"
 #include "measure/cuda/cutlass.h"
-#include "ops/cuda/stream.h"
+#include "ops/cuda/runtime/stream.h"
 
 namespace emberq::cuda {
 namespace {

@@ -3,10 +3,9 @@
 
 #include "format/fp8.h"
 #include "format/weight_code.h"
-#include "ops/cuda/cuda_backend.h"
-#include "ops/cuda/cuda_weight.h"
-#include "ops/cuda/device/epilogue.cuh"
-#include "ops/cuda/launch.cuh"
+#include "ops/cuda/linear/epilogue.cuh"
+#include "ops/cuda/linear/linear.h"
+#include "ops/cuda/runtime/launch.cuh"
 
 namespace emberq::cuda {
 namespace {
@@ -49,9 +48,8 @@ struct NaiveLinearKernel {
 };
 
 template <bool kFp8Input>
-void start(const Linear& op, cudaStream_t stream) {
-  const CudaWeight& weight = cuda_weight(*op.weight);
-  const auto& canonical = std::get<CanonicalWeight>(weight.form);
+void start(const Linear& op, const CanonicalWeight& canonical, cudaStream_t stream) {
+  const Weight& weight = *op.weight;
   using Kernel = NaiveLinearKernel<kFp8Input>;
   typename Kernel::Args args{.x = op.x.data,
                              .packed = canonical.packed.as<uint32_t>(),
@@ -70,9 +68,9 @@ void start(const Linear& op, cudaStream_t stream) {
 
 }  // namespace
 
-void linear_naive(const Linear& op, cudaStream_t stream) {
+void linear_naive(const Linear& op, const CanonicalWeight& weight, cudaStream_t stream) {
   if (op.x.rows == 0) return;
-  op.x.quantized() ? start<true>(op, stream) : start<false>(op, stream);
+  op.x.quantized() ? start<true>(op, weight, stream) : start<false>(op, weight, stream);
 }
 
 }  // namespace emberq::cuda

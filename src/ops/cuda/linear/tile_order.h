@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-#include "ops/cuda/device/host_device.cuh"
+#include "ops/cuda/runtime/host_device.h"
 
 // Four-bit weights in device order, and what makes FP8 operands of them.
 //

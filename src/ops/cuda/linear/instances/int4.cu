@@ -1,4 +1,4 @@
-#include "ops/cuda/linear_w4_form.cuh"
+#include "ops/cuda/linear/dispatch.cuh"
 
 namespace emberq::cuda {
 

@@ -2,13 +2,13 @@
 #include <array>
 
 #include "format/scale.h"
-#include "ops/cuda/cuda_backend.h"
-#include "ops/cuda/device/cluster.cuh"
-#include "ops/cuda/device/pipeline.cuh"
-#include "ops/cuda/device/reduce.cuh"
-#include "ops/cuda/device/row.cuh"
-#include "ops/cuda/launch.cuh"
-#include "ops/cuda/row_config.cuh"
+#include "ops/cuda/ptx/cluster.cuh"
+#include "ops/cuda/ptx/pipeline.cuh"
+#include "ops/cuda/rows/reduce.cuh"
+#include "ops/cuda/rows/row.cuh"
+#include "ops/cuda/rows/row_config.cuh"
+#include "ops/cuda/rows/rows.h"
+#include "ops/cuda/runtime/launch.cuh"
 
 namespace emberq::cuda {
 namespace {

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
-#include "ops/cuda/device/cluster.cuh"
-#include "ops/cuda/device/pipeline.cuh"
-#include "ops/cuda/device/w4.cuh"
-#include "ops/cuda/device/w4_schedule.cuh"
+#include "ops/cuda/linear/tile_order.h"
+#include "ops/cuda/linear/tile_scheduler.h"
+#include "ops/cuda/ptx/cluster.cuh"
+#include "ops/cuda/ptx/pipeline.cuh"
 
 namespace emberq::cuda {
 

@@ -2,8 +2,8 @@
 
 #include <type_traits>
 
-#include "ops/cuda/device/row_quotient.cuh"
-#include "ops/cuda/device/vector.cuh"
+#include "ops/cuda/rows/row_quotient.cuh"
+#include "ops/cuda/rows/vector.cuh"
 
 // Rows that a block of threads holds in registers, in vectors of eight columns.
 namespace emberq::device {

@@ -5,8 +5,8 @@
 
 #include "format/fp8.h"
 #include "format/weight_code.h"
-#include "ops/cuda/cuda_weight.h"
-#include "ops/cuda/launch.cuh"
+#include "ops/cuda/linear/linear.h"
+#include "ops/cuda/runtime/launch.cuh"
 
 namespace emberq::cuda {
 namespace {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/cuda/device/pipeline.cuh"
+#include "ops/cuda/ptx/pipeline.cuh"
 
 // Blocks of threads that run at once and reach each other's shared memory, as the PTX ISA names it
 // (barrier.cluster, mapa).

@@ -1,7 +1,7 @@
-#include "ops/cuda/tensor_map.h"
+#include "ops/cuda/runtime/tensor_map.h"
 
 #include "base/check.h"
-#include "ops/cuda/cuda_check.h"
+#include "ops/cuda/runtime/check.h"
 
 namespace emberq::cuda {
 namespace {

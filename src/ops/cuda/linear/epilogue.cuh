@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "format/dtype.h"
-#include "ops/cuda/device/pipeline.cuh"
+#include "ops/cuda/ptx/pipeline.cuh"
 
 namespace emberq::device {
 

@@ -4,8 +4,8 @@
 #include <array>
 #include <cstdint>
 
-#include "ops/cuda/device/w4.cuh"
-#include "ops/cuda/device/w4_schedule.cuh"
+#include "ops/cuda/linear/tile_order.h"
+#include "ops/cuda/linear/tile_scheduler.h"
 
 // How a product with four-bit weights is cut for the kernel. Nothing here needs a GPU.
 namespace emberq::cuda {

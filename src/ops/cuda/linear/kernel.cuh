@@ -8,18 +8,18 @@
 // warp keeps a ring of stages full, across tiles; warpgroups each multiply 64 rows, and add each
 // group's product, times its scale, to sums in FP32. Where tokens are few, C.split warpgroups take
 // a tile's steps in turn, for instructions to be hidden behind each other, and each finishes a part
-// of the tokens. device/w4_schedule.cuh says who works on what.
+// of the tokens. linear/tile_scheduler.h says who works on what.
 #include <algorithm>
 
-#include "ops/cuda/device/cluster.cuh"
-#include "ops/cuda/device/epilogue.cuh"
-#include "ops/cuda/device/pipeline.cuh"
-#include "ops/cuda/device/w4_operand.cuh"
-#include "ops/cuda/device/w4_partials.cuh"
-#include "ops/cuda/device/w4_schedule.cuh"
-#include "ops/cuda/device/wgmma.cuh"
-#include "ops/cuda/linear_w4_loader.cuh"
-#include "ops/cuda/w4_plan.h"
+#include "ops/cuda/linear/epilogue.cuh"
+#include "ops/cuda/linear/fixup.cuh"
+#include "ops/cuda/linear/gemm_config.h"
+#include "ops/cuda/linear/operand.cuh"
+#include "ops/cuda/linear/producer.cuh"
+#include "ops/cuda/linear/tile_scheduler.h"
+#include "ops/cuda/ptx/cluster.cuh"
+#include "ops/cuda/ptx/pipeline.cuh"
+#include "ops/cuda/ptx/wgmma.cuh"
 
 namespace emberq::cuda {
 

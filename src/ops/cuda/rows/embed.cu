@@ -1,9 +1,6 @@
-#include <variant>
-
-#include "ops/cuda/cuda_backend.h"
-#include "ops/cuda/cuda_weight.h"
-#include "ops/cuda/launch.cuh"
-#include "ops/cuda/row_config.cuh"
+#include "ops/cuda/rows/row_config.cuh"
+#include "ops/cuda/rows/rows.h"
+#include "ops/cuda/runtime/launch.cuh"
 
 namespace emberq::cuda {
 namespace {
@@ -30,12 +27,11 @@ struct EmbedKernel {
 
 }  // namespace
 
-void embed(const Embed& op, cudaStream_t stream) {
+void embed(const Embed& op, const void* table, cudaStream_t stream) {
   require_vectors("embed", op.out.dim);
   if (op.out.rows == 0) return;
-  const auto& table = std::get<DenseWeight>(cuda_weight(*op.table).form);
   launch<EmbedKernel>(dim3(unsigned(op.out.rows)), stream,
-                      {.table = table.values.as<uint4>(),
+                      {.table = static_cast<const uint4*>(table),
                        .ids = op.ids,
                        .out = static_cast<uint4*>(op.out.data),
                        .rows = op.table->n,

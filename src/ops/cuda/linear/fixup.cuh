@@ -2,12 +2,12 @@
 
 #include <cstdint>
 
-#include "ops/cuda/device/pipeline.cuh"
-#include "ops/cuda/device/w4_schedule.cuh"
+#include "ops/cuda/linear/tile_scheduler.h"
+#include "ops/cuda/ptx/pipeline.cuh"
 
 namespace emberq::device {
 
-// The sums of a tile whose beginning another cluster has (device/w4_schedule.cuh), in memory. One
+// The sums of a tile whose beginning another cluster has (tile_scheduler.h), in memory. One
 // warpgroup of kConsumers writes its own, the same threads of the one in its place in another
 // cluster read them. That they are there is for tell() to say, in warps that do nothing else: it
 // takes as long as a step or two until all multiprocessors see them.

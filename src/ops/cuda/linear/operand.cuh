@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-#include "ops/cuda/device/pipeline.cuh"
-#include "ops/cuda/device/w4.cuh"
-#include "ops/cuda/device/wgmma.cuh"
+#include "ops/cuda/linear/tile_order.h"
+#include "ops/cuda/ptx/pipeline.cuh"
+#include "ops/cuda/ptx/wgmma.cuh"
 
 namespace emberq::device {
 

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "ops/cuda/device/host_device.cuh"
+#include "ops/cuda/runtime/host_device.h"
 
 namespace emberq::device {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/cuda/device/vector.cuh"
+#include "ops/cuda/rows/vector.cuh"
 
 // The Hadamard transform of format/hadamard.h, sum for sum, on the 1024 columns that a warp has in
 // registers.

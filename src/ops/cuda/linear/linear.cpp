@@ -1,12 +1,12 @@
+#include "ops/cuda/linear/linear.h"
+
 #include <algorithm>
 
-#include "ops/cuda/cuda_backend.h"
-#include "ops/cuda/cuda_weight.h"
-#include "ops/cuda/w4_plan.h"
+#include "ops/cuda/linear/gemm_config.h"
 
 namespace emberq::cuda {
 
-// linear_w4_form.cuh; one source file each.
+// linear/dispatch.cuh; one source file each.
 template <W4Codes kCodes>
 void linear_w4_of(const Linear& op, const W4Weight& weight, const Workspace& workspace,
                   BatchInvariant invariant, cudaStream_t stream);
@@ -22,10 +22,9 @@ Workspace::Workspace(Backend& backend, int count) : multiprocessors(count) {
   ready = upload(backend, std::vector<int>(size_t(count) * size_t(consumers)));
 }
 
-void linear_w4(const Linear& op, const Workspace& workspace, BatchInvariant invariant,
-               cudaStream_t stream) {
+void linear_w4(const Linear& op, const W4Weight& weight, const Workspace& workspace,
+               BatchInvariant invariant, cudaStream_t stream) {
   if (op.x.rows == 0) return;
-  const auto& weight = std::get<W4Weight>(cuda_weight(*op.weight).form);
   switch (weight.codes) {
     case W4Codes::kSigned:
       return linear_w4_of<W4Codes::kSigned>(op, weight, workspace, invariant, stream);

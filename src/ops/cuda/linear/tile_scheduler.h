@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "ops/cuda/device/host_device.cuh"
+#include "ops/cuda/runtime/host_device.h"
 
 // Which part of a product each cluster of blocks works on, and in what order; the same on the host,
 // where tests walk through it, as on the device.

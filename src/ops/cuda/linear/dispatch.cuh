@@ -2,10 +2,10 @@
 
 #include <utility>
 
-#include "ops/cuda/cuda_weight.h"
-#include "ops/cuda/launch.cuh"
-#include "ops/cuda/linear_w4.cuh"
-#include "ops/cuda/tensor_map.h"
+#include "ops/cuda/linear/kernel.cuh"
+#include "ops/cuda/linear/linear.h"
+#include "ops/cuda/runtime/launch.cuh"
+#include "ops/cuda/runtime/tensor_map.h"
 
 namespace emberq::cuda {
 
