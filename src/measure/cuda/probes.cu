@@ -8,7 +8,7 @@ namespace {
 struct EmptyKernel {
   struct Args {};
   static constexpr int kThreads = 32;
-  static constexpr int kBlocks = 1;
+  static constexpr int kMinBlocksPerSm = 1;
   static __device__ void run(const Args&) {}
 };
 
@@ -20,7 +20,7 @@ struct ReadKernel {
     unsigned* sink;
   };
   static constexpr int kThreads = 256;
-  static constexpr int kBlocks = 4;
+  static constexpr int kMinBlocksPerSm = 4;
   static constexpr int kVectors = 8;
   static_assert(kThreads * kVectors * sizeof(uint4) == kReadUnit);
 

@@ -139,10 +139,12 @@ class CudaBackend final : public Backend {
     if (kernels_ == CudaKernels::kNaive)
       return cuda::linear_naive(op, std::get<cuda::CanonicalWeight>(weight), stream_);
     if (!op.x.quantized()) refuse("linear of BF16 inputs");
-    cuda::linear_w4(op, std::get<cuda::W4Weight>(weight), *workspace_,
-                    kernels_ == CudaKernels::kBatchInvariant ? cuda::BatchInvariant::kYes
-                                                             : cuda::BatchInvariant::kNo,
-                    stream_);
+    cuda::linear({.op = op,
+                  .weight = std::get<cuda::TiledWeight>(weight),
+                  .workspace = *workspace_,
+                  .invariant = kernels_ == CudaKernels::kBatchInvariant ? cuda::BatchInvariant::kYes
+                                                                        : cuda::BatchInvariant::kNo,
+                  .stream = stream_});
   }
 
  private:

@@ -14,7 +14,7 @@ struct DenseWeight {
 
 struct CudaWeight {
   int64_t n = 0, k = 0;
-  std::variant<CanonicalWeight, W4Weight, DenseWeight> form;
+  std::variant<CanonicalWeight, TiledWeight, DenseWeight> form;
 };
 const CudaWeight& cuda_weight(const Weight& weight);
 

@@ -9,58 +9,53 @@
 
 namespace emberq::cuda {
 
-template <size_t kConfig, W4Codes kCodes, int kSets>
-void start(const Linear& op, const W4Weight& weight, const Workspace& workspace,
-           BatchInvariant invariant, cudaStream_t stream) {
-  constexpr W4Config kC = kW4Configs[kConfig];
-  using Kernel = W4LinearKernel<kC, kCodes, kSets>;
-  // One block on a multiprocessor, though there may be room for the next kernel's.
-  const int clusters = std::min(most_clusters<Kernel>(workspace.multiprocessors),
-                                workspace.multiprocessors / kC.cluster);
-  const device::W4Schedule cut =
-      schedule(kC, op.x.rows, op.out.dim, weight.k_tiles, clusters, invariant);
-  const auto epilogue = device::LinearEpilogue::of(op);
-  launch<Kernel>(dim3(unsigned(cut.clusters), kC.cluster), stream,
-                 {.x = map_rows(op.x, kC.tokens / kC.cluster),
+template <GemmConfig C, class Operand>
+void launch_linear(const LinearCall& call) {
+  using Kernel = LinearKernel<C, Operand>;
+  const auto& [op, weight, workspace, invariant, stream] = call;
+  // At most one CTA of this kernel on a multiprocessor: the rest of the room is the next kernel's.
+  const int clusters = std::min(max_active_clusters<Kernel>(workspace.multiprocessors),
+                                workspace.multiprocessors / C.cluster);
+  const TileScheduler scheduler =
+      make_tile_scheduler(C, op.x.rows, op.out.dim, weight.k_tiles, clusters, invariant);
+  const auto epilogue = LinearEpilogue::of(op);
+  launch<Kernel>(dim3(unsigned(scheduler.clusters), C.cluster), stream,
+                 {.x = e4m3_tensor_map(op.x, C.tokens / C.cluster),
                   .out = Kernel::kStoredTokens > 0 && epilogue.aligned()
-                             ? map_halves(op.out, Kernel::kStoredTokens)
+                             ? half_tensor_map(op.out, Kernel::kStoredTokens)
                              : CUtensorMap{},
                   .tiles = weight.tiles.as<uint8_t>(),
                   .row_blocks = int(weight.row_blocks),
-                  .schedule = cut,
-                  .table = weight.table,
-                  .factor = weight.factor,
-                  .partials = {workspace.partial.as<float>(), workspace.ready.as<int>()},
+                  .scheduler = scheduler,
+                  .operand = weight.params,
+                  .partials = {workspace.partial.as<float>(), workspace.flags.as<int>()},
                   .epilogue = epilogue});
 }
 
-template <W4Codes kCodes, int kSets, size_t... I>
-void start_picked(const Linear& op, const W4Weight& weight, const Workspace& workspace,
-                  BatchInvariant invariant, cudaStream_t stream, std::index_sequence<I...>) {
-  const size_t picked =
-      pick(op.x.rows, op.out.dim, weight.k_tiles, workspace.multiprocessors, kCodes, invariant);
-  const auto try_one = [&]<size_t kI>() {
-    // Only what can be picked is built.
-    if constexpr (may_pick(kW4Configs[kI], kCodes, BatchInvariant::kNo) ||
-                  may_pick(kW4Configs[kI], kCodes, BatchInvariant::kYes))
-      if (kI == picked) start<kI, kCodes, kSets>(op, weight, workspace, invariant, stream);
+// Launches the kernel of the picked configuration and of the weight's groups. Only configurations
+// that can be picked are compiled.
+template <template <GemmConfig, int> class Operand>
+void dispatch_linear(const LinearCall& call) {
+  constexpr OperandFormat kFormat = Operand<kGemmConfigs[0], 1>::kFormat;
+  const size_t picked = pick_config(call.op.x.rows, call.op.out.dim, call.weight.k_tiles,
+                                    call.workspace.multiprocessors, kFormat, call.invariant);
+  const auto try_config = [&]<size_t kIndex, int kGroups>() {
+    constexpr GemmConfig kConfig = kGemmConfigs[kIndex];
+    if constexpr (is_candidate(kConfig, kFormat, BatchInvariant::kNo) ||
+                  is_candidate(kConfig, kFormat, BatchInvariant::kYes))
+      if (kIndex == picked && kGroups == call.weight.groups)
+        launch_linear<kConfig, Operand<kConfig, kGroups>>(call);
   };
-  (try_one.template operator()<I>(), ...);
+  [&]<size_t... kIndex>(std::index_sequence<kIndex...>) {
+    ((try_config.template operator()<kIndex, 1>(), try_config.template operator()<kIndex, 2>(),
+      try_config.template operator()<kIndex, 4>()),
+     ...);
+  }
+  (std::make_index_sequence<kGemmConfigs.size()>());
 }
 
-// The product with weights of one kind, built in a source file of its own for each.
-template <W4Codes kCodes>
-void linear_w4_of(const Linear& op, const W4Weight& weight, const Workspace& workspace,
-                  BatchInvariant invariant, cudaStream_t stream) {
-  constexpr auto kAll = std::make_index_sequence<kW4Configs.size()>();
-  switch (weight.sets) {
-    case 1:
-      return start_picked<kCodes, 1>(op, weight, workspace, invariant, stream, kAll);
-    case 2:
-      return start_picked<kCodes, 2>(op, weight, workspace, invariant, stream, kAll);
-    default:
-      return start_picked<kCodes, 4>(op, weight, workspace, invariant, stream, kAll);
-  }
-}
+// Defined in instances/, one source file for each format, so that they compile in parallel.
+template <OperandFormat kFormat>
+void linear_of(const LinearCall& call);
 
 }  // namespace emberq::cuda

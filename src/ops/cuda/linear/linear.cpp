@@ -2,38 +2,53 @@
 
 #include <algorithm>
 
-#include "ops/cuda/linear/gemm_config.h"
+#include "ops/cuda/linear/repack.h"
+#include "ops/cuda/linear/tile_order.h"
 
 namespace emberq::cuda {
 
-// linear/dispatch.cuh; one source file each.
-template <W4Codes kCodes>
-void linear_w4_of(const Linear& op, const W4Weight& weight, const Workspace& workspace,
-                  BatchInvariant invariant, cudaStream_t stream);
+// dispatch.cuh; one source file each in instances/.
+template <OperandFormat kFormat>
+void linear_of(const LinearCall& call);
 
-Workspace::Workspace(Backend& backend, int count) : multiprocessors(count) {
-  int tokens = 0;
-  for (const W4Config& config : kW4Configs) tokens = std::max(tokens, config.tokens);
-  const auto rows = size_t(count) * W4Config::kRows;
-  partial = Buffer(backend, rows * size_t(tokens) * sizeof(float));
-  int consumers = 0;
-  for (const W4Config& config : kW4Configs)
-    consumers = std::max(consumers, W4Config::kRows / device::kW4Rows * config.split);
-  ready = upload(backend, std::vector<int>(size_t(count) * size_t(consumers)));
+TiledWeight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, int64_t k,
+                   cudaStream_t stream) {
+  const WeightScheme& scheme = canonical.scheme;
+  TiledWeight result{.format = operand_format(scheme),
+                     .params = operand_params(scheme, canonical.per_tensor_scale),
+                     .groups = groups_per_tile(scheme.group_size),
+                     .row_blocks = (n + GemmConfig::kRows - 1) / GemmConfig::kRows,
+                     .k_tiles = (k + kTileInputs - 1) / kTileInputs};
+  const auto bytes_of_tile = with_tile(
+      result.format, [&]<class Tile>() { return size_t(tile_bytes<Tile>(result.groups)); });
+  const int64_t tiles = result.row_blocks * result.k_tiles * GemmConfig::kMWarpgroups;
+  result.tiles = Buffer(backend, size_t(tiles) * bytes_of_tile);
+  repack_tiles(canonical, result, n, k, stream);
+  return result;
 }
 
-void linear_w4(const Linear& op, const W4Weight& weight, const Workspace& workspace,
-               BatchInvariant invariant, cudaStream_t stream) {
-  if (op.x.rows == 0) return;
-  switch (weight.codes) {
-    case W4Codes::kSigned:
-      return linear_w4_of<W4Codes::kSigned>(op, weight, workspace, invariant, stream);
-    case W4Codes::kIntegers:
-      return linear_w4_of<W4Codes::kIntegers>(op, weight, workspace, invariant, stream);
-    case W4Codes::kSignedProducts:
-      return linear_w4_of<W4Codes::kSignedProducts>(op, weight, workspace, invariant, stream);
-    case W4Codes::kIntProducts:
-      return linear_w4_of<W4Codes::kIntProducts>(op, weight, workspace, invariant, stream);
+Workspace::Workspace(Backend& backend, int count) : multiprocessors(count) {
+  int tokens = 0, warpgroups = 0;
+  for (const GemmConfig& config : kGemmConfigs) {
+    tokens = std::max(tokens, config.tokens);
+    warpgroups = std::max(warpgroups, config.math_warpgroups());
+  }
+  const auto rows = size_t(count) * GemmConfig::kRows;
+  partial = Buffer(backend, rows * size_t(tokens) * sizeof(float));
+  flags = upload(backend, std::vector<int>(size_t(count) * size_t(warpgroups)));
+}
+
+void linear(const LinearCall& call) {
+  if (call.op.x.rows == 0) return;
+  switch (call.weight.format) {
+    case OperandFormat::kLut4:
+      return linear_of<OperandFormat::kLut4>(call);
+    case OperandFormat::kInt4:
+      return linear_of<OperandFormat::kInt4>(call);
+    case OperandFormat::kLut4E4m3:
+      return linear_of<OperandFormat::kLut4E4m3>(call);
+    case OperandFormat::kInt4E4m3:
+      return linear_of<OperandFormat::kInt4E4m3>(call);
   }
 }
 

@@ -4,45 +4,49 @@
 
 #include "ops/backend.h"
 #include "ops/cuda/linear/gemm_config.h"
-#include "ops/cuda/linear/tile_order.h"
+#include "ops/cuda/linear/operand_format.h"
 #include "ops/linear.h"
 
 namespace emberq::cuda {
 
-// Codes and scales as a checkpoint holds them, which the naive kernels read.
+// Codes and scales as a checkpoint holds them. The naive kernel reads them.
 struct CanonicalWeight {
-  WeightScheme scheme;  // four bits; group_size resolved
+  WeightScheme scheme;  // four bits; group_size is resolved
   float per_tensor_scale = 1;
   Buffer packed;  // [n, k / 8] words
   Buffer scale;   // [n, k / group_size] BF16
 };
 
-// Tiles in the order of linear/tile_order.h. Those that a block of threads reads together follow
-// each other: [rows / 128][k tiles][2]. What n and k lack of whole tiles has scales, or products,
-// of zero.
-struct W4Weight {
+// Tiles in the order of tile_order.h: [rows / 128][k tiles][2]. The rows and inputs that fill the
+// last tiles have scales, or products, of zero.
+struct TiledWeight {
+  OperandFormat format = OperandFormat::kInt4;
+  OperandParams params;
+  int groups = 1;  // of a tile
   int64_t row_blocks = 0, k_tiles = 0;
-  int sets = 1;  // in a tile: 1, 2 or 4 for groups of 128 and more, 64 and 32
-  W4Codes codes = W4Codes::kIntegers;
-  device::W4Table table{};  // of kSigned
-  float factor = 1;         // but of kSigned: what its sums are still to be multiplied by
   Buffer tiles;
 };
-W4Weight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, int64_t k,
-                cudaStream_t stream);
+TiledWeight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, int64_t k,
+                   cudaStream_t stream);
 
-// Where blocks of threads that share a tile leave their parts of it; of one stream.
+// The memory in which the CTAs of one stream hand partial sums over.
 struct Workspace {
   Workspace(Backend& backend, int multiprocessors);
 
   int multiprocessors;
-  Buffer partial;  // [multiprocessors][rows of a block][tokens of a tile] F32
-  Buffer ready;    // [multiprocessors][consumers] I32, zeros between calls
+  Buffer partial;  // [multiprocessors][rows of a CTA][tokens of a tile] F32
+  Buffer flags;    // [multiprocessors][math warpgroups] I32, zeros between calls
 };
 
+struct LinearCall {
+  const Linear& op;  // e4m3 inputs
+  const TiledWeight& weight;
+  const Workspace& workspace;
+  BatchInvariant invariant;
+  cudaStream_t stream;
+};
+void linear(const LinearCall& call);
+// The definition, to compare with.
 void linear_naive(const Linear& op, const CanonicalWeight& weight, cudaStream_t stream);
-// Of e4m3 inputs.
-void linear_w4(const Linear& op, const W4Weight& weight, const Workspace& workspace,
-               BatchInvariant invariant, cudaStream_t stream);
 
 }  // namespace emberq::cuda

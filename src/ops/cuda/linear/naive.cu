@@ -1,4 +1,4 @@
-// The linear by its definition, a thread for each output: what the fast kernels are compared with.
+// A linear by its definition, one thread for each output. The fast kernels are compared with it.
 #include <cuda_bf16.h>
 
 #include "format/fp8.h"
@@ -16,13 +16,13 @@ struct NaiveLinearKernel {
     const void* x;  // [m, k] e4m3 or BF16
     const uint32_t* packed;
     const __nv_bfloat16* scale;
-    float numbers[16];       // of the codes
-    float per_tensor_scale;  // 0: products are exact
+    float values[16];        // of the codes
+    float per_tensor_scale;  // 0: the value is code * scale, exactly
     int k, groups, group_size;
-    device::LinearEpilogue epilogue;
+    LinearEpilogue epilogue;
   };
   static constexpr int kThreads = 128;
-  static constexpr int kBlocks = 1;
+  static constexpr int kMinBlocksPerSm = 1;
 
   static __device__ void run(const Args& a) {
     const int column = int(blockIdx.x) * kThreads + int(threadIdx.x), token = int(blockIdx.y);
@@ -38,8 +38,8 @@ struct NaiveLinearKernel {
       const uint32_t u = a.packed[int64_t(column) * (a.k / 8) + j / 8] >> j % 8 * 4 & 15;
       const float s = __bfloat162float(a.scale[int64_t(column) * a.groups + j / a.group_size]);
       const float w = a.per_tensor_scale == 0
-                          ? a.numbers[u] * s
-                          : fp8_round(a.numbers[u] * (s * a.per_tensor_scale)) / a.per_tensor_scale;
+                          ? a.values[u] * s
+                          : fp8_round(a.values[u] * (s * a.per_tensor_scale)) / a.per_tensor_scale;
       sum += double(x) * double(w);
     }
     const float* scales = a.epilogue.x_scale;
@@ -57,8 +57,8 @@ void start(const Linear& op, const CanonicalWeight& canonical, cudaStream_t stre
                              .k = int(weight.k),
                              .groups = int(weight.k / canonical.scheme.group_size),
                              .group_size = canonical.scheme.group_size,
-                             .epilogue = device::LinearEpilogue::of(op)};
-  for (int u = 0; u < 16; ++u) args.numbers[u] = weight_code_value(canonical.scheme, u);
+                             .epilogue = LinearEpilogue::of(op)};
+  for (int u = 0; u < 16; ++u) args.values[u] = weight_code_value(canonical.scheme, u);
   if (canonical.scheme.product == WeightProduct::kE4m3)
     args.per_tensor_scale = canonical.per_tensor_scale;
   launch<Kernel>(

@@ -2,95 +2,74 @@
 
 #include <cstdint>
 
+#include "ops/cuda/linear/gemm_config.h"
 #include "ops/cuda/linear/tile_order.h"
-#include "ops/cuda/ptx/pipeline.cuh"
+#include "ops/cuda/ptx/registers.cuh"
+#include "ops/cuda/ptx/shared_memory.cuh"
 #include "ops/cuda/ptx/wgmma.cuh"
 
-namespace emberq::device {
+// An operand is all that LinearKernel knows of a weight format: how a thread of a math warpgroup
+// makes operand A of wgmma from a tile in shared memory. It is a class template of the
+// configuration and of the groups of a tile:
+//
+//   template <GemmConfig C, int kGroups> class Operand
+//     static constexpr OperandFormat kFormat;
+//     static constexpr int kTileBytes;         codes and group data of a tile
+//     static constexpr int kPromotions;        how often the sums of a k-step leave the accumulator
+//                                              of wgmma for FP32 registers; 0: only after the last
+//     static constexpr bool kExpandsAhead;     registers for the next k-step's operand are free
+//     static constexpr bool kPrefetchesCodes;  the codes of the k-step after that are loaded early
+//     Mma<kTokens>                             wgmma of this element type
+//     struct Codes; Registers                  what load_codes() and expand() write
+//     Operand(params, shared_table)            the kernel's argument, and the address of a copy of
+//                                              its table in shared memory
+//     load_codes(tile, codes)                  tile: its address in shared memory
+//     expand(tile, codes, registers)
+//     group_scales(tile, group)                if it promotes
+//     finish(params, sums)                     after the last k-step
+namespace emberq::cuda {
 
-// What the products of a thread's two rows, g and g + 8, are multiplied by.
-struct W4Scales {
+// The scales of a thread's two rows, g and g + 8.
+struct RowScales {
   float low, high;
 };
 
-// How a thread of a warpgroup makes operand A of wgmma of a tile in shared memory, which is given
-// by its address. kScarce: no register to spare for what can be read anew.
-template <W4Codes kCodes, int kSets, bool kScarce>
-class W4Operand {
+// The part of an operand that depends on the tile order only.
+template <GemmConfig C, class Tile, int kGroups>
+class TileOperand {
  public:
-  // What is read of a tile before it is expanded: its codes and, where they are of one set, its
-  // products.
-  static constexpr bool kTakesNumbers = are_products(kCodes) && kSets == 1;
-  struct Codes {
-    uint32_t words[8];
-    uint4 numbers;  // if kTakesNumbers
-  };
-  using Registers = uint32_t[16];  // four for each 32 inputs
+  static constexpr int kTileBytes = tile_bytes<Tile>(kGroups);
+  template <int kTokens>
+  using Mma = ptx::WgmmaE4m3<kTokens>;
+  using Registers = uint32_t[16];  // four for each wgmma
 
-  // kSigned's table of eight in constant memory and a copy of it in shared memory. Half of it stays
-  // in the former, as PRMT can take one of the two from there; the other is loaded from an address
-  // that looks different in every thread, or it would be moved from a uniform register before every
-  // use.
-  __device__ W4Operand(const W4Table& table, uint32_t copy) : table_(table) {
-    if constexpr (kCodes == W4Codes::kSigned)
-      table_.words[0] = load_shared_4(copy + (thread_again() >> 10));
-  }
-
-  __device__ void take(uint32_t tile, Codes& to) const {
+ protected:
+  __device__ void load_words(uint32_t tile, uint32_t (&words)[8]) const {
     const uint32_t codes = tile + thread() * 16;
-    const uint4 v[2] = {load_shared_16(codes), load_shared_16(codes + 2048)};
+    const uint4 v[2] = {ptx::ld_shared_v4(codes), ptx::ld_shared_v4(codes + 2048)};
     for (int half = 0; half < 2; ++half) {
-      uint32_t* words = to.words + 4 * half;
-      words[0] = v[half].x, words[1] = v[half].y, words[2] = v[half].z, words[3] = v[half].w;
+      uint32_t* to = words + 4 * half;
+      to[0] = v[half].x, to[1] = v[half].y, to[2] = v[half].z, to[3] = v[half].w;
     }
-    if constexpr (kTakesNumbers) to.numbers = load_shared_16(numbers_of(tile, 0));
   }
-
-  __device__ void expand(uint32_t tile, const Codes& codes, Registers& to) const {
-    W4Table even, odd;  // of products
-#pragma unroll
-    for (int w = 0; w < 8; ++w) {
-      W4Pair pair;
-      if constexpr (kCodes == W4Codes::kSigned) {
-        pair = expand_signed(codes.words[w], table_, table_);
-      } else if constexpr (kCodes == W4Codes::kIntegers) {
-        pair = expand_integers(codes.words[w]);
-      } else {
-        constexpr int kWords = 8 / kSets;  // that share tables
-        if (w % kWords == 0) {
-          const uint4 v =
-              kTakesNumbers ? codes.numbers : load_shared_16(numbers_of(tile, w / kWords));
-          if constexpr (kCodes == W4Codes::kSignedProducts)
-            even = {{v.x, v.y}}, odd = {{v.z, v.w}};
-          else
-            even = with_positive(v.x, v.y), odd = with_positive(v.z, v.w);
-        }
-        if constexpr (kCodes == W4Codes::kSignedProducts)
-          pair = expand_signed(codes.words[w], even, odd);
-        else
-          pair = expand_each(codes.words[w], even, odd);
-      }
-      to[2 * w] = pair.even, to[2 * w + 1] = pair.odd;
-    }
-    pin<16>(to);
+  // The address of a group's data for the two rows of this thread.
+  __device__ uint32_t group_data(uint32_t tile, int group) const {
+    return tile + kTileCodeBytes + group * Tile::kGroupBytes +
+           thread() / 4 * (Tile::kGroupBytes / 32);
   }
-
-  // But of products.
-  __device__ W4Scales scales(uint32_t tile, int set) const {
-    const uint32_t pair = load_shared_4(numbers_of(tile, set));
+  __device__ RowScales bf16_scales(uint32_t tile, int group) const {
+    const uint32_t pair = ptx::ld_shared(group_data(tile, group));
     return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000)};
   }
 
  private:
-  __device__ uint32_t thread() const { return kScarce ? uint32_t(thread_again()) % 128 : thread_; }
-  // Where the numbers of this thread's two rows are, in a set.
-  __device__ uint32_t numbers_of(uint32_t tile, int set) const {
-    constexpr int kSetBytes = w4_set_bytes(kCodes);
-    return tile + kW4CodeBytes + set * kSetBytes + thread() / 4 * (kSetBytes / 32);
+  // 256 tokens leave no register for the thread's index.
+  static constexpr bool kReloadsThreadIndex = C.tokens == 256;
+  __device__ uint32_t thread() const {
+    return kReloadsThreadIndex ? uint32_t(ptx::reload_thread_index()) % 128 : thread_;
   }
 
-  uint32_t thread_ = uint32_t(thread_again()) % 128;  // of the warpgroup
-  W4Table table_;
+  uint32_t thread_ = uint32_t(ptx::reload_thread_index()) % 128;  // of the warpgroup
 };
 
-}  // namespace emberq::device
+}  // namespace emberq::cuda

@@ -2,86 +2,85 @@
 
 #include <cuda.h>
 
-#include <algorithm>
-
-#include "ops/cuda/linear/tile_order.h"
-#include "ops/cuda/linear/tile_scheduler.h"
+#include "ops/cuda/linear/gemm_config.h"
 #include "ops/cuda/ptx/cluster.cuh"
-#include "ops/cuda/ptx/pipeline.cuh"
+#include "ops/cuda/ptx/sync.cuh"
+#include "ops/cuda/ptx/tma.cuh"
 
 namespace emberq::cuda {
 
-// The one thread of a block that keeps the ring of W4LinearKernel's stages full, across tiles.
+// The producer: one thread of a CTA, which keeps the stages of LinearKernel's pipeline full across
+// tiles.
 template <class Kernel>
-class W4Loader {
+class Producer {
  public:
   using Args = typename Kernel::Args;
   using Shared = typename Kernel::Shared;
 
   static __device__ void run(const Args& a, const Shared& shared) {
-    const uint64_t once = device::evict_first(), often = device::evict_last();
-    device::prefetch(a.x);
-    // No kernel writes weights: the first of them are on their way while the kernel before this one
-    // still works on the tokens. Where both have room on a multiprocessor, all that the ring holds;
-    // else no more than hide their latency, or that kernel's end waits for them.
-    constexpr int kEarlyStages = Kernel::kBlocks > 1 ? Kernel::kStages : 4;
+    const uint64_t evict_first = ptx::l2_evict_first(), evict_last = ptx::l2_evict_last();
+    ptx::prefetch_tensormap(a.x);
+    // No kernel writes weights, so their first loads start while the previous kernel still computes
+    // the tokens. They fill all stages if both kernels have room on a multiprocessor. If not, they
+    // only hide their latency, since the end of the previous kernel waits for them.
+    constexpr int kPrologueStages = Kernel::kMinBlocksPerSm > 1 ? Kernel::kStages : 4;
     int filled = 0;
-    for (Steps s(a); s.more() && filled < kEarlyStages; s.next(), ++filled)
-      load_weights(a, shared, filled, s.piece(), once);
+    for (Steps s(a); s.more() && filled < kPrologueStages; s.next(), ++filled)
+      load_weights(a, shared, filled, s.work(), evict_first);
     Steps s(a);
-    device::wait_for_dependencies();
-    if constexpr (Kernel::kCluster > 1) device::cluster_wait();
-    typename Kernel::Ring ring;
-    for (; s.more(); s.next(), ring.advance()) {
+    ptx::griddepcontrol_wait();
+    if constexpr (Kernel::kCluster > 1) ptx::cluster_wait();
+    typename Kernel::State state;
+    for (; s.more(); s.next(), state.advance()) {
       if (--filled < 0) {
-        shared.empty_of(ring.stage).wait(ring.parity ^ 1);
-        load_weights(a, shared, ring.stage, s.piece(), once);
+        shared.empty_of(state.stage).wait(state.phase ^ 1);
+        load_weights(a, shared, state.stage, s.work(), evict_first);
       }
-      load_tokens(a, shared, ring.stage, s.piece(), often);
+      load_tokens(a, shared, state.stage, s.work(), evict_last);
     }
   }
 
  private:
-  // The steps of this block's pieces one after the other.
+  // The k-steps of all work tiles of this CTA, one after the other.
   class Steps {
    public:
-    __device__ explicit Steps(const Args& a) : a_(a) { more_ = Kernel::piece_of(a, 0, piece_); }
+    __device__ explicit Steps(const Args& a) : a_(a) { more_ = Kernel::work_tile(a, 0, work_); }
     __device__ bool more() const { return more_; }
-    __device__ const device::W4Piece& piece() const { return piece_; }  // from this step on
+    __device__ const WorkTile& work() const { return work_; }  // k_begin is this k-step
     __device__ void next() {
-      if (++piece_.k == piece_.k_end) more_ = Kernel::piece_of(a_, ++j_, piece_);
+      if (++work_.k_begin == work_.k_end) more_ = Kernel::work_tile(a_, ++index_, work_);
     }
 
    private:
     const Args& a_;
-    device::W4Piece piece_;
-    int j_ = 0;
+    WorkTile work_;
+    int index_ = 0;
     bool more_;
   };
 
   static __device__ void load_weights(const Args& a, const Shared& shared, int stage,
-                                      const device::W4Piece& piece, uint64_t hint) {
-    const device::Barrier full = shared.full_of(stage);
-    full.arrive_and_expect(Kernel::kWeightBytes + Kernel::kXBytes);
-    const int rows = min(Kernel::row_block(piece), a.row_blocks - 1);  // a cluster may reach past W
-    device::copy_bulk(
+                                      const WorkTile& work, uint64_t cache_policy) {
+    const ptx::Mbarrier full = shared.full_of(stage);
+    full.arrive_expect_tx(Kernel::kWeightBytes + Kernel::kTokenBytes);
+    const int rows = min(Kernel::row_block(work), a.row_blocks - 1);  // a cluster may pass W's end
+    ptx::tma_load_1d(
         shared.weights + stage * Kernel::kWeightBytes,
-        a.tiles + (int64_t(rows) * a.schedule.k_tiles + piece.k) * Kernel::kWeightBytes,
-        Kernel::kWeightBytes, full, hint);
+        a.tiles + (int64_t(rows) * a.scheduler.k_tiles + work.k_begin) * Kernel::kWeightBytes,
+        Kernel::kWeightBytes, full, cache_policy);
   }
-  // This block's part of the tokens, to all blocks of the cluster.
+  // Each CTA of a cluster loads its part of the tokens for all CTAs.
   static __device__ void load_tokens(const Args& a, const Shared& shared, int stage,
-                                     const device::W4Piece& piece, uint64_t hint) {
-    const device::Barrier full = shared.full_of(stage);
-    const uint32_t to = shared.x + stage * Kernel::kXBytes;
-    const int column = piece.k * device::kW4Inputs, token = piece.token_tile * Kernel::kTokens;
+                                     const WorkTile& work, uint64_t cache_policy) {
+    const ptx::Mbarrier full = shared.full_of(stage);
+    const uint32_t to = shared.tokens + stage * Kernel::kTokenBytes;
+    const int column = work.k_begin * kTileInputs, token = work.token_tile * Kernel::kTokens;
     if constexpr (Kernel::kCluster == 1) {
-      device::copy_box(to, a.x, column, token, full, hint);
+      ptx::tma_load_2d(to, a.x, column, token, full, cache_policy);
     } else {
       const int rank = int(blockIdx.y);
-      device::copy_box_to_all(to + rank * (Kernel::kXBytes / Kernel::kCluster), a.x, column,
-                              token + rank * (Kernel::kTokens / Kernel::kCluster), full, hint,
-                              Kernel::kCluster);
+      ptx::tma_load_2d_multicast(to + rank * (Kernel::kTokenBytes / Kernel::kCluster), a.x, column,
+                                 token + rank * (Kernel::kTokens / Kernel::kCluster), full,
+                                 cache_policy, Kernel::kCluster);
     }
   }
 };

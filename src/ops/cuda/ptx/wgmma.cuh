@@ -3,44 +3,45 @@
 #include <cstdint>
 
 // wgmma of e4m3 with operand A in registers: d[64, N] += a[64, 32] b[N, 32]^T, by one warpgroup.
-// The PTX names each register of d, so there is one spelling for each N.
-namespace emberq::device {
+// PTX names each register of d, so every N has its own text.
+namespace emberq::ptx {
 
-// Before the first product of a kernel and after registers of A or d were written otherwise.
+// Orders earlier writes to the registers of A and d before wgmma. Needed before the first wgmma of
+// a kernel, and after other instructions have written these registers.
 __device__ inline void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ inline void wgmma_commit() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
-// Until at most kPending groups are on their way.
+// Waits until at most kPending groups are still running.
 template <int kPending>
 __device__ inline void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
-// The compiler must have these registers ready here, and may not touch them earlier or later.
+// Keeps the compiler from moving writes or reads of these registers across this point.
 template <int kCount>
-__device__ inline void pin(uint32_t* registers) {
+__device__ inline void warpgroup_fence_operand(uint32_t* registers) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+r"(registers[i])::"memory");
 }
 
-// Shared memory where row i of B, 128 bytes, is at 128 i in TMA's 128-byte swizzle; the address is
-// a multiple of 1024. A step of 32 bytes inside the rows adds 2, one of 1024 bytes, to other rows,
-// 64.
-__device__ inline uint64_t swizzled_rows(uint32_t shared_address) {
+// The matrix descriptor of operand B, K-major in the 128-byte swizzle of TMA. Row i, 128 bytes, is
+// at 128 i. The address is a multiple of 1024. Adding 2 advances 32 bytes within the rows; adding
+// 64 advances 1024 bytes, to the next eight rows.
+__device__ inline uint64_t make_smem_desc_128B(uint32_t shared_address) {
   constexpr uint64_t kSwizzle128 = uint64_t(1) << 62, kEightRows = uint64_t(1024 >> 4) << 32;
   return kSwizzle128 | kEightRows | uint64_t(1) << 16 | uint64_t((shared_address & 0x3ffff) >> 4);
 }
 
-// Four registers of d by name, for the lists below.
+// Four and sixteen registers of d, for the operand lists below.
 #define EMBERQ_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define EMBERQ_D16(i) EMBERQ_D4(i), EMBERQ_D4(i + 4), EMBERQ_D4(i + 8), EMBERQ_D4(i + 12)
 
+// d = a b^T, or d += a b^T if `add`.
 template <int kN>
-struct Wgmma;
+struct WgmmaE4m3;
 
 template <>
-struct Wgmma<16> {
-  // d is a b^T, or d + a b^T where `add`.
+struct WgmmaE4m3<16> {
   static __device__ void run(float (&d)[8], const uint32_t* a, uint64_t b, bool add) {
     asm volatile(
         "{.reg .pred add; setp.ne.b32 add, %13, 0; "
@@ -53,8 +54,7 @@ struct Wgmma<16> {
 };
 
 template <>
-struct Wgmma<32> {
-  // d is a b^T, or d + a b^T where `add`.
+struct WgmmaE4m3<32> {
   static __device__ void run(float (&d)[16], const uint32_t* a, uint64_t b, bool add) {
     asm volatile(
         "{.reg .pred add; setp.ne.b32 add, %21, 0; "
@@ -67,8 +67,7 @@ struct Wgmma<32> {
 };
 
 template <>
-struct Wgmma<64> {
-  // d is a b^T, or d + a b^T where `add`.
+struct WgmmaE4m3<64> {
   static __device__ void run(float (&d)[32], const uint32_t* a, uint64_t b, bool add) {
     asm volatile(
         "{.reg .pred add; setp.ne.b32 add, %37, 0; "
@@ -82,8 +81,7 @@ struct Wgmma<64> {
 };
 
 template <>
-struct Wgmma<128> {
-  // d is a b^T, or d + a b^T where `add`.
+struct WgmmaE4m3<128> {
   static __device__ void run(float (&d)[64], const uint32_t* a, uint64_t b, bool add) {
     asm volatile(
         "{.reg .pred add; setp.ne.b32 add, %69, 0; "
@@ -101,4 +99,4 @@ struct Wgmma<128> {
 #undef EMBERQ_D4
 #undef EMBERQ_D16
 
-}  // namespace emberq::device
+}  // namespace emberq::ptx

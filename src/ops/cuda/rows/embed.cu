@@ -1,4 +1,4 @@
-#include "ops/cuda/rows/row_config.cuh"
+#include "ops/cuda/rows/row_config.h"
 #include "ops/cuda/rows/rows.h"
 #include "ops/cuda/runtime/launch.cuh"
 
@@ -14,7 +14,7 @@ struct EmbedKernel {
     int vectors;         // of eight BF16, in a row
   };
   static constexpr int kThreads = 256;
-  static constexpr int kBlocks = 8;
+  static constexpr int kMinBlocksPerSm = 8;
 
   static __device__ void run(const Args& a) {
     const int64_t token = blockIdx.x, id = a.ids[token];

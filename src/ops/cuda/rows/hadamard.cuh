@@ -2,21 +2,19 @@
 
 #include "ops/cuda/rows/vector.cuh"
 
-// The Hadamard transform of format/hadamard.h, sum for sum, on the 1024 columns that a warp has in
-// registers.
-namespace emberq::device {
+// The Hadamard transform of format/hadamard.h, with the same sums in the same order, on 1024
+// columns in the registers of a warp.
+namespace emberq::cuda {
 
-inline constexpr int kLargestHadamard = 1024;
-
-// A warp's columns as it loads them: a lane has four vectors of eight, v = lane, lane + 32, ...
+// The order in which a warp loads its columns: a lane has four vectors, v = lane, lane + 32, ...
 struct WarpVectors {
   static constexpr int kCount = 4;
   static constexpr int kOfWarp = 128;
 
-  int first;    // of the warp
+  int first;    // vector of the warp
   int vectors;  // in the row
 
-  // As of Strided.
+  // The same interface as Strided.
   __device__ bool whole() const { return first + kOfWarp <= vectors; }
   template <class Visit>
   __device__ void operator()(const Visit& visit) const {
@@ -28,12 +26,13 @@ struct WarpVectors {
   }
 };
 
-// As warp_hadamard() leaves them: a lane has eight fours, f = lane % 16 + 128 (lane / 16) + 16 i.
+// The order in which warp_hadamard() leaves them: a lane has eight vectors of four columns,
+// f = lane % 16 + 128 (lane / 16) + 16 i.
 struct TransformedFours {
   static constexpr int kCount = 8;
   static constexpr int kOfWarp = 256;
 
-  int first;  // of the warp
+  int first;  // vector of the warp
   int fours;  // in the row
 
   __device__ bool whole() const { return first + kOfWarp <= fours; }
@@ -48,9 +47,9 @@ struct TransformedFours {
   }
 };
 
-// Up to three steps of the transform on 32 elements: between those whose numbers differ in the bit
-// of kStride, then in the next, then in the one after it. A branch around each step would cost the
-// moves of what it computes to where it has been.
+// Up to three steps of the transform on 32 elements: between elements whose indices differ in the
+// bit of kStride, then in the next bit, then in the one after. A branch around each single step
+// would cost register moves at its end.
 template <int kStride, class Element>
 __device__ void hadamard_steps(int steps, const Element& element) {
   const auto step = [&](int stride) {
@@ -71,14 +70,14 @@ __device__ void hadamard_steps(int steps, const Element& element) {
   }
 }
 
-// What a warp needs of shared memory: its fours, and room for one after every eight, so that eight
-// lanes at a time meet all banks.
+// Shared memory of a warp, in vectors of four: one vector of padding after every eight, so that
+// eight lanes together use all banks.
 inline constexpr int kHadamardFours = TransformedFours::kOfWarp * 9 / 8;
 
-// Transforms every block of `size` columns, 2 ... 1024; `scale` is 1 / sqrt(size). All lanes. A
-// step is in registers if the bit in which its columns differ is among the five that differ within
-// a lane: bits 0 ... 2 as loaded, 3 ... 5 and then 6 ... 8 after the columns have been exchanged
-// through `memory`. The tenth is left to a shuffle.
+// Transforms every block of `size` columns, 2 ... 1024. `scale` is 1 / sqrt(size). All lanes call
+// it. A step runs in registers if its two columns are in the same lane. Those are the steps of
+// index bits 0 ... 2 as loaded, then of bits 3 ... 5 and 6 ... 8 after exchanges through `memory`.
+// Bit 9 is a shuffle.
 __device__ inline void warp_hadamard(Float8 (&x)[4], int size, float scale, float4* memory,
                                      Float4 (&y)[8]) {
   const unsigned lane = threadIdx.x % 32;
@@ -115,4 +114,4 @@ __device__ inline void warp_hadamard(Float8 (&x)[4], int size, float scale, floa
   for (int e = 0; e < 32; ++e) element(e) *= scale;
 }
 
-}  // namespace emberq::device
+}  // namespace emberq::cuda

@@ -1,8 +1,11 @@
 #pragma once
 
-namespace emberq::device {
+#include "ops/cuda/ptx/cluster.cuh"
 
-// How two values become one, those of a warp's lanes, and up to 32 in memory; in all lanes.
+namespace emberq::cuda {
+
+// A reduction: of two values, of the lanes of a warp, of up to 32 values in shared memory. All
+// lanes get the result.
 struct Sum {
   static __device__ float join(float a, float b) { return a + b; }
   static __device__ float join_lanes(float value) {
@@ -18,7 +21,7 @@ struct Sum {
     return result;
   }
 };
-struct Max {  // of magnitudes, whose bits are in their order
+struct Max {  // of magnitudes: their bits are ordered as they are
   static __device__ float join(float a, float b) { return fmaxf(a, b); }
   static __device__ float join_lanes(float value) {
     return __uint_as_float(__reduce_max_sync(0xffffffff, __float_as_uint(value)));
@@ -33,8 +36,8 @@ struct Max {  // of magnitudes, whose bits are in their order
   }
 };
 
-// All values of a block of kThreads joined, in every thread, in an order that does not change. Once
-// in a kernel for each Operation: their shared memory is not waited for before it is written.
+// Reduces one value of each thread of a CTA, in a fixed order. All threads get the result. A kernel
+// calls it once for each Operation, since no barrier protects a second use of the shared memory.
 template <class Operation, int kThreads>
 __device__ float block_reduce(float value) {
   static_assert(kThreads % 32 == 0 && kThreads <= 1024);
@@ -46,4 +49,22 @@ __device__ float block_reduce(float value) {
   return Operation::template join_all<kThreads / 32>(warps);
 }
 
-}  // namespace emberq::device
+// Reduces one value of each of a cluster's kCtas CTAs. `value` is the same in all threads of a CTA,
+// and all threads get the result. A kernel calls it once. The kernel has begun with
+// cluster_arrive(), so that no CTA writes to another that has not started.
+template <class Operation, int kCtas>
+__device__ float cluster_reduce(float value) {
+  __shared__ float values[kCtas];
+  ptx::cluster_wait();
+  if (threadIdx.x < kCtas)
+    ptx::st_shared_cluster_f32(
+        ptx::map_shared_address(&values[ptx::cluster_cta_rank()], threadIdx.x), value);
+  ptx::cluster_arrive();
+  ptx::cluster_wait();
+  float result = values[0];
+#pragma unroll
+  for (int cta = 1; cta < kCtas; ++cta) result = Operation::join(result, values[cta]);
+  return result;
+}
+
+}  // namespace emberq::cuda

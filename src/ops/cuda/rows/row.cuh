@@ -5,8 +5,8 @@
 #include "ops/cuda/rows/row_quotient.cuh"
 #include "ops/cuda/rows/vector.cuh"
 
-// Rows that a block of threads holds in registers, in vectors of eight columns.
-namespace emberq::device {
+// Rows that a CTA holds in registers, in vectors of eight columns.
+namespace emberq::cuda {
 
 enum class Output { kBf16, kFp8 };
 template <Output kOutput>
@@ -14,14 +14,16 @@ using Stored = std::conditional_t<kOutput == Output::kFp8, Fp8x8, Bf16x8>;
 template <Output kOutput>
 using StoredHalf = std::conditional_t<kOutput == Output::kFp8, Fp8x4, Bf16x4>;
 
-// The vectors of a row that a thread has where neighbouring threads have neighbouring vectors.
-// Called with visit(i, v, inside): its i-th of kVectors is the row's v-th, if the row has so many.
+// An order of a row's vectors: neighbouring threads have neighbouring vectors. Calls
+// visit(i, v, inside) for each vector i of the thread. It is vector v of the row, if `inside`.
 template <int kThreads, int kVectors>
 struct Strided {
-  int first;    // of the block
+  int first;    // vector of the CTA
   int vectors;  // in the row
 
-  __device__ bool whole() const { return first + kThreads * kVectors <= vectors; }  // all inside
+  __device__ bool whole() const {
+    return first + kThreads * kVectors <= vectors;
+  }  // all are inside
   template <class Visit>
   __device__ void operator()(const Visit& visit) const {
 #pragma unroll
@@ -32,8 +34,8 @@ struct Strided {
   }
 };
 
-// For loads and stores: without conditions where all are inside. That they end in a branch also
-// keeps ptxas from delaying some loads until others have been waited for.
+// Visits for loads and stores. If all vectors are inside, there are no conditions. The branch also
+// keeps ptxas from moving some loads behind the wait for others.
 template <class Order, class Visit>
 __device__ void visit_memory(const Order& order, const Visit& visit) {
   if (order.whole()) {
@@ -43,22 +45,23 @@ __device__ void visit_memory(const Order& order, const Visit& visit) {
   }
 }
 
-// The largest magnitude of a vector's elements and of those before.
+// The larger of `before` and the largest magnitude in x.
 template <class Vector>
-__device__ float absmax(const Vector& x, float before) {
+__device__ float max_magnitude(const Vector& x, float before) {
 #pragma unroll
   for (const float e : x.e) before = fmaxf(before, fabsf(e));
   return before;
 }
-__device__ inline __nv_bfloat162 absmax(const Bf16x8& x, __nv_bfloat162 before) {
+__device__ inline __nv_bfloat162 max_magnitude(const Bf16x8& x, __nv_bfloat162 before) {
 #pragma unroll
   for (const uint32_t pair : x.pair)
     before = __hmax2(before, __habs2(reinterpret_cast<const __nv_bfloat162&>(pair)));
   return before;
 }
 
-// Writes y[i] to out[v] for what `order` visits: rounded, or in codes by the row's scale. Nearly
-// always all are inside and the scale is in the range of RowQuotient.
+// Writes y[i] to out[v] for all vectors of `order`: rounded to BF16, or quantized to e4m3 by the
+// row's scale. The first branch is the common case: all vectors are inside, and the scale needs no
+// shift.
 template <class Order, class Vector, class To>
 __device__ void store_row(const Order& order, const Vector* y, float scale, To* out) {
   if constexpr (std::is_same_v<To, Fp8x8> || std::is_same_v<To, Fp8x4>) {
@@ -79,4 +82,4 @@ __device__ void store_row(const Order& order, const Vector* y, float scale, To* 
   }
 }
 
-}  // namespace emberq::device
+}  // namespace emberq::cuda

@@ -4,12 +4,12 @@
 
 #include "ops/cuda/runtime/host_device.h"
 
-namespace emberq::device {
+namespace emberq::cuda {
 
-// y / scale for the codes of a row, without the division's twenty instructions: the product with
-// the reciprocal, corrected by its remainder. Encoded to e4m3 it is y / scale to the bit, the sign
-// of zero included; tests/ops/row_quotient_test.cpp tries every significand of a scale around every
-// boundary between codes.
+// y / scale for the codes of a row, without the ~20 instructions of a division: the product with
+// the reciprocal, corrected by its remainder. Its e4m3 code is that of y / scale, the sign of zero
+// included. tests/ops/row_quotient_test.cpp tries every significand of a scale around every
+// rounding boundary.
 class RowQuotient {
  public:
   EMBERQ_HOST_DEVICE explicit RowQuotient(float scale)
@@ -21,8 +21,9 @@ class RowQuotient {
 
   EMBERQ_HOST_DEVICE float operator()(float y) const { return of_shifted(y * shift_); }
 
-  // Its two parts, since hardly a row needs the first. It is the reciprocal that is negated, not
-  // the excess: g++ 12 would fold that negation into the first fma and lose the sign of a zero.
+  // The two parts of operator(). Most rows have a shift of 1 and skip the first. The code negates
+  // the reciprocal, not the excess: g++ 12 would fold that negation into the first fma and lose the
+  // sign of a zero.
   EMBERQ_HOST_DEVICE float shift() const { return shift_; }
   EMBERQ_HOST_DEVICE float of_shifted(float y) const {
     const float q = y * reciprocal_;
@@ -35,4 +36,4 @@ class RowQuotient {
   float scale_, reciprocal_;
 };
 
-}  // namespace emberq::device
+}  // namespace emberq::cuda

@@ -7,8 +7,8 @@
 
 #include "format/bf16.h"
 
-// Eight neighbouring elements, which a thread loads and stores at once.
-namespace emberq::device {
+// Vectors of eight neighbouring elements, which a thread loads or stores with one instruction.
+namespace emberq::cuda {
 
 union alignas(16) Bf16x8 {  // the widest load
   uint4 raw;
@@ -22,7 +22,7 @@ union alignas(16) Float8 {
 struct alignas(8) Fp8x8 {  // e4m3
   uint2 raw;
 };
-// Half as many.
+// Vectors of four elements.
 union alignas(16) Float4 {
   float4 raw;
   float e[4];
@@ -34,7 +34,7 @@ struct alignas(4) Fp8x4 {
   uint32_t raw;
 };
 
-// By pairs, since an odd element is then one instruction away instead of two.
+// Works on pairs: an odd element then takes one instruction instead of two.
 __device__ inline Float8 to_float(const Bf16x8& x) {
   Float8 result;
 #pragma unroll
@@ -62,9 +62,8 @@ __device__ inline Bf16x8 to_bf16(const Float8& x) {
   return result;
 }
 
-// a + b, rounded once: where the sum in float is rounded too, it is nowhere near a boundary between
-// two BF16.
-__device__ inline Bf16x8 sum(const Bf16x8& a, const Bf16x8& b) {
+// a + b, rounded once. If the sum in float is inexact, it is far from a rounding boundary of BF16.
+__device__ inline Bf16x8 add(const Bf16x8& a, const Bf16x8& b) {
   Float8 result = to_float(a);
   const Float8 added = to_float(b);
 #pragma unroll
@@ -72,9 +71,9 @@ __device__ inline Bf16x8 sum(const Bf16x8& a, const Bf16x8& b) {
   return to_bf16(result);
 }
 
-// Codes of quotient(x). The hardware's conversion is fp8_encode: tests/format holds it to the
-// toolkit's, which is this instruction. Put together as integers: a union of parts would go through
-// memory.
+// e4m3 codes of quotient(x). The hardware's conversion equals fp8_encode(): tests/format compares
+// that with the toolkit's function, which is this instruction. The codes are joined as integers. A
+// union would go through memory.
 template <class Quotient>
 __device__ uint32_t to_fp8_quad(const float* x, const Quotient& quotient) {
   const auto pair = [&](int i) {
@@ -92,4 +91,4 @@ __device__ Fp8x8 to_fp8(const Float8& x, const Quotient& quotient) {
   return {{to_fp8_quad(x.e, quotient), to_fp8_quad(x.e + 4, quotient)}};
 }
 
-}  // namespace emberq::device
+}  // namespace emberq::cuda

@@ -4,7 +4,7 @@
 
 namespace emberq::cuda {
 
-// Owns a CUDA handle, which a create function has written to address().
+// Owns a CUDA handle. A create function writes it to address().
 template <class T, auto kDestroy>
 class Handle {
  public:

@@ -1,6 +1,6 @@
 #pragma once
 
-// Device code that tests run on the CPU too, compiled by any compiler.
+// Marks device code that tests run on the CPU too. Any compiler accepts it.
 #ifdef __CUDACC__
 #define EMBERQ_HOST_DEVICE __host__ __device__
 #else

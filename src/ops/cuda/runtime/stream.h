@@ -6,8 +6,8 @@
 
 namespace emberq::cuda {
 
-// Where a backend that make_cuda_backend has made puts its work: for measuring, which puts events
-// and another library's work between.
+// The stream of a backend that make_cuda_backend() has made. Benchmarks put events and another
+// library's work on it.
 cudaStream_t stream_of(Backend& backend);
 
 }  // namespace emberq::cuda

@@ -6,7 +6,7 @@
 namespace emberq::cuda {
 namespace {
 
-// Of the driver that is there: nothing links to it, so that programs start where there is none.
+// From the driver, at run time. Nothing links to it, so programs start on machines without one.
 auto* encode_function() {
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found;
@@ -16,7 +16,7 @@ auto* encode_function() {
   return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
 }
 
-CUtensorMap map_128_bytes(const Activations& x, CUtensorMapDataType type, int element, int rows) {
+CUtensorMap tensor_map(const Activations& x, CUtensorMapDataType type, int element, int rows) {
   static auto* const encode = encode_function();
   const cuuint64_t sizes[] = {cuuint64_t(x.dim), cuuint64_t(x.rows)},
                    row_bytes[] = {cuuint64_t(x.dim * element)};
@@ -33,11 +33,11 @@ CUtensorMap map_128_bytes(const Activations& x, CUtensorMapDataType type, int el
 
 }  // namespace
 
-CUtensorMap map_rows(const Activations& x, int rows) {
-  return map_128_bytes(x, CU_TENSOR_MAP_DATA_TYPE_UINT8, 1, rows);
+CUtensorMap e4m3_tensor_map(const Activations& x, int rows) {
+  return tensor_map(x, CU_TENSOR_MAP_DATA_TYPE_UINT8, 1, rows);
 }
-CUtensorMap map_halves(const Activations& x, int rows) {
-  return map_128_bytes(x, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, rows);
+CUtensorMap half_tensor_map(const Activations& x, int rows) {
+  return tensor_map(x, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, rows);
 }
 
 }  // namespace emberq::cuda

@@ -4,12 +4,13 @@
 
 #include "ops/activations.h"
 
+// Tensor maps for 2D TMA copies in the 128-byte swizzle. Rows of x must start at multiples of 16
+// bytes.
 namespace emberq::cuda {
 
-// e4m3 rows of `x` for copies of boxes of 128 columns and `rows` rows, in the 128-byte swizzle.
-// Rows must start at multiples of 16 bytes.
-CUtensorMap map_rows(const Activations& x, int rows);
-// Likewise numbers of 16 bits, in boxes of 64 columns.
-CUtensorMap map_halves(const Activations& x, int rows);
+// Boxes of 128 columns of e4m3 and `rows` rows.
+CUtensorMap e4m3_tensor_map(const Activations& x, int rows);
+// Boxes of 64 columns of 16-bit elements and `rows` rows.
+CUtensorMap half_tensor_map(const Activations& x, int rows);
 
 }  // namespace emberq::cuda

@@ -1,8 +1,11 @@
 #include "ops/cuda/linear/dispatch.cuh"
+#include "ops/cuda/linear/operand_e4m3.cuh"
 
 namespace emberq::cuda {
 
-template void linear_w4_of<W4Codes::kIntProducts>(const Linear&, const W4Weight&, const Workspace&,
-                                                  BatchInvariant, cudaStream_t);
+template <>
+void linear_of<OperandFormat::kInt4E4m3>(const LinearCall& call) {
+  dispatch_linear<Int4E4m3Operand>(call);
+}
 
 }  // namespace emberq::cuda
