@@ -55,13 +55,13 @@ struct Expected {
 };
 
 // Our weight of one shape in one scheme.
-struct Form {
+struct OurWeight {
   std::string scheme;
   std::vector<Weight> weights;  // the same one, in as many places as take turns
   Expected expected;
 };
-// CUTLASS's, likewise; none for a shape that it does not take.
-struct CutlassForm {
+// CUTLASS's weight of one shape; none for a shape that it does not take.
+struct CutlassWeights {
   std::vector<CutlassWeight> weights;
   Expected expected;
 };
@@ -74,14 +74,14 @@ class Bench {
  private:
   void allocate();
   void measure_peaks();
-  Form prepare(const GemmShape& shape, const std::string& scheme);
-  CutlassForm prepare_cutlass(const GemmShape& shape);
+  OurWeight prepare(const GemmShape& shape, const std::string& scheme);
+  CutlassWeights prepare_cutlass(const GemmShape& shape);
   Expected expect(const QuantizedWeight& weight, const Buffer& token_scale);
-  GemmRow measure_row(const GemmShape& shape, int64_t m, const std::vector<Form>& forms,
-                      const CutlassForm& cutlass);
+  GemmRow measure_row(const GemmShape& shape, int64_t m, const std::vector<OurWeight>& ours,
+                      const CutlassWeights& cutlass);
   std::optional<CallTime> time_dense(Inputs inputs, int64_t n, int64_t k, int64_t m);
-  std::optional<CutlassTime> time_cutlass(const CutlassForm& form, int64_t m);
-  FormTime time_form(const Form& form, int64_t m);
+  std::optional<CutlassTime> time_cutlass(const CutlassWeights& weights, int64_t m);
+  SchemeTime time_ours(const OurWeight& ours, int64_t m);
   int fastest(int ways, const std::function<bool(int way, int call)>& start);
 
   Linear linear(const Weight& weight, const Buffer& token_scale, void* out, int64_t m) const;
@@ -176,19 +176,19 @@ Expected Bench::expect(const QuantizedWeight& weight, const Buffer& token_scale)
   return expected;
 }
 
-Form Bench::prepare(const GemmShape& shape, const std::string& scheme) {
+OurWeight Bench::prepare(const GemmShape& shape, const std::string& scheme) {
   const QuantizedWeight weight = random_weight(shape.n, shape.k, *weight_scheme_from_name(scheme));
-  Form form{.scheme = scheme, .expected = expect(weight, token_scale_)};
+  OurWeight ours{.scheme = scheme, .expected = expect(weight, token_scale_)};
   size_t bytes = 0;
   do {
-    form.weights.push_back(backend_->prepare(weight));
-    bytes += form.weights.back().bytes;
+    ours.weights.push_back(backend_->prepare(weight));
+    bytes += ours.weights.back().bytes;
   } while (turns_on(bytes));
-  return form;
+  return ours;
 }
 
 // The codes of int4-g128, with the product that CUTLASS computes.
-CutlassForm Bench::prepare_cutlass(const GemmShape& shape) {
+CutlassWeights Bench::prepare_cutlass(const GemmShape& shape) {
   if (report_.cutlass.empty()) return {};
   if (shape.n % CutlassProduct::kOutputs != 0 || shape.k % CutlassProduct::kInputs != 0) {
     report_.notes.push_back(
@@ -198,13 +198,13 @@ CutlassForm Bench::prepare_cutlass(const GemmShape& shape) {
   }
   const QuantizedWeight weight =
       random_weight(shape.n, shape.k, *weight_scheme_from_name("int4-g128-e4m3"));
-  CutlassForm form{.expected = expect(weight, no_scale_)};
+  CutlassWeights cutlass{.expected = expect(weight, no_scale_)};
   size_t bytes = 0;
   do {
-    form.weights.push_back(cuda::cutlass_weight(*backend_, weight));
-    bytes += form.weights.back().bytes;
+    cutlass.weights.push_back(cuda::cutlass_weight(*backend_, weight));
+    bytes += cutlass.weights.back().bytes;
   } while (turns_on(bytes));
-  return form;
+  return cutlass;
 }
 
 // Of NaN, so that an output that nobody writes shows.
@@ -240,20 +240,20 @@ double Bench::error_of(std::string_view whose, const Expected& expected, int64_t
   return std::sqrt(error / power);
 }
 
-FormTime Bench::time_form(const Form& form, int64_t m) {
-  const Weight& first = form.weights.front();
+SchemeTime Bench::time_ours(const OurWeight& ours, int64_t m) {
+  const Weight& first = ours.weights.front();
   poison(m, first.n);
   backend_->run(linear(first, token_scale_, out_.as<void>(), m));
-  const double error = error_of(form.scheme, form.expected, first.n, m);
+  const double error = error_of(ours.scheme, ours.expected, first.n, m);
   EMBERQ_CHECK(error < kLargestError,  // a NaN is not
                "bench gemm: {} weights of {} x {} times {} tokens: the output differs from the "
                "naive kernel's by {:.3g} of its RMS",
-               form.scheme, first.n, first.k, m, error);
+               ours.scheme, first.n, first.k, m, error);
   const auto call = [&](int i) {
-    const Weight& weight = form.weights[size_t(i) % form.weights.size()];
+    const Weight& weight = ours.weights[size_t(i) % ours.weights.size()];
     backend_->run(linear(weight, token_scale_, out_.as<void>(), m));
   };
-  return {.scheme = form.scheme,
+  return {.scheme = ours.scheme,
           .time = meter_.time(call, kRepeats),
           .cost = cost(linear(first, token_scale_, out_.as<void>(), m)),
           .error = error};
@@ -297,12 +297,12 @@ std::optional<CallTime> Bench::time_dense(Inputs inputs, int64_t n, int64_t k, i
 
 // Its sums have 14 bits from the first input to the last, so each step of 32 may lose 2^-13 of what
 // there is; most loss is undone by others, and with a wrong order or scale the error is near 1.
-std::optional<CutlassTime> Bench::time_cutlass(const CutlassForm& form, int64_t m) {
-  if (form.weights.empty()) return std::nullopt;
-  const int64_t n = form.weights.front().n, k = form.weights.front().k;
+std::optional<CutlassTime> Bench::time_cutlass(const CutlassWeights& weights, int64_t m) {
+  if (weights.weights.empty()) return std::nullopt;
+  const int64_t n = weights.weights.front().n, k = weights.weights.front().k;
   const CutlassProduct product(*backend_, n, k, m);
   const auto start = [&](int variant, int call) {
-    const CutlassWeight& weight = form.weights[size_t(call) % form.weights.size()];
+    const CutlassWeight& weight = weights.weights[size_t(call) % weights.weights.size()];
     return product.run(variant, fp8_.x.as<void>(), weight, out_.as<void>());
   };
   const int best = fastest(CutlassProduct::variants(), start);
@@ -313,7 +313,7 @@ std::optional<CutlassTime> Bench::time_cutlass(const CutlassForm& form, int64_t 
   };
   poison(m, n);
   call(0);
-  const double error = error_of("CUTLASS by tile " + tile, form.expected, n, m);
+  const double error = error_of("CUTLASS by tile " + tile, weights.expected, n, m);
   const double largest = std::min(kLargestError + double(k / 32) * 0x1p-13, 0.1);
   EMBERQ_CHECK(error < largest,  // a NaN is not
                "bench gemm: CUTLASS's {} x {} times {} tokens by tile {}: the output differs from "
@@ -322,14 +322,14 @@ std::optional<CutlassTime> Bench::time_cutlass(const CutlassForm& form, int64_t 
   return CutlassTime{.tile = tile, .time = meter_.time(call, kRepeats), .error = error};
 }
 
-GemmRow Bench::measure_row(const GemmShape& shape, int64_t m, const std::vector<Form>& forms,
-                           const CutlassForm& cutlass) {
+GemmRow Bench::measure_row(const GemmShape& shape, int64_t m, const std::vector<OurWeight>& ours,
+                           const CutlassWeights& cutlass) {
   GemmRow row{.shape = shape,
               .m = m,
               .bf16 = time_dense(Inputs::kBf16, shape.n, shape.k, m),
               .fp8 = time_dense(Inputs::kFp8, shape.n, shape.k, m),
               .cutlass = time_cutlass(cutlass, m)};
-  for (const Form& form : forms) row.forms.push_back(time_form(form, m));
+  for (const OurWeight& one : ours) row.schemes.push_back(time_ours(one, m));
   return row;
 }
 
@@ -352,11 +352,11 @@ GemmReport Bench::run() {
   measure_peaks();
   Progress progress("bench", int64_t(plan_.shapes.size() * plan_.tokens.size()));
   for (const GemmShape& shape : plan_.shapes) {
-    std::vector<Form> forms;
-    for (const std::string& scheme : plan_.schemes) forms.push_back(prepare(shape, scheme));
-    const CutlassForm cutlass = prepare_cutlass(shape);
+    std::vector<OurWeight> ours;
+    for (const std::string& scheme : plan_.schemes) ours.push_back(prepare(shape, scheme));
+    const CutlassWeights cutlass = prepare_cutlass(shape);
     for (const int64_t m : plan_.tokens) {
-      report_.rows.push_back(measure_row(shape, m, forms, cutlass));
+      report_.rows.push_back(measure_row(shape, m, ours, cutlass));
       progress.step(fmt::format("{} x {}, {} tokens", shape.n, shape.k, m));
     }
   }
