@@ -13,7 +13,7 @@ namespace {
 
 template <class Stored, class ToFloat>
 Buffer upload_rounded(Backend& backend, const Tensor& dense, const ToFloat& to_float) {
-  constexpr int64_t kChunk = 1 << 16;  // worth another thread
+  constexpr int64_t kChunk = 1 << 16;  // enough work for a thread
   const Stored* from = dense.data<Stored>();
   std::vector<bf16> values(size_t(dense.size()));
   parallel_for(0, (dense.size() + kChunk - 1) / kChunk, [&](int64_t chunk) {
@@ -27,10 +27,12 @@ Buffer upload_rounded(Backend& backend, const Tensor& dense, const ToFloat& to_f
 }  // namespace
 
 const CudaWeight& cuda_weight(const Weight& weight) {
-  return *static_cast<const CudaWeight*>(weight.impl.get());
+  const auto* own = dynamic_cast<const CudaWeight*>(weight.impl.get());
+  EMBERQ_CHECK(own, "the cuda backend was given a weight of another backend");
+  return *own;
 }
 
-DenseWeight upload_dense(Backend& backend, const Tensor& dense) {
+UnquantizedWeight upload_unquantized(Backend& backend, const Tensor& dense) {
   switch (dense.dtype()) {
     case DType::kBF16:
       return {upload(backend, dense.bytes())};

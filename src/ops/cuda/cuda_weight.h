@@ -7,20 +7,21 @@
 
 namespace emberq::cuda {
 
-// What is not quantized; tables of embeddings.
-struct DenseWeight {
+// A weight that is not quantized: a table of embeddings.
+struct UnquantizedWeight {
   Buffer values;  // [n, k] BF16
 };
 
-struct CudaWeight {
+struct CudaWeight final : DeviceWeight {
   int64_t n = 0, k = 0;
-  std::variant<CanonicalWeight, TiledWeight, DenseWeight> form;
+  std::variant<CanonicalWeight, TiledWeight, UnquantizedWeight> data;
 };
+// Error for a weight that another backend has prepared.
 const CudaWeight& cuda_weight(const Weight& weight);
 
-// F32, F16 or BF16, each element rounded to BF16; Error for another type.
-DenseWeight upload_dense(Backend& backend, const Tensor& dense);
-// InputError for a weight that no kernel here multiplies.
+// Rounds each element of an F32, F16 or BF16 tensor to BF16. Error for another type.
+UnquantizedWeight upload_unquantized(Backend& backend, const Tensor& dense);
+// InputError for a weight that no kernel of this backend multiplies.
 CanonicalWeight upload_canonical(Backend& backend, const QuantizedWeight& weight);
 
 }  // namespace emberq::cuda

@@ -9,7 +9,7 @@
 
 namespace emberq::cuda {
 
-// The operations on rows, each in the file of its name.
+// The operations on rows, each in the file of its name. PDL lets all except embed() start early.
 void embed(const Embed& op, const void* table, cudaStream_t stream);  // table: [n, dim] BF16
 void rms_norm(const RmsNorm& op, cudaStream_t stream);
 void quantize_rows(const QuantizeRows& op, cudaStream_t stream);  // to e4m3
