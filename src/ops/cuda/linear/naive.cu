@@ -16,9 +16,10 @@ struct NaiveLinearKernel {
     const void* x;  // [m, k] e4m3 or BF16
     const uint32_t* packed;
     const __nv_bfloat16* scale;
-    float values[16];        // of the codes
-    float per_tensor_scale;  // 0: the value is code * scale, exactly
+    float values[16];  // of the codes
     int k, groups, group_size;
+    WeightProduct product;
+    float per_tensor_scale;
     LinearEpilogue epilogue;
   };
   static constexpr int kThreads = 128;
@@ -37,9 +38,7 @@ struct NaiveLinearKernel {
         x = __bfloat162float(static_cast<const __nv_bfloat16*>(a.x)[at]);
       const uint32_t u = a.packed[int64_t(column) * (a.k / 8) + j / 8] >> j % 8 * 4 & 15;
       const float s = __bfloat162float(a.scale[int64_t(column) * a.groups + j / a.group_size]);
-      const float w = a.per_tensor_scale == 0
-                          ? a.values[u] * s
-                          : fp8_round(a.values[u] * (s * a.per_tensor_scale)) / a.per_tensor_scale;
+      const float w = dequantize(a.product, a.values[u], s, a.per_tensor_scale);
       sum += double(x) * double(w);
     }
     const float* scales = a.epilogue.x_scale;
@@ -57,10 +56,10 @@ void start(const Linear& op, const CanonicalWeight& canonical, cudaStream_t stre
                              .k = int(weight.k),
                              .groups = int(weight.k / canonical.scheme.group_size),
                              .group_size = canonical.scheme.group_size,
+                             .product = canonical.scheme.product,
+                             .per_tensor_scale = canonical.per_tensor_scale,
                              .epilogue = LinearEpilogue::of(op)};
   for (int u = 0; u < 16; ++u) args.values[u] = weight_code_value(canonical.scheme, u);
-  if (canonical.scheme.product == WeightProduct::kE4m3)
-    args.per_tensor_scale = canonical.per_tensor_scale;
   launch<Kernel>(
       dim3(unsigned((weight.n + Kernel::kThreads - 1) / Kernel::kThreads), unsigned(op.x.rows)),
       stream, args);

@@ -34,11 +34,12 @@ struct RepackKernel {
     return a.scale[int64_t(row) * a.groups + k / a.group_size];
   }
   static __device__ uint2 products(const Args& a, int row, int k) {
-    const float scale_of_codes = __uint_as_float(scale(a, row, k) << 16) * a.per_tensor_scale;
+    const float scale_of_codes = __uint_as_float(scale(a, row, k) << 16);
     uint32_t words[2] = {};
 #pragma unroll
     for (int i = 0; i < 8; ++i)
-      words[i / 4] |= uint32_t(fp8_encode(a.values[i] * scale_of_codes)) << i % 4 * 8;
+      words[i / 4] |= uint32_t(dequantize_to_e4m3(a.values[i], scale_of_codes, a.per_tensor_scale))
+                      << i % 4 * 8;
     return {words[0], words[1]};
   }
 
