@@ -11,27 +11,25 @@
 namespace emberq {
 namespace {
 
-// What --forms takes, and the scheme of each.
-const std::vector<std::string> kForms = {"lut4", "lut4-e4m3", "int4", "fireq"},
-                               kSchemes = {"lut4-g128", "lut4-g128-e4m3", "int4-g128",
+const std::vector<std::string> kSchemes = {"lut4-g128", "lut4-g128-e4m3", "int4-g128",
                                            "int4-g128-e4m3"};
 
 struct Options {
   std::string model = "llama-3-8b";
   std::vector<int64_t> tokens = {1, 16, 64, 128, 256, 512, 1024, 4096};
-  std::vector<std::string> forms = kForms;
+  std::vector<std::string> schemes = kSchemes;
   bool graph = false;
   std::string cublaslt;
   bool json = false;
 };
 
-std::optional<double> ratio(const std::optional<CallTime>& fp8, const FormTime& form) {
+std::optional<double> ratio(const std::optional<CallTime>& fp8, const SchemeTime& one) {
   if (!fp8) return std::nullopt;
-  return fp8->seconds / form.time.seconds;
+  return fp8->seconds / one.time.seconds;
 }
 
-double terabytes(const FormTime& form) { return form.cost.bytes / form.time.seconds * 1e-12; }
-double teraflops(const FormTime& form) { return form.cost.flops / form.time.seconds * 1e-12; }
+double terabytes(const SchemeTime& one) { return one.cost.bytes / one.time.seconds * 1e-12; }
+double teraflops(const SchemeTime& one) { return one.cost.flops / one.time.seconds * 1e-12; }
 
 OrderedJson row_json(const GemmRow& row, const GemmReport& report) {
   OrderedJson json = {{"layer", row.shape.layer},
@@ -48,19 +46,18 @@ OrderedJson row_json(const GemmRow& row, const GemmReport& report) {
       json["cutlass"]["error"] = row.cutlass->error;
     }
   }
-  OrderedJson forms = OrderedJson::object();
-  for (const FormTime& form : row.forms) {
-    OrderedJson one = json_of(form.time);
-    one["bytes"] = form.cost.bytes;
-    one["flops"] = form.cost.flops;
-    one["tb_per_s"] = terabytes(form);
-    one["tflops"] = teraflops(form);
-    one["share_of_roof"] = json_of(share_of_roof(form, report.peaks));
-    one["fp8_ratio"] = json_of(ratio(row.fp8, form));
-    one["error"] = form.error;
-    forms[form.scheme] = one;
+  OrderedJson schemes = OrderedJson::object();
+  for (const SchemeTime& one : row.schemes) {
+    OrderedJson& scheme = schemes[one.scheme] = json_of(one.time);
+    scheme["bytes"] = one.cost.bytes;
+    scheme["flops"] = one.cost.flops;
+    scheme["tb_per_s"] = terabytes(one);
+    scheme["tflops"] = teraflops(one);
+    scheme["share_of_roof"] = json_of(share_of_roof(one, report.peaks));
+    scheme["fp8_ratio"] = json_of(ratio(row.fp8, one));
+    scheme["error"] = one.error;
   }
-  json["forms"] = forms;
+  json["schemes"] = schemes;
   return json;
 }
 
@@ -110,12 +107,12 @@ std::vector<std::string> cells(const GemmRow& row, const GemmReport& report) {
   if (row.fp8) include(*row.fp8);
   if (row.cutlass) include(row.cutlass->time);
   if (!report.cutlass.empty()) cells.push_back(row.cutlass ? micros(row.cutlass->time) : "-");
-  for (const FormTime& form : row.forms) {
-    include(form.time);
-    cells.insert(cells.end(), {micros(form.time), fmt::format("{:.2f}", terabytes(form)),
-                               fmt::format("{:.0f}", teraflops(form)),
-                               cell(share_of_roof(form, report.peaks), 100, 0),
-                               cell(ratio(row.fp8, form), 1, 2)});
+  for (const SchemeTime& one : row.schemes) {
+    include(one.time);
+    cells.insert(cells.end(),
+                 {micros(one.time), fmt::format("{:.2f}", terabytes(one)),
+                  fmt::format("{:.0f}", teraflops(one)),
+                  cell(share_of_roof(one, report.peaks), 100, 0), cell(ratio(row.fp8, one), 1, 2)});
   }
   cells.insert(cells.end(),
                {fmt::format("{:.1f}", 100 * spread), cell(mhz, 1, 0), cell(watts, 1, 0)});
@@ -148,8 +145,8 @@ std::string header(const GemmReport& report, bool graph) {
 void print(const Options& options, const GemmReport& report) {
   std::vector<std::vector<std::string>> rows = {{"layer", "NxK", "M", "BF16 us", "FP8 us"}};
   if (!report.cutlass.empty()) rows[0].push_back("cutlass us");
-  for (const std::string& form : options.forms)
-    rows[0].insert(rows[0].end(), {form + " us", "TB/s", "TFLOPS", "% of roof", "FP8 / it"});
+  for (const std::string& scheme : options.schemes)
+    rows[0].insert(rows[0].end(), {scheme + " us", "TB/s", "TFLOPS", "% of roof", "FP8 / it"});
   rows[0].insert(rows[0].end(), {"spread %", "MHz", "W"});
   for (const GemmRow& row : report.rows) rows.push_back(cells(row, report));
   print_out("{}\n{}", header(report, options.graph), format_table(rows));
@@ -157,12 +154,11 @@ void print(const Options& options, const GemmReport& report) {
 }
 
 void run(const Options& options) {
-  GemmBench bench{.shapes = gemm_shapes(options.model),
-                  .tokens = options.tokens,
-                  .regime = options.graph ? Regime::kGraph : Regime::kCold,
-                  .cublaslt = options.cublaslt};
-  for (const std::string& form : options.forms)
-    bench.schemes.push_back(kSchemes[size_t(std::ranges::find(kForms, form) - kForms.begin())]);
+  const GemmBench bench{.shapes = gemm_shapes(options.model),
+                        .tokens = options.tokens,
+                        .schemes = options.schemes,
+                        .regime = options.graph ? Regime::kGraph : Regime::kCold,
+                        .cublaslt = options.cublaslt};
   require_gpu("bench gemm");
   const GemmReport report = run_gemm_bench(bench);
   options.json ? print_json(report_json(options, report)) : print(options, report);
@@ -185,12 +181,13 @@ void add_bench_gemm(CLI::App& bench) {
       ->check(CLI::Range(1, 65535))
       ->capture_default_str();
   gemm->add_option(
-          "--forms", options->forms,
-          "What the weights are, with commas between: lut4, a sign and an index, times the "
-          "group's scale; int4, -8 to 7, likewise; lut4-e4m3 and fireq, the same, times "
-          "the scale in e4m3")
+          "--schemes", options->schemes,
+          "The schemes of the weights, with commas between: lut4, a sign and an index into a "
+          "table, "
+          "or int4, -8 to 7, times the scale of the group; with -e4m3, the product is rounded to "
+          "e4m3 (int4-g128-e4m3 is FireQ)")
       ->delimiter(',')
-      ->check(CLI::IsMember(kForms))
+      ->check(CLI::IsMember(kSchemes))
       ->capture_default_str();
   gemm->add_flag("--graph", options->graph,
                  "Time calls back to back from a CUDA graph, on weights that take turns, instead "

@@ -9,9 +9,11 @@
 namespace emberq {
 namespace {
 
+const std::vector<std::string> kSchemes = {"lut4-g128", "int4-g128"};
+
 struct Options {
   std::string model = "llama-3-8b";
-  std::vector<std::string> forms = {"lut4", "int4"};
+  std::vector<std::string> schemes = kSchemes;
   bool json = false;
 };
 
@@ -47,7 +49,7 @@ OrderedJson report_json(const Options& options, const RepackReport& report) {
 void print(const RepackReport& report) {
   const GpuPeaks& peaks = report.peaks;
   std::vector<std::vector<std::string>> table = {
-      {"layer", "NxK", "form", "us", "TB/s", "% of copy", "spread %", "MHz", "W"}};
+      {"layer", "NxK", "scheme", "us", "TB/s", "% of copy", "spread %", "MHz", "W"}};
   for (const RepackRow& row : report.rows) {
     const auto& load = row.time.load;
     table.push_back({row.shape.layer, fmt::format("{}x{}", row.shape.n, row.shape.k), row.scheme,
@@ -67,8 +69,7 @@ void print(const RepackReport& report) {
 }
 
 void run(const Options& options) {
-  RepackBench bench{.shapes = gemm_shapes(options.model)};
-  for (const std::string& form : options.forms) bench.schemes.push_back(form + "-g128");
+  const RepackBench bench{.shapes = gemm_shapes(options.model), .schemes = options.schemes};
   require_gpu("bench repack");
   const RepackReport report = run_repack_bench(bench);
   options.json ? print_json(report_json(options, report)) : print(report);
@@ -88,11 +89,12 @@ void add_bench_repack(CLI::App& bench) {
                    "inputs, as 28672x4096")
       ->capture_default_str();
   repack
-      ->add_option("--forms", options->forms,
-                   "What the codes of the weights are, with commas between: lut4, a sign and an "
-                   "index; int4, -8 to 7")
+      ->add_option(
+          "--schemes", options->schemes,
+          "The schemes of the weights, with commas between: lut4, a sign and an index into "
+          "a table; int4, -8 to 7")
       ->delimiter(',')
-      ->check(CLI::IsMember({"lut4", "int4"}))
+      ->check(CLI::IsMember(kSchemes))
       ->capture_default_str();
   repack->add_flag("--json", options->json,
                    "Print one JSON object: card, driver, date, version, model, repeats, "

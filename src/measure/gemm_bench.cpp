@@ -58,11 +58,11 @@ CallTime summary(std::vector<double> seconds) {
   return {.seconds = at(0.5), .spread = (at(0.9) - at(0.1)) / at(0.5)};
 }
 
-std::optional<double> share_of_roof(const FormTime& form, const GpuPeaks& peaks) {
-  const double net = form.time.seconds - peaks.fixed_seconds;
+std::optional<double> share_of_roof(const SchemeTime& time, const GpuPeaks& peaks) {
+  const double net = time.time.seconds - peaks.fixed_seconds;
   if (!peaks.fp8_rate || net <= 0) return std::nullopt;
   const double least =
-      std::max(form.cost.bytes / peaks.read_rate, form.cost.flops / *peaks.fp8_rate);
+      std::max(time.cost.bytes / peaks.read_rate, time.cost.flops / *peaks.fp8_rate);
   return least / net;
 }
 

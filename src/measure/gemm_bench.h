@@ -48,7 +48,7 @@ struct CallTime {
 };
 CallTime summary(std::vector<double> seconds);
 
-struct FormTime {
+struct SchemeTime {
   std::string scheme;
   CallTime time;
   Cost cost;
@@ -58,7 +58,7 @@ struct FormTime {
 struct CutlassTime {
   std::string tile;  // the fastest: "128x16 stream-K"
   CallTime time;
-  double error = 0;  // likewise
+  double error = 0;  // from the naive kernel's output: RMS, relative
 };
 
 struct GemmRow {
@@ -66,19 +66,19 @@ struct GemmRow {
   int64_t m = 0;
   std::optional<CallTime> bf16, fp8;   // cuBLASLt's
   std::optional<CutlassTime> cutlass;  // INT4 times FP8
-  std::vector<FormTime> forms;         // ours, as in GemmBench::schemes
+  std::vector<SchemeTime> schemes;     // ours, as in GemmBench::schemes
 };
 
 // What the card was seen to give in the same run. Rates are net of the fixed cost.
 struct GpuPeaks {
   double fixed_seconds = 0;        // of a call of a kernel that does nothing
   double read_rate = 0;            // bytes a second from memory
-  double copy_rate = 0;            // likewise, reads and writes counted
+  double copy_rate = 0;            // bytes a second copied, reads and writes counted
   std::optional<double> fp8_rate;  // operations a second of cuBLASLt's 8192 x 8192 x 8192
 };
 // The least time that this takes, as a share of the time it took without the fixed cost. Absent
 // where a peak is unknown, and where it took no longer than nothing does.
-std::optional<double> share_of_roof(const FormTime& form, const GpuPeaks& peaks);
+std::optional<double> share_of_roof(const SchemeTime& time, const GpuPeaks& peaks);
 
 struct GemmReport {
   std::string card, driver;

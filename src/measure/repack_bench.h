@@ -27,7 +27,7 @@ struct RepackReport {
 };
 
 // Throws Error where there is no GPU to measure on, and where a weight is not in the order that
-// ops/cuda/device/w4.cuh describes.
+// ops/cuda/linear/tile_order.h describes.
 RepackReport run_repack_bench(const RepackBench& bench);
 
 }  // namespace emberq

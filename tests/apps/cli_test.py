@@ -109,7 +109,7 @@ class Program(unittest.TestCase):
         self.assertIn("--max-windows", emberq("eval", "ppl", "--help").stdout.decode())
         self.assertIn("--pattern", emberq("debug", "inject-outliers", "--help").stdout.decode())
         self.assertIn("--graph", emberq("bench", "gemm", "--help").stdout.decode())
-        self.assertIn("--forms", emberq("bench", "repack", "--help").stdout.decode())
+        self.assertIn("--schemes", emberq("bench", "repack", "--help").stdout.decode())
         self.assertRegex(emberq("--version").stdout.decode(), r"emberq \d+\.\d+")
 
     def test_bad_commands_and_options_have_status_2(self):
@@ -118,7 +118,7 @@ class Program(unittest.TestCase):
                           ["eval", "ppl", MODEL, "--text", TEXT, "--kv", "kv2"],
                           ["eval", "ppl", MODEL, "--text", TEXT, "--device", "cuda"],
                           ["bench"], ["bench", "gemm", "--m", "0"], ["bench", "gemm", "--m", "16,x"],
-                          ["bench", "gemm", "--m", "65536"], ["bench", "gemm", "--forms", "int6"],
+                          ["bench", "gemm", "--m", "65536"], ["bench", "gemm", "--schemes", "int6"],
                           ["inspect", MODEL, "--threads", "0"]):
             self.assertEqual(emberq(*arguments).returncode, 2, arguments)
 

@@ -45,11 +45,11 @@ TEST(Summary, IsTheMedianAndTheMiddleFourFifths) {
 
 TEST(ShareOfRoof, IsOfTheSlowerOfBytesAndProductsWithoutTheFixedCost) {
   GpuPeaks peaks{.fixed_seconds = 1, .read_rate = 10, .copy_rate = 10, .fp8_rate = 100};
-  const FormTime of_bytes{.time = {.seconds = 5}, .cost = {.flops = 10, .bytes = 20}};
+  const SchemeTime of_bytes{.time = {.seconds = 5}, .cost = {.flops = 10, .bytes = 20}};
   EXPECT_EQ(share_of_roof(of_bytes, peaks), 0.5);
-  const FormTime of_products{.time = {.seconds = 5}, .cost = {.flops = 300, .bytes = 20}};
+  const SchemeTime of_products{.time = {.seconds = 5}, .cost = {.flops = 300, .bytes = 20}};
   EXPECT_EQ(share_of_roof(of_products, peaks), 0.75);
-  const FormTime of_nothing{.time = {.seconds = 1}, .cost = {.flops = 1, .bytes = 1}};
+  const SchemeTime of_nothing{.time = {.seconds = 1}, .cost = {.flops = 1, .bytes = 1}};
   EXPECT_EQ(share_of_roof(of_nothing, peaks), std::nullopt);
   peaks.fp8_rate.reset();
   EXPECT_EQ(share_of_roof(of_bytes, peaks), std::nullopt);

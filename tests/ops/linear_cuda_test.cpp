@@ -12,6 +12,7 @@
 #include "support/buffers.h"
 #include "support/quantized_weight.h"
 #include "support/random.h"
+#include "support/sanitized.h"
 #include "support/tolerance.h"
 
 namespace emberq {
@@ -229,15 +230,27 @@ std::vector<Case> cases() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, LinearCuda, testing::ValuesIn(cases()), [](const auto& instance) {
-  const Case& c = instance.param;
+// Every kernel of the fast backend, at the edges of its tiles.
+bool sanitized(const Case& c) {
+  if (c.backend != "cuda") return false;
+  if (c.scheme == "lut4-g128") return c.m % 10 == 7 || c.m == 33 || c.m == 65;
+  return c.scheme == "int4-g32" || (c.scheme == "int4-g128-e4m3" && c.m == 17);
+}
+
+std::string name_of(const testing::TestParamInfo<Case>& info) {
+  const Case& c = info.param;
   std::string name = c.backend + "_" + c.scheme + "_" + std::to_string(c.m) + "x" +
                      std::to_string(c.n) + "x" + std::to_string(c.k);
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
-});
+}
 
-TEST(LinearCudaBatchInvariant, GivesARowTheSameBitsWhateverRowsAreBesideIt) {
+INSTANTIATE_TEST_SUITE_P(Shapes, LinearCuda, testing::ValuesIn(test::where_not(cases(), sanitized)),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(ShapesSanitized, LinearCuda,
+                         testing::ValuesIn(test::where(cases(), sanitized)), name_of);
+
+TEST(LinearCudaBatchInvariantSanitized, GivesARowTheSameBitsWhateverRowsAreBesideIt) {
   if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
   const auto backend = backend_of("cuda-batch-invariant");
   for (const auto& [n, k] : {std::pair{1000, 3968}, {4096, 1024}}) {

@@ -1,4 +1,4 @@
-#include "ops/cuda/device/row_quotient.cuh"
+#include "ops/cuda/rows/row_quotient.cuh"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@ namespace emberq {
 namespace {
 
 // By the definition and by the quotient.
-bool agrees(float y, float scale, const device::RowQuotient& quotient) {
+bool agrees(float y, float scale, const cuda::RowQuotient& quotient) {
   return fp8_encode(quotient(y)) == fp8_quantize(y, scale);
 }
 
@@ -26,7 +26,7 @@ int64_t disagreements(uint32_t step, std::initializer_list<int> exponents) {
     for (uint32_t fraction = uint32_t(block); fraction < 1 << 23; fraction += step << 10)
       for (const int exponent : exponents) {
         const float scale = std::bit_cast<float>(uint32_t(exponent + 127) << 23 | fraction);
-        const device::RowQuotient quotient(scale);
+        const cuda::RowQuotient quotient(scale);
         for (int midpoint = 16; midpoint < 32; ++midpoint) {
           const uint32_t y = std::bit_cast<uint32_t>(float(midpoint) * scale);
           for (uint32_t near = y - 8; near <= y + 8; ++near)
@@ -48,7 +48,7 @@ TEST(RowQuotientExhaustive, EncodesAsTheDivisionDoesForEverySignificand) {
 
 TEST(RowQuotient, EncodesZerosWithTheirSigns) {
   for (const float scale : {1.0f, 0.3f, 1e-30f, 1e30f, 1e-44f}) {
-    const device::RowQuotient quotient(scale);
+    const cuda::RowQuotient quotient(scale);
     EXPECT_EQ(fp8_encode(quotient(0.0f)), 0x00) << scale;
     EXPECT_EQ(fp8_encode(quotient(-0.0f)), 0x80) << scale;
     EXPECT_EQ(fp8_encode(quotient(-1e-45f)), fp8_quantize(-1e-45f, scale)) << scale;
@@ -58,13 +58,13 @@ TEST(RowQuotient, EncodesZerosWithTheirSigns) {
 TEST(RowQuotient, OfTheLargestMagnitudeIsTheLargestCode) {
   for (uint32_t bits = std::bit_cast<uint32_t>(1e-38f); bits < 0x7f800000; bits += 10007) {
     const float absmax = std::bit_cast<float>(bits);
-    ASSERT_EQ(fp8_encode(device::RowQuotient(fp8_row_scale(absmax))(absmax)), 0x7e) << absmax;
+    ASSERT_EQ(fp8_encode(cuda::RowQuotient(fp8_row_scale(absmax))(absmax)), 0x7e) << absmax;
   }
 }
 
 TEST(RowQuotient, OfNanIsNan) {
-  EXPECT_TRUE(std::isnan(device::RowQuotient(1.0f)(NAN)));
-  EXPECT_TRUE(std::isnan(device::RowQuotient(NAN)(1.0f)));
+  EXPECT_TRUE(std::isnan(cuda::RowQuotient(1.0f)(NAN)));
+  EXPECT_TRUE(std::isnan(cuda::RowQuotient(NAN)(1.0f)));
 }
 
 }  // namespace

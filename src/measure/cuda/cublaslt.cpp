@@ -9,15 +9,16 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "measure/cuda/shared_library.h"
-#include "ops/cuda/stream.h"
+#include "ops/cuda/runtime/stream.h"
 
 namespace emberq::cuda {
 namespace {
 
-constexpr size_t kWorkspaceBytes = size_t(64) << 20;  // twice what it asks for on Hopper
+constexpr size_t kWorkspaceBytes = size_t(64)
+                                   << 20;  // twice the size that NVIDIA recommends for Hopper
 constexpr int kMostAlgorithms = 8;
 
-// Typed by the toolkit's header, found in the library.
+// Functions of the library, with the types of the toolkit's header.
 struct Functions {
   decltype(cublasLtCreate)* create;
   decltype(cublasLtDestroy)* destroy;
@@ -110,7 +111,7 @@ std::string CublasLt::version() const {
                      state_->file);
 }
 
-// To cuBLASLt a matrix of rows is one of columns, transposed: out^T = w x^T.
+// cuBLASLt is column-major, so it sees every matrix transposed: out^T = w x^T.
 struct CublasLtProduct::State {
   const CublasLt::State& library;
   cublasLtMatmulDesc_t desc = nullptr;
@@ -164,7 +165,7 @@ struct CublasLtProduct::State {
                                                 kMostAlgorithms, results.data(), &count);
     call.destroy_preference(preference);
     call.check(limited, "the workspace's limit");
-    if (found != CUBLAS_STATUS_SUCCESS) return;  // a shape that it does not multiply
+    if (found != CUBLAS_STATUS_SUCCESS) return;  // an unsupported shape
     for (int i = 0; i < count; ++i)
       if (results[size_t(i)].state == CUBLAS_STATUS_SUCCESS)
         algorithms.push_back(results[size_t(i)].algo);

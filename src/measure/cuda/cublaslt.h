@@ -7,15 +7,15 @@
 
 namespace emberq::cuda {
 
-// NVIDIA's library of products, to compare with. Half a gigabyte, so it is opened where it is
-// asked for, and nothing links to it.
+// cuBLASLt, to compare with. The library has half a gigabyte, so it is opened at run time and
+// nothing links to it.
 class CublasLt {
  public:
   struct State;
 
-  // `file` opened, or InputError. An empty one: what EMBERQ_CUBLASLT names, the library or a
-  // Python's site-packages folder with it; else the versions that we know, by the loader's search.
-  // Where that finds none, it is absent, and why_not() says why.
+  // Opens `file`; InputError if that fails. If it is empty, opens what EMBERQ_CUBLASLT names, a
+  // library or a Python's site-packages folder with one. Otherwise searches the loader's path for
+  // the versions that are known here. If none is found, present() is false and why_not() says why.
   CublasLt(Backend& backend, const std::string& file);
   ~CublasLt();
 
@@ -30,16 +30,16 @@ class CublasLt {
 };
 
 // out[m, n] = sum_k x[m, k] * w[n, k] in BF16, of BF16 inputs or of e4m3 ones with scales of 1 and
-// fast accumulation, on the backend's stream. FP8 takes rows by the sixteen.
+// fast accumulation, on the backend's stream. FP8 takes multiples of 16 rows.
 class CublasLtProduct {
  public:
   enum class Inputs { kBf16, kFp8 };
   CublasLtProduct(const CublasLt& library, Inputs inputs, int64_t n, int64_t k, int64_t m);
   ~CublasLtProduct();
 
-  // That the library proposes for this product, up to eight, what it takes for the best first.
+  // Up to eight that the library proposes for this product, its first choice first.
   int algorithms() const;
-  // False where it refuses to run this one after all.
+  // False if the library refuses this algorithm after all.
   bool run(int algorithm, const void* x, const void* w, void* out);
 
  private:

@@ -1,5 +1,5 @@
-// Runs what measure/gemm_bench.h describes: a row for each shape and number of tokens, and in it
-// each product checked, then timed.
+// Runs the benchmark of measure/gemm_bench.h: one row for each shape and number of tokens. Each
+// product of a row is checked, then timed.
 #include "measure/gemm_bench.h"
 
 #include <algorithm>
@@ -12,8 +12,8 @@
 #include "measure/cuda/cutlass.h"
 #include "measure/cuda/gpu_meter.h"
 #include "measure/operands.h"
-#include "ops/cuda/cuda_check.h"
-#include "ops/cuda/stream.h"
+#include "ops/cuda/runtime/check.h"
+#include "ops/cuda/runtime/stream.h"
 
 namespace emberq {
 namespace {
@@ -25,22 +25,22 @@ using Inputs = CublasLtProduct::Inputs;
 
 constexpr int kRepeats = 25;
 constexpr int kTrialRepeats = 5;           // to choose among algorithms or tiles
-constexpr int64_t kPeakSide = 8192;        // of the product that is the peak
-constexpr int64_t kFp8Rows = 16;           // of which cuBLASLt takes whole ones
+constexpr int64_t kPeakSide = 8192;        // M, N and K of the product that gives the peak rate
+constexpr int64_t kFp8Rows = 16;           // cuBLASLt takes multiples of this
 constexpr int64_t kComparedOutputs = 256;  // columns of out, and rows of W
 constexpr int64_t kComparedTokens = 64;
 constexpr double kLargestError = 0.01;  // two roundings to BF16 and 14-bit sums make 0.002
 
 int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-// What cuBLASLt multiplies, of one type: activations, and memory in which weights take turns.
-struct DenseOperands {
+// The operands of cuBLASLt, of one type: activations, and memory through which weights rotate.
+struct CublasOperands {
   size_t element_bytes = 0;
   Buffer x, w;
   size_t w_bytes = 0;
 
   static size_t place_bytes(size_t weight_bytes) {
-    return size_t(round_up(int64_t(weight_bytes), 256));  // the alignment that cuBLASLt assumes
+    return size_t(round_up(int64_t(weight_bytes), 256));  // alignment for cuBLASLt
   }
   const std::byte* weight(int call, int64_t n, int64_t k) const {
     const size_t place = place_bytes(size_t(n * k) * element_bytes);
@@ -48,20 +48,20 @@ struct DenseOperands {
   }
 };
 
-// What must come of a weight.
+// Outputs of the naive kernel, to compare with.
 struct Expected {
-  std::vector<int64_t> outputs;  // that are compared
+  std::vector<int64_t> outputs;  // columns that are compared
   std::vector<bf16> values;      // [most tokens, outputs.size()]
 };
 
 // Our weight of one shape in one scheme.
-struct Form {
+struct OurWeight {
   std::string scheme;
-  std::vector<Weight> weights;  // the same one, in as many places as take turns
+  std::vector<Weight> weights;  // copies of it, to rotate through
   Expected expected;
 };
-// CUTLASS's, likewise; none for a shape that it does not take.
-struct CutlassForm {
+// CUTLASS's weight of one shape; none for a shape that it does not take.
+struct CutlassWeights {
   std::vector<CutlassWeight> weights;
   Expected expected;
 };
@@ -74,22 +74,22 @@ class Bench {
  private:
   void allocate();
   void measure_peaks();
-  Form prepare(const GemmShape& shape, const std::string& scheme);
-  CutlassForm prepare_cutlass(const GemmShape& shape);
+  OurWeight prepare(const GemmShape& shape, const std::string& scheme);
+  CutlassWeights prepare_cutlass(const GemmShape& shape);
   Expected expect(const QuantizedWeight& weight, const Buffer& token_scale);
-  GemmRow measure_row(const GemmShape& shape, int64_t m, const std::vector<Form>& forms,
-                      const CutlassForm& cutlass);
+  GemmRow measure_row(const GemmShape& shape, int64_t m, const std::vector<OurWeight>& ours,
+                      const CutlassWeights& cutlass);
   std::optional<CallTime> time_dense(Inputs inputs, int64_t n, int64_t k, int64_t m);
-  std::optional<CutlassTime> time_cutlass(const CutlassForm& form, int64_t m);
-  FormTime time_form(const Form& form, int64_t m);
+  std::optional<CutlassTime> time_cutlass(const CutlassWeights& weights, int64_t m);
+  SchemeTime time_ours(const OurWeight& ours, int64_t m);
   int fastest(int ways, const std::function<bool(int way, int call)>& start);
 
   Linear linear(const Weight& weight, const Buffer& token_scale, void* out, int64_t m) const;
   void poison(int64_t m, int64_t n);
   std::vector<bf16> output_row(std::string_view whose, int64_t row, int64_t n) const;
   double error_of(std::string_view whose, const Expected& expected, int64_t n, int64_t m) const;
-  size_t turning_bytes(size_t weight_bytes) const;
-  bool turns_on(size_t weight_bytes) const;
+  size_t rotated_bytes(size_t weight_bytes) const;
+  bool needs_copy(size_t weight_bytes) const;
 
   const GemmBench& plan_;
   int64_t most_tokens_ = 0;
@@ -97,7 +97,7 @@ class Bench {
                            naive_ = make_cuda_backend(CudaKernels::kNaive);
   cuda::CublasLt cublaslt_;
   cuda::GpuMeter meter_;
-  DenseOperands bf16_{.element_bytes = 2}, fp8_{.element_bytes = 1};
+  CublasOperands bf16_{.element_bytes = 2}, fp8_{.element_bytes = 1};
   Buffer token_scale_, no_scale_, out_;  // no_scale_: ones
   GemmReport report_;
 };
@@ -108,22 +108,22 @@ Bench::Bench(const GemmBench& plan)
   most_tokens_ = *std::max_element(plan.tokens.begin(), plan.tokens.end());
 }
 
-// Bytes in which weights of this size take turns.
-size_t Bench::turning_bytes(size_t weight_bytes) const {
+// The bytes of all copies of a weight of this size.
+size_t Bench::rotated_bytes(size_t weight_bytes) const {
   if (plan_.regime == Regime::kCold) return weight_bytes;
   const size_t places = (cuda::GpuMeter::kRotatedBytes + weight_bytes - 1) / weight_bytes;
   return places * weight_bytes;
 }
 
-// The largest operands of all rows, once.
+// Allocates once, for the largest operands of all rows.
 void Bench::allocate() {
   int64_t x = 0, out = 0;
   const auto include = [&](int64_t n, int64_t k, int64_t m) {
     const int64_t rows = round_up(m, kFp8Rows);
     x = std::max(x, rows * k), out = std::max(out, rows * n);
-    for (DenseOperands* dense : {&bf16_, &fp8_}) {
-      const size_t place = DenseOperands::place_bytes(size_t(n * k) * dense->element_bytes);
-      dense->w_bytes = std::max(dense->w_bytes, turning_bytes(place));
+    for (CublasOperands* dense : {&bf16_, &fp8_}) {
+      const size_t place = CublasOperands::place_bytes(size_t(n * k) * dense->element_bytes);
+      dense->w_bytes = std::max(dense->w_bytes, rotated_bytes(place));
     }
   };
   for (const GemmShape& shape : plan_.shapes) include(shape.n, shape.k, most_tokens_);
@@ -157,13 +157,13 @@ Linear Bench::linear(const Weight& weight, const Buffer& token_scale, void* out,
           .out = {DType::kBF16, out, nullptr, m, weight.n}};
 }
 
-// Whether weights of so many bytes need another place to take turns.
-bool Bench::turns_on(size_t weight_bytes) const {
+// Whether copies of so many bytes need another one to rotate through.
+bool Bench::needs_copy(size_t weight_bytes) const {
   return plan_.regime == Regime::kGraph && weight_bytes < cuda::GpuMeter::kRotatedBytes;
 }
 
-// The naive kernel takes a while, so it computes some outputs only, of all tokens at once: a row
-// does not depend on how many there are.
+// The naive kernel is slow, so it computes some outputs only, for all tokens at once. A row does
+// not depend on the number of tokens.
 Expected Bench::expect(const QuantizedWeight& weight, const Buffer& token_scale) {
   Expected expected{.outputs = spread_over(weight.n, kComparedOutputs)};
   const Weight some = naive_->prepare(rows_of(weight, expected.outputs));
@@ -176,19 +176,19 @@ Expected Bench::expect(const QuantizedWeight& weight, const Buffer& token_scale)
   return expected;
 }
 
-Form Bench::prepare(const GemmShape& shape, const std::string& scheme) {
+OurWeight Bench::prepare(const GemmShape& shape, const std::string& scheme) {
   const QuantizedWeight weight = random_weight(shape.n, shape.k, *weight_scheme_from_name(scheme));
-  Form form{.scheme = scheme, .expected = expect(weight, token_scale_)};
+  OurWeight ours{.scheme = scheme, .expected = expect(weight, token_scale_)};
   size_t bytes = 0;
   do {
-    form.weights.push_back(backend_->prepare(weight));
-    bytes += form.weights.back().bytes;
-  } while (turns_on(bytes));
-  return form;
+    ours.weights.push_back(backend_->prepare(weight));
+    bytes += ours.weights.back().bytes;
+  } while (needs_copy(bytes));
+  return ours;
 }
 
-// The codes of int4-g128, with the product that CUTLASS computes.
-CutlassForm Bench::prepare_cutlass(const GemmShape& shape) {
+// The codes of int4-g128, with the e4m3 products of CUTLASS.
+CutlassWeights Bench::prepare_cutlass(const GemmShape& shape) {
   if (report_.cutlass.empty()) return {};
   if (shape.n % CutlassProduct::kOutputs != 0 || shape.k % CutlassProduct::kInputs != 0) {
     report_.notes.push_back(
@@ -198,16 +198,16 @@ CutlassForm Bench::prepare_cutlass(const GemmShape& shape) {
   }
   const QuantizedWeight weight =
       random_weight(shape.n, shape.k, *weight_scheme_from_name("int4-g128-e4m3"));
-  CutlassForm form{.expected = expect(weight, no_scale_)};
+  CutlassWeights cutlass{.expected = expect(weight, no_scale_)};
   size_t bytes = 0;
   do {
-    form.weights.push_back(cuda::cutlass_weight(*backend_, weight));
-    bytes += form.weights.back().bytes;
-  } while (turns_on(bytes));
-  return form;
+    cutlass.weights.push_back(cuda::cutlass_weight(*backend_, weight));
+    bytes += cutlass.weights.back().bytes;
+  } while (needs_copy(bytes));
+  return cutlass;
 }
 
-// Of NaN, so that an output that nobody writes shows.
+// Fills the output with NaN, so that elements that are not written are found.
 void Bench::poison(int64_t m, int64_t n) {
   CUDA_CHECK(cudaMemsetAsync(out_.as<void>(), 0xff, size_t(m * n) * sizeof(bf16),
                              cuda::stream_of(*backend_)));
@@ -224,7 +224,7 @@ std::vector<bf16> Bench::output_row(std::string_view whose, int64_t row, int64_t
   return values;
 }
 
-// RMS of the difference from what is expected, relative to that.
+// The RMS of the difference from the expected outputs, relative to their RMS.
 double Bench::error_of(std::string_view whose, const Expected& expected, int64_t n,
                        int64_t m) const {
   double error = 0, power = 0;
@@ -240,26 +240,26 @@ double Bench::error_of(std::string_view whose, const Expected& expected, int64_t
   return std::sqrt(error / power);
 }
 
-FormTime Bench::time_form(const Form& form, int64_t m) {
-  const Weight& first = form.weights.front();
+SchemeTime Bench::time_ours(const OurWeight& ours, int64_t m) {
+  const Weight& first = ours.weights.front();
   poison(m, first.n);
   backend_->run(linear(first, token_scale_, out_.as<void>(), m));
-  const double error = error_of(form.scheme, form.expected, first.n, m);
-  EMBERQ_CHECK(error < kLargestError,  // a NaN is not
+  const double error = error_of(ours.scheme, ours.expected, first.n, m);
+  EMBERQ_CHECK(error < kLargestError,  // false for a NaN
                "bench gemm: {} weights of {} x {} times {} tokens: the output differs from the "
                "naive kernel's by {:.3g} of its RMS",
-               form.scheme, first.n, first.k, m, error);
+               ours.scheme, first.n, first.k, m, error);
   const auto call = [&](int i) {
-    const Weight& weight = form.weights[size_t(i) % form.weights.size()];
+    const Weight& weight = ours.weights[size_t(i) % ours.weights.size()];
     backend_->run(linear(weight, token_scale_, out_.as<void>(), m));
   };
-  return {.scheme = form.scheme,
+  return {.scheme = ours.scheme,
           .time = meter_.time(call, kRepeats),
           .cost = cost(linear(first, token_scale_, out_.as<void>(), m)),
           .error = error};
 }
 
-// Of several ways to make a call, the one that a short trial finds fastest; -1 where none runs.
+// The fastest of several ways to make a call, by a short trial; -1 if none runs.
 int Bench::fastest(int ways, const std::function<bool(int way, int call)>& start) {
   int best = -1;
   double best_seconds = 0;
@@ -274,7 +274,7 @@ int Bench::fastest(int ways, const std::function<bool(int way, int call)>& start
 
 std::optional<CallTime> Bench::time_dense(Inputs inputs, int64_t n, int64_t k, int64_t m) {
   if (!cublaslt_.present()) return std::nullopt;
-  const DenseOperands& dense = inputs == Inputs::kFp8 ? fp8_ : bf16_;
+  const CublasOperands& dense = inputs == Inputs::kFp8 ? fp8_ : bf16_;
   const int64_t rows = inputs == Inputs::kFp8 ? round_up(m, kFp8Rows) : m;
   CublasLtProduct product(cublaslt_, inputs, n, k, rows);
   const auto start = [&](int algorithm, int call) {
@@ -295,14 +295,14 @@ std::optional<CallTime> Bench::time_dense(Inputs inputs, int64_t n, int64_t k, i
   return meter_.time(call, kRepeats);
 }
 
-// Its sums have 14 bits from the first input to the last, so each step of 32 may lose 2^-13 of what
-// there is; most loss is undone by others, and with a wrong order or scale the error is near 1.
-std::optional<CutlassTime> Bench::time_cutlass(const CutlassForm& form, int64_t m) {
-  if (form.weights.empty()) return std::nullopt;
-  const int64_t n = form.weights.front().n, k = form.weights.front().k;
+// CUTLASS's sums have 14 bits from the first input to the last, so each k-step of 32 may lose 2^-13
+// of the sum. Most losses cancel. A wrong order or scale gives an error near 1.
+std::optional<CutlassTime> Bench::time_cutlass(const CutlassWeights& weights, int64_t m) {
+  if (weights.weights.empty()) return std::nullopt;
+  const int64_t n = weights.weights.front().n, k = weights.weights.front().k;
   const CutlassProduct product(*backend_, n, k, m);
   const auto start = [&](int variant, int call) {
-    const CutlassWeight& weight = form.weights[size_t(call) % form.weights.size()];
+    const CutlassWeight& weight = weights.weights[size_t(call) % weights.weights.size()];
     return product.run(variant, fp8_.x.as<void>(), weight, out_.as<void>());
   };
   const int best = fastest(CutlassProduct::variants(), start);
@@ -313,23 +313,23 @@ std::optional<CutlassTime> Bench::time_cutlass(const CutlassForm& form, int64_t 
   };
   poison(m, n);
   call(0);
-  const double error = error_of("CUTLASS by tile " + tile, form.expected, n, m);
+  const double error = error_of("CUTLASS by tile " + tile, weights.expected, n, m);
   const double largest = std::min(kLargestError + double(k / 32) * 0x1p-13, 0.1);
-  EMBERQ_CHECK(error < largest,  // a NaN is not
+  EMBERQ_CHECK(error < largest,  // false for a NaN
                "bench gemm: CUTLASS's {} x {} times {} tokens by tile {}: the output differs from "
                "the naive kernel's by {:.3g} of its RMS",
                n, k, m, tile, error);
   return CutlassTime{.tile = tile, .time = meter_.time(call, kRepeats), .error = error};
 }
 
-GemmRow Bench::measure_row(const GemmShape& shape, int64_t m, const std::vector<Form>& forms,
-                           const CutlassForm& cutlass) {
+GemmRow Bench::measure_row(const GemmShape& shape, int64_t m, const std::vector<OurWeight>& ours,
+                           const CutlassWeights& cutlass) {
   GemmRow row{.shape = shape,
               .m = m,
               .bf16 = time_dense(Inputs::kBf16, shape.n, shape.k, m),
               .fp8 = time_dense(Inputs::kFp8, shape.n, shape.k, m),
               .cutlass = time_cutlass(cutlass, m)};
-  for (const Form& form : forms) row.forms.push_back(time_form(form, m));
+  for (const OurWeight& one : ours) row.schemes.push_back(time_ours(one, m));
   return row;
 }
 
@@ -352,11 +352,11 @@ GemmReport Bench::run() {
   measure_peaks();
   Progress progress("bench", int64_t(plan_.shapes.size() * plan_.tokens.size()));
   for (const GemmShape& shape : plan_.shapes) {
-    std::vector<Form> forms;
-    for (const std::string& scheme : plan_.schemes) forms.push_back(prepare(shape, scheme));
-    const CutlassForm cutlass = prepare_cutlass(shape);
+    std::vector<OurWeight> ours;
+    for (const std::string& scheme : plan_.schemes) ours.push_back(prepare(shape, scheme));
+    const CutlassWeights cutlass = prepare_cutlass(shape);
     for (const int64_t m : plan_.tokens) {
-      report_.rows.push_back(measure_row(shape, m, forms, cutlass));
+      report_.rows.push_back(measure_row(shape, m, ours, cutlass));
       progress.step(fmt::format("{} x {}, {} tokens", shape.n, shape.k, m));
     }
   }

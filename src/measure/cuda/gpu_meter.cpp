@@ -7,19 +7,19 @@
 #include "base/check.h"
 #include "measure/cuda/probes.h"
 #include "measure/operands.h"
-#include "ops/cuda/cuda_check.h"
-#include "ops/cuda/handle.h"
-#include "ops/cuda/stream.h"
+#include "ops/cuda/runtime/check.h"
+#include "ops/cuda/runtime/handle.h"
+#include "ops/cuda/runtime/stream.h"
 
 namespace emberq::cuda {
 namespace {
 
-// Read for the memory's rate: so much that what the L2 still holds of the last time is 1 % of it.
+// Bytes read to measure memory. Only 1 % of them can still be in the L2 from the time before.
 constexpr size_t kNoiseBytes = size_t(4) << 30;
 constexpr int kPeakRepeats = 15;
 constexpr double kBatchSeconds = 2e-3;
 constexpr int kFewestCalls = 4, kMostCalls = 1000;  // in a graph
-// After a product that has drawn all the power there is, until the clock is where it was.
+// The rest after a product at the power limit, until the clock has recovered.
 constexpr std::chrono::milliseconds kRest(200);
 
 int current_device() {
@@ -64,14 +64,14 @@ std::string GpuMeter::driver() const {
   return fmt::format("for CUDA {}.{}", cuda / 1000, cuda % 1000 / 10);
 }
 
-// Reading leaves lines that a kernel has asked the L2 to keep, so those lose that rank first.
+// Reads do not evict lines with the evict_last policy, so that policy is reset first.
 void GpuMeter::flush() {
   CUDA_CHECK(cudaCtxResetPersistingL2Cache());
   run_read(noise_.as<void>(), kFlushedBytes, sink_.as<unsigned>(), stream_of(*backend_));
 }
 
-// The host starts the call while the flush runs, so what it takes to do so is not in the time; then
-// it waits, which leaves the gap between repeats in which a card cools.
+// The host launches the call while the flush runs, so the time has no launch cost. Then it waits,
+// and the gap between repeats lets the card cool.
 std::vector<double> GpuMeter::time_cold(const std::function<void(int)>& call, int repeats) {
   const cudaStream_t stream = stream_of(*backend_);
   Event start, stop;

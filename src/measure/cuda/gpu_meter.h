@@ -21,11 +21,11 @@ class GpuMeter {
   std::string driver() const;
   std::optional<GpuLoad> load() const { return nvml_.load(); }
 
-  // The fixed cost, and what memory gives; fp8_rate is left to who knows products.
+  // The fixed cost and the rates of memory, without fp8_rate.
   GpuPeaks measure_peaks();
 
-  // Of one call, each time. call(i), for i = 0, 1, 2, ..., starts one, on operands that it picks by
-  // i. It must have run before, so that its kernels are on the device.
+  // The time of one call, for each repeat. call(i), i = 0, 1, 2, ..., launches one, and picks its
+  // operands by i. It must have run before, so that its kernels are loaded.
   std::vector<double> seconds(const std::function<void(int)>& call, int repeats);
   CallTime time(const std::function<void(int)>& call, int repeats);
 

@@ -8,7 +8,7 @@
 
 namespace emberq::cuda {
 
-// The driver's management library, as far as it is there: what it cannot say is absent.
+// The driver's management library. Values that it does not know, or all without it, are absent.
 class Nvml {
  public:
   explicit Nvml(const std::string& pci_bus_id);
@@ -16,12 +16,12 @@ class Nvml {
   Nvml(const Nvml&) = delete;
   Nvml& operator=(const Nvml&) = delete;
 
-  std::string driver() const;  // "580.159.04"; empty where unknown
+  std::string driver() const;  // "580.159.04"; empty if unknown
   std::optional<GpuLoad> load() const;
 
  private:
-  // As nvml.h declares them, which comes with neither the driver nor every toolkit: status is 0 for
-  // success, a device an opaque pointer.
+  // The functions of nvml.h, which neither the driver nor every toolkit has. Status 0 is success. A
+  // device is an opaque pointer.
   struct Functions {
     int (*init)();
     int (*shutdown)();

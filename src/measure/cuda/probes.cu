@@ -1,6 +1,6 @@
-// Kernels that only measure: one that does nothing, and one that reads.
+// Kernels that only measure: one does nothing, one reads.
 #include "measure/cuda/probes.h"
-#include "ops/cuda/launch.cuh"
+#include "ops/cuda/runtime/launch.cuh"
 
 namespace emberq::cuda {
 namespace {
@@ -8,19 +8,19 @@ namespace {
 struct EmptyKernel {
   struct Args {};
   static constexpr int kThreads = 32;
-  static constexpr int kBlocks = 1;
+  static constexpr int kMinBlocksPerSm = 1;
   static __device__ void run(const Args&) {}
 };
 
-// A block of threads reads one unit, each thread eight vectors that are in flight together; four
-// such blocks on a multiprocessor keep more than memory's latency times its rate on the way.
+// A CTA reads one unit, and each thread has eight vectors in flight. Four CTAs on a multiprocessor
+// keep more bytes in flight than memory's latency times its rate.
 struct ReadKernel {
   struct Args {
     const uint4* from;
     unsigned* sink;
   };
   static constexpr int kThreads = 256;
-  static constexpr int kBlocks = 4;
+  static constexpr int kMinBlocksPerSm = 4;
   static constexpr int kVectors = 8;
   static_assert(kThreads * kVectors * sizeof(uint4) == kReadUnit);
 
@@ -32,7 +32,7 @@ struct ReadKernel {
     unsigned all = 0;
 #pragma unroll
     for (int i = 0; i < kVectors; ++i) all |= v[i].x ^ v[i].y ^ v[i].z ^ v[i].w;
-    if (all == 0) *a.sink = 1;  // hardly ever; without it there is nothing to read for
+    if (all == 0) *a.sink = 1;  // almost never; otherwise the compiler would remove the reads
   }
 };
 

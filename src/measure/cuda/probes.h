@@ -8,8 +8,8 @@ namespace emberq::cuda {
 
 void run_empty(cudaStream_t stream);  // a kernel that does nothing
 
-// Reads memory, and writes none of it: what a flush by writing leaves in the L2 goes back to memory
-// during the next kernel, 8 to 16 us of it.
+// Reads memory without writing. A flush by writes would leave dirty lines in the L2, which go back
+// to memory during the next kernel and cost 8 to 16 us.
 constexpr size_t kReadUnit = size_t(32) << 10;  // bytes are a multiple of it
 void run_read(const void* from, size_t bytes, unsigned* sink, cudaStream_t stream);
 

@@ -6,7 +6,8 @@
 #include "measure/cuda/gpu_meter.h"
 #include "measure/operands.h"
 #include "ops/cuda/cuda_weight.h"
-#include "ops/cuda/stream.h"
+#include "ops/cuda/linear/tile_order.h"
+#include "ops/cuda/runtime/stream.h"
 
 namespace emberq {
 namespace {
@@ -14,39 +15,46 @@ namespace {
 constexpr int kRepeats = 25;
 constexpr int64_t kComparedTiles = 64;
 
-using cuda::W4Weight;
-using device::kW4Inputs;
-using device::kW4Rows;
+using cuda::kTileInputs;
+using cuda::kTileRows;
+using cuda::TiledWeight;
 
-int64_t tiles_of(const W4Weight& weight) { return weight.row_blocks * weight.k_tiles * 2; }
+size_t tile_bytes(const TiledWeight& weight) {
+  return cuda::with_tile(
+      weight.format, [&]<class Tile>() { return size_t(cuda::tile_bytes<Tile>(weight.groups)); });
+}
+size_t tiles_of(const TiledWeight& weight) {
+  return size_t(weight.row_blocks * weight.k_tiles * cuda::GemmConfig::kMWarpgroups);
+}
 
-// One tile as its order says, for a weight with one scale in a tile's row.
-std::vector<uint32_t> expected_tile(const QuantizedWeight& weight, cuda::W4Codes codes,
-                                    int64_t row_tile, int64_t k_tile) {
-  std::vector<uint32_t> tile(device::w4_tile_bytes(codes, 1) / 4);
+// One tile in device order, for a weight with one scale in each row of a tile.
+template <class Tile>
+std::vector<uint32_t> expected_tile(const QuantizedWeight& weight, int64_t row_tile,
+                                    int64_t k_tile) {
+  std::vector<uint32_t> tile(cuda::tile_bytes<Tile>(1) / 4);
   const auto* packed = weight.packed.data<uint32_t>();
   const auto* scale = weight.scale.data<uint16_t>();
-  for (int in_tile = 0; in_tile < kW4Rows; ++in_tile) {
-    const int64_t row = row_tile * kW4Rows + in_tile;
+  for (int in_tile = 0; in_tile < kTileRows; ++in_tile) {
+    const int64_t row = row_tile * kTileRows + in_tile;
     if (row >= weight.n) break;
-    for (int k = 0; k < kW4Inputs; ++k) {
-      const auto place = device::w4_place(codes, in_tile, k);
-      const auto code = size_t(row * weight.k + k_tile * kW4Inputs + k);
-      tile[size_t(place.word)] |=
-          device::w4_bits(codes, place, uint32_t(packed_code(packed, code, 4) + 8));
+    for (int k = 0; k < kTileInputs; ++k) {
+      const auto place = Tile::place(in_tile, k);
+      const auto code = size_t(row * weight.k + k_tile * kTileInputs + k);
+      tile[size_t(place.word)] |= Tile::bits(place, uint32_t(packed_code(packed, code, 4) + 8));
     }
     const int pair = in_tile / 16 * 8 + in_tile % 8, half = in_tile / 8 % 2;
-    tile[size_t(device::kW4Words + pair)] |= uint32_t(scale[row * (weight.k / kW4Inputs) + k_tile])
-                                             << 16 * half;
+    tile[size_t(cuda::kTileWords + pair)] |=
+        uint32_t(scale[row * (weight.k / kTileInputs) + k_tile]) << 16 * half;
   }
   return tile;
 }
 
-void check_order(Backend& backend, const QuantizedWeight& weight, const W4Weight& made) {
-  for (const int64_t tile : spread_over(tiles_of(made), kComparedTiles)) {
+void check_order(Backend& backend, const QuantizedWeight& weight, const TiledWeight& made) {
+  for (const int64_t tile : spread_over(int64_t(tiles_of(made)), kComparedTiles)) {
     const int64_t row_tile = tile / 2 / made.k_tiles * 2 + tile % 2,
                   k_tile = tile / 2 % made.k_tiles;
-    const std::vector<uint32_t> expected = expected_tile(weight, made.codes, row_tile, k_tile);
+    const auto expected = cuda::with_tile(
+        made.format, [&]<class Tile>() { return expected_tile<Tile>(weight, row_tile, k_tile); });
     std::vector<uint32_t> is(expected.size());
     const size_t bytes = is.size() * sizeof(uint32_t);
     backend.download(is.data(), made.tiles.as<std::byte>() + size_t(tile) * bytes, bytes);
@@ -63,11 +71,10 @@ RepackRow measure(Backend& backend, cuda::GpuMeter& meter, const GemmShape& shap
   const auto repack = [&] {
     return cuda::repack(backend, canonical, shape.n, shape.k, cuda::stream_of(backend));
   };
-  const W4Weight made = repack();
+  const TiledWeight made = repack();
   check_order(backend, weight, made);
   const size_t read = weight.packed.bytes().size() + weight.scale.bytes().size(),
-               written =
-                   size_t(tiles_of(made)) * size_t(device::w4_tile_bytes(made.codes, made.sets));
+               written = tiles_of(made) * tile_bytes(made);
   return {.shape = shape,
           .scheme = scheme,
           .bytes = double(read + written),

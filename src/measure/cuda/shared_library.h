@@ -6,12 +6,11 @@
 
 namespace emberq::cuda {
 
-// A library that the program does not link to, so that it starts where there is none. It is never
-// unloaded: what it has started on a device ends with the process.
+// A library that the program does not link to, so that the program starts without it. It is never
+// unloaded, since its work on a device ends with the process.
 class SharedLibrary {
  public:
-  // False where `file`, a path or a name for the loader to find, does not open; then why_not() says
-  // why.
+  // Opens `file`, a path or a name in the loader's search path. If false, why_not() says why.
   bool open(const std::string& file) {
     library_ = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!library_) {
@@ -22,7 +21,7 @@ class SharedLibrary {
   }
   const std::string& why_not() const { return why_not_; }
 
-  // Whether there is a function of this name, which then is `to`.
+  // Finds a function by name and writes it to `to`; false if there is none.
   template <class Function>
   bool find(const char* name, Function*& to) const {
     to = library_ ? reinterpret_cast<Function*>(dlsym(library_, name)) : nullptr;

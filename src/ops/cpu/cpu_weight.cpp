@@ -267,7 +267,9 @@ Weight prepare(const QuantizedWeight& q) {
 }
 
 const CpuWeight& cpu_weight(const Weight& weight) {
-  return *static_cast<const CpuWeight*>(weight.impl.get());
+  const auto* own = dynamic_cast<const CpuWeight*>(weight.impl.get());
+  EMBERQ_CHECK(own, "the cpu backend was given a weight of another backend");
+  return *own;
 }
 
 void decode_rows(const CpuWeight& weight, int64_t first, int64_t rows, float* out) {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <memory>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -51,15 +52,20 @@ struct CodedWeight {
   std::vector<float> scales;  // [n, k / group_size]
 };
 
-struct CpuWeight {
-  int64_t n = 0, k = 0;
-  std::variant<DenseWeight, Int4Weight, CodedWeight> form;
+struct CpuWeight final : DeviceWeight {
+  using Stored = std::variant<DenseWeight, Int4Weight, CodedWeight>;
+  CpuWeight(int64_t rows, int64_t columns, Stored stored)
+      : n(rows), k(columns), form(std::move(stored)) {}
+
+  int64_t n, k;
+  Stored form;
 };
 
 Weight prepare(const Tensor& dense);
 // A group_size of 0 is the row. InputError for e4m3 products and zero points in groups of an odd
 // size.
 Weight prepare(const QuantizedWeight& quantized);
+// Error for a weight that another backend has prepared.
 const CpuWeight& cpu_weight(const Weight& weight);
 
 // Values of rows [first, first + rows) as floats, [rows, k].

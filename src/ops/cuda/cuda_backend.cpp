@@ -1,14 +1,13 @@
-#include "ops/cuda/cuda_backend.h"
-
 #include <optional>
 #include <string>
 
 #include "base/check.h"
 #include "ops/backend.h"
-#include "ops/cuda/cuda_check.h"
 #include "ops/cuda/cuda_weight.h"
-#include "ops/cuda/handle.h"
-#include "ops/cuda/stream.h"
+#include "ops/cuda/rows/rows.h"
+#include "ops/cuda/runtime/check.h"
+#include "ops/cuda/runtime/handle.h"
+#include "ops/cuda/runtime/stream.h"
 
 namespace emberq {
 namespace {
@@ -21,8 +20,8 @@ int attribute(cudaDeviceAttr which) {
   return value;
 }
 
-// Why there is no device to use; empty where there is one. The kernels are machine code for compute
-// capability 9.0 alone.
+// Why no device can be used; empty if one can. The kernels are machine code for compute capability
+// 9.0 only.
 std::string obstacle() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
@@ -40,7 +39,7 @@ class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(CudaKernels kernels) : kernels_(kernels) {
     CUDA_CHECK(cudaStreamCreateWithFlags(stream_.address(), cudaStreamNonBlocking));
-    // Released memory stays with the process, to be allocated again without a wait.
+    // The pool keeps released memory, so that it can be allocated again without a wait.
     cudaMemPool_t pool = nullptr;
     uint64_t kept = ~uint64_t(0);
     CUDA_CHECK(cudaDeviceGetDefaultMemPool(&pool, kDevice));
@@ -85,7 +84,7 @@ class CudaBackend final : public Backend {
   Weight prepare(const Tensor& dense) override {
     auto weight = std::make_shared<cuda::CudaWeight>();
     weight->n = dense.shape().at(0), weight->k = dense.shape().at(1);
-    weight->form = cuda::upload_dense(*this, dense);
+    weight->data = cuda::upload_unquantized(*this, dense);
     const size_t bytes = size_t(dense.size()) * size_bytes(DType::kBF16);
     return {weight->n, weight->k, bytes, std::move(weight)};
   }
@@ -95,63 +94,54 @@ class CudaBackend final : public Backend {
     weight->n = quantized.n, weight->k = quantized.k;
     const size_t bytes = quantized.packed.bytes().size() + quantized.scale.bytes().size();
     if (kernels_ == CudaKernels::kNaive) {
-      weight->form = std::move(canonical);
+      weight->data = std::move(canonical);
     } else {
-      weight->form = cuda::repack(*this, canonical, quantized.n, quantized.k, stream_);
-      synchronize();  // linears read weights before the kernels ahead of them are over
+      weight->data = cuda::repack(*this, canonical, quantized.n, quantized.k, stream_);
+      synchronize();  // by PDL a linear reads its weights before earlier kernels have ended
     }
     return {quantized.n, quantized.k, bytes, std::move(weight)};
   }
 
   void run(const Embed& op) override {
     check(op);
-    if (!is_dense(*op.table)) refuse("embed of a quantized table");
-    cuda::embed(op, stream_);
+    const auto* table = std::get_if<cuda::UnquantizedWeight>(&cuda::cuda_weight(*op.table).data);
+    if (!table) refuse("embed of a quantized table");
+    cuda::embed(op, table->values.as<void>(), stream_);
   }
 
-  void run(const RmsNorm& op) override {
-    check(op);
-    refuse_output("rms_norm", op.out);
-    cuda::rms_norm(op, stream_);
-  }
-
-  void run(const QuantizeRows& op) override {
-    check(op);
-    refuse_output("quantize_rows", op.out);
-    cuda::quantize_rows(op, stream_);
-  }
-
-  void run(const SiluMul& op) override {
-    check(op);
-    refuse_output("silu_mul", op.out);
-    cuda::silu_mul(op, stream_);
-  }
+  void run(const RmsNorm& op) override { run_rows("rms_norm", op, cuda::rms_norm); }
+  void run(const QuantizeRows& op) override { run_rows("quantize_rows", op, cuda::quantize_rows); }
+  void run(const SiluMul& op) override { run_rows("silu_mul", op, cuda::silu_mul); }
 
   void run(const Linear& op) override {
     check(op);
-    if (is_dense(*op.weight)) refuse("linear of a dense weight");
+    const auto& weight = cuda::cuda_weight(*op.weight).data;
+    if (std::holds_alternative<cuda::UnquantizedWeight>(weight)) refuse("linear of a dense weight");
     if (op.out.dtype != DType::kBF16 && op.out.dtype != DType::kF16)
       refuse("linear to " + std::string(emberq::name(op.out.dtype)));
     if (op.residual && op.residual.dtype != op.out.dtype)
       refuse("linear with a residual of another type than its output");
     if (op.x.dtype == DType::kI8 || op.x.group > 0) refuse("linear of integers");
-    if (kernels_ == CudaKernels::kNaive) return cuda::linear_naive(op, stream_);
+    if (kernels_ == CudaKernels::kNaive)
+      return cuda::linear_naive(op, std::get<cuda::CanonicalWeight>(weight), stream_);
     if (!op.x.quantized()) refuse("linear of BF16 inputs");
-    cuda::linear_w4(op, *workspace_,
-                    kernels_ == CudaKernels::kBatchInvariant ? cuda::BatchInvariant::kYes
-                                                             : cuda::BatchInvariant::kNo,
-                    stream_);
+    cuda::linear({.op = op,
+                  .weight = std::get<cuda::TiledWeight>(weight),
+                  .workspace = *workspace_,
+                  .invariant = kernels_ == CudaKernels::kBatchInvariant ? cuda::BatchInvariant::kYes
+                                                                        : cuda::BatchInvariant::kNo,
+                  .stream = stream_});
   }
 
  private:
-  static bool is_dense(const Weight& weight) {
-    return std::holds_alternative<cuda::DenseWeight>(cuda::cuda_weight(weight).form);
-  }
-  // What no kernel on rows writes, and naive ones, which there are not.
-  void refuse_output(const std::string& operation, const Activations& out) const {
-    if (kernels_ == CudaKernels::kNaive) refuse(operation);
-    if (out.dtype == DType::kI8) refuse(operation + " to I8");
-    if (out.group > 0) refuse(operation + " to groups");
+  // Runs a kernel on rows, of which there are no naive ones.
+  template <class Op>
+  void run_rows(const std::string& name, const Op& op, void (*kernel)(const Op&, cudaStream_t)) {
+    check(op);
+    if (kernels_ == CudaKernels::kNaive) refuse(name);
+    if (op.out.dtype == DType::kI8) refuse(name + " to I8");
+    if (op.out.group > 0) refuse(name + " to groups");
+    kernel(op, stream_);
   }
 
   CudaKernels kernels_;
@@ -159,7 +149,7 @@ class CudaBackend final : public Backend {
   std::optional<cuda::Workspace> workspace_;  // of the fast kernels
 };
 
-// What `calls` launches on the stream, recorded instead of run.
+// Records what `calls` launches on the stream, without running it.
 void record(cudaGraph_t* graph, cudaStream_t stream, const std::function<void()>& calls) {
   CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
   try {

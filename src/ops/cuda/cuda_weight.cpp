@@ -13,7 +13,7 @@ namespace {
 
 template <class Stored, class ToFloat>
 Buffer upload_rounded(Backend& backend, const Tensor& dense, const ToFloat& to_float) {
-  constexpr int64_t kChunk = 1 << 16;  // worth another thread
+  constexpr int64_t kChunk = 1 << 16;  // enough work for a thread
   const Stored* from = dense.data<Stored>();
   std::vector<bf16> values(size_t(dense.size()));
   parallel_for(0, (dense.size() + kChunk - 1) / kChunk, [&](int64_t chunk) {
@@ -27,10 +27,12 @@ Buffer upload_rounded(Backend& backend, const Tensor& dense, const ToFloat& to_f
 }  // namespace
 
 const CudaWeight& cuda_weight(const Weight& weight) {
-  return *static_cast<const CudaWeight*>(weight.impl.get());
+  const auto* own = dynamic_cast<const CudaWeight*>(weight.impl.get());
+  EMBERQ_CHECK(own, "the cuda backend was given a weight of another backend");
+  return *own;
 }
 
-DenseWeight upload_dense(Backend& backend, const Tensor& dense) {
+UnquantizedWeight upload_unquantized(Backend& backend, const Tensor& dense) {
   switch (dense.dtype()) {
     case DType::kBF16:
       return {upload(backend, dense.bytes())};
@@ -48,10 +50,10 @@ CanonicalWeight upload_canonical(Backend& backend, const QuantizedWeight& weight
   int& group = result.scheme.group_size;
   if (group == 0) group = int(weight.k);
   const bool groups_fit = group == weight.k || group == 32 || group == 64 || group == 128;
-  EMBERQ_REQUIRE(weight.scheme.bits == 4 && !weight.scheme.zero_point && groups_fit &&
-                     weight.k % 32 == 0 && weight.scale.dtype() == DType::kBF16,
-                 "the cuda backend multiplies four-bit weights without zero points, with BF16 "
-                 "scales of 32, 64, 128 or all inputs, not {} of [{}, {}] with {} scales",
+  operand_format(weight.scheme);  // InputError for a scheme without an operand
+  EMBERQ_REQUIRE(groups_fit && weight.k % 32 == 0 && weight.scale.dtype() == DType::kBF16,
+                 "the cuda backend multiplies weights with BF16 scales of 32, 64, 128 or all "
+                 "inputs, not {} of [{}, {}] with {} scales",
                  name(weight.scheme), weight.n, weight.k, name(weight.scale.dtype()));
   result.packed = upload(backend, weight.packed.bytes());
   result.scale = upload(backend, weight.scale.bytes());

@@ -1,5 +1,5 @@
-// Needs CUTLASS 4 and its utilities. To CUTLASS ours is transposed: out^T = w x^T, with w the
-// operand that goes through registers.
+// Needs CUTLASS 4 and its utilities. CUTLASS computes out^T = w x^T, with w the operand that comes
+// from registers.
 #include <cutlass/gemm/device/gemm_universal_adapter.h>
 #include <cutlass/version.h>
 
@@ -13,9 +13,9 @@
 
 #include "base/error.h"
 #include "format/bf16.h"
-#include "format/fp8.h"
+#include "format/weight_code.h"
 #include "measure/cuda/cutlass.h"
-#include "ops/cuda/stream.h"
+#include "ops/cuda/runtime/stream.h"
 
 namespace emberq::cuda {
 namespace {
@@ -28,7 +28,7 @@ using Decomposition =
 
 constexpr int kGroup = 128;
 
-// Where a code goes, so that what a thread reads is together.
+// The order of codes, in which the codes of a thread are contiguous.
 using OrderAtom = decltype(cutlass::compute_memory_reordering_atom<float_e4m3_t>());
 using RowsOfCodes = cute::Stride<int64_t, cute::Int<1>, int64_t>;
 using Order = decltype(cute::tile_to_shape(
@@ -91,8 +91,8 @@ typename Instance<kTokens>::Gemm::Arguments arguments(const Call& call, Decompos
   return arguments;
 }
 
-// The host's part of a call, too: the graph and the flush leave it out of the time. What clears
-// stream-K's counters before each call is part of the work.
+// One call, the host's part included, which the graph or the flush keeps out of the time. Clearing
+// stream-K's counters is part of every call.
 template <int kTokens>
 bool run(const Call& call, Decomposition mode, void* workspace, cudaStream_t stream) {
   using Gemm = typename Instance<kTokens>::Gemm;
@@ -125,8 +125,8 @@ constexpr auto variants_of() {
 }
 constexpr auto kVariants = variants_of<16, 32, 64, 128, 256>();
 
-// A code u - 8 is an index into the group's numbers, of which those above zero are the negative of
-// one: -8 ... -1 as 8 ... 15, 0 as 0, 1 ... 7 as 7 ... 1.
+// CUTLASS's code of u - 8: an index into the group's numbers, whose sign is inverted for a positive
+// value. -8 ... -1 are 8 ... 15, 0 is 0, 1 ... 7 are 7 ... 1.
 constexpr uint8_t encode(int u) { return uint8_t(u < 8 ? u + 8 : (16 - u) % 8); }
 
 }  // namespace
@@ -151,8 +151,8 @@ CutlassWeight cutlass_weight(Backend& backend, const QuantizedWeight& weight) {
   for (int64_t row = 0; row < n; ++row)
     for (int64_t g = 0; g < groups; ++g)
       for (int u = 0; u < 8; ++u)
-        numbers[size_t((g * n + row) * 8 + u)] = fp8_encode(
-            float(u - 8) * (scale[row * groups + g].to_float() * weight.per_tensor_scale));
+        numbers[size_t((g * n + row) * 8 + u)] = dequantize_to_e4m3(
+            float(u - 8), scale[row * groups + g].to_float(), weight.per_tensor_scale);
 
   CutlassWeight result{.n = n,
                        .k = k,

@@ -1,0 +1,11 @@
+#include "ops/cuda/linear/dispatch.cuh"
+#include "ops/cuda/linear/operand_e4m3.cuh"
+
+namespace emberq::cuda {
+
+template <>
+void linear_of<OperandFormat::kLut4E4m3>(const LinearCall& call) {
+  dispatch_linear<Lut4E4m3Operand>(call);
+}
+
+}  // namespace emberq::cuda

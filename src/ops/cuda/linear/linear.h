@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "ops/backend.h"
+#include "ops/cuda/linear/gemm_config.h"
+#include "ops/cuda/linear/operand_format.h"
+#include "ops/linear.h"
+
+namespace emberq::cuda {
+
+// Codes and scales as a checkpoint holds them. The naive kernel reads them.
+struct CanonicalWeight {
+  WeightScheme scheme;  // four bits; group_size is resolved
+  float per_tensor_scale = 1;
+  Buffer packed;  // [n, k / 8] words
+  Buffer scale;   // [n, k / group_size] BF16
+};
+
+// Tiles in the order of tile_order.h: [rows / 128][k tiles][2]. The rows and inputs that fill the
+// last tiles have scales, or products, of zero.
+struct TiledWeight {
+  OperandFormat format = OperandFormat::kInt4;
+  OperandParams params;
+  int groups = 1;  // of a tile
+  int64_t row_blocks = 0, k_tiles = 0;
+  Buffer tiles;
+};
+TiledWeight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, int64_t k,
+                   cudaStream_t stream);
+
+// The memory in which the CTAs of one stream hand partial sums over.
+struct Workspace {
+  Workspace(Backend& backend, int multiprocessors);
+
+  int multiprocessors;
+  Buffer partial;  // [multiprocessors][rows of a CTA][tokens of a tile] F32
+  Buffer flags;    // [multiprocessors][math warpgroups] I32, zeros between calls
+};
+
+struct LinearCall {
+  const Linear& op;  // e4m3 inputs
+  const TiledWeight& weight;
+  const Workspace& workspace;
+  BatchInvariant invariant;
+  cudaStream_t stream;
+};
+void linear(const LinearCall& call);
+// The definition, to compare with.
+void linear_naive(const Linear& op, const CanonicalWeight& weight, cudaStream_t stream);
+
+}  // namespace emberq::cuda

@@ -1,0 +1,33 @@
+#include "ops/cuda/linear/operand_format.h"
+
+#include "base/check.h"
+#include "format/fp8.h"
+#include "format/weight_code.h"
+#include "ops/cuda/linear/expand.h"
+
+namespace emberq::cuda {
+
+OperandFormat operand_format(const WeightScheme& scheme) {
+  const bool lut = scheme.code == WeightCode::kLut, e4m3 = scheme.product == WeightProduct::kE4m3;
+  EMBERQ_REQUIRE(scheme.bits == 4 && !scheme.zero_point,
+                 "the cuda backend multiplies four-bit weights without zero points, not {}",
+                 name(scheme));
+  if (e4m3) return lut ? OperandFormat::kLut4E4m3 : OperandFormat::kInt4E4m3;
+  return lut ? OperandFormat::kLut4 : OperandFormat::kInt4;
+}
+
+OperandParams operand_params(const WeightScheme& scheme, float per_tensor_scale) {
+  switch (operand_format(scheme)) {
+    case OperandFormat::kLut4: {
+      std::array<uint8_t, 16> values{};
+      for (int u = 0; u < 16; ++u) values[size_t(u)] = fp8_encode(weight_code_value(scheme, u));
+      return {.table = make_byte_table(values)};
+    }
+    case OperandFormat::kInt4:
+      return {.factor = kInt4Factor};
+    default:
+      return {.factor = 1 / per_tensor_scale};
+  }
+}
+
+}  // namespace emberq::cuda

@@ -1,9 +1,0 @@
-#include "ops/cuda/linear_w4_form.cuh"
-
-namespace emberq::cuda {
-
-template void linear_w4_of<W4Codes::kSignedProducts>(const Linear&, const W4Weight&,
-                                                     const Workspace&, BatchInvariant,
-                                                     cudaStream_t);
-
-}  // namespace emberq::cuda
