@@ -116,11 +116,15 @@ class CudaBackend final : public Backend {
   void run(const Linear& op) override {
     check(op);
     const auto& weight = cuda::cuda_weight(*op.weight).data;
-    if (std::holds_alternative<cuda::UnquantizedWeight>(weight)) refuse("linear of a dense weight");
-    if (op.out.dtype != DType::kBF16 && op.out.dtype != DType::kF16)
-      refuse("linear to " + std::string(emberq::name(op.out.dtype)));
     if (op.residual && op.residual.dtype != op.out.dtype)
       refuse("linear with a residual of another type than its output");
+    if (const auto* unquantized = std::get_if<cuda::UnquantizedWeight>(&weight)) {
+      if (op.x.quantized()) refuse("linear of quantized inputs and weights that are not quantized");
+      return cuda::linear_unquantized(op, unquantized->values.as<void>(), stream_);
+    }
+    if (op.out.dtype != DType::kBF16 && op.out.dtype != DType::kF16)
+      refuse("linear of quantized weights to " + std::string(emberq::name(op.out.dtype)));
+    if (op.rows) refuse("linear of quantized weights and chosen rows");
     if (op.x.dtype == DType::kI8 || op.x.group > 0) refuse("linear of integers");
     if (kernels_ == CudaKernels::kNaive)
       return cuda::linear_naive(op, std::get<cuda::CanonicalWeight>(weight), stream_);

@@ -46,6 +46,8 @@ struct LinearCall {
   cudaStream_t stream;
 };
 void linear(const LinearCall& call);
+// BF16 weights, [n, k], and BF16 inputs; out is F32, BF16 or FP16.
+void linear_unquantized(const Linear& op, const void* weight, cudaStream_t stream);
 // The definition, to compare with.
 void linear_naive(const Linear& op, const CanonicalWeight& weight, cudaStream_t stream);
 
