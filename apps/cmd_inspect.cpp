@@ -55,6 +55,10 @@ OrderedJson config_json(const ModelConfig& c) {
           {"dtype", c.dtype ? OrderedJson(emberq::name(*c.dtype)) : OrderedJson(nullptr)}};
 }
 
+OrderedJson recipe_json(const SideFile& side_file) {
+  return side_file.recipe.empty() ? OrderedJson(nullptr) : OrderedJson::parse(side_file.recipe);
+}
+
 OrderedJson describe(const Checkpoint& checkpoint) {
   const ModelConfig& config = checkpoint.config();
   const AttentionScheme& attention = checkpoint.attention();
@@ -85,7 +89,7 @@ OrderedJson describe(const Checkpoint& checkpoint) {
           {"bits_per_weight", 8 * double(linear_bytes) / double(parameters)},
           {"file_bytes", checkpoint.file_bytes()},
           {"quantized", checkpoint.is_quantized()},
-          {"recipe", checkpoint.side_file().recipe},
+          {"recipe", recipe_json(checkpoint.side_file())},
           {"kv", emberq::name(attention.kv)},
           {"query", emberq::name(attention.query)},
           {"probability", emberq::name(attention.probability)},
