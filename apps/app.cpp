@@ -3,25 +3,24 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/print.h"
 
 namespace emberq {
 
-void add_model(CLI::App& command, ModelOptions& options) {
-  command.add_option("MODEL", options.model, "A Hugging Face model folder")->required();
+void add_model(Command& command, ModelOptions& options) {
+  command.option("MODEL", options.model, "A Hugging Face model folder").required();
 }
 
-void add_execution(CLI::App& command, ModelOptions& options) {
+void add_execution(Command& command, ModelOptions& options) {
   command
-      .add_option(
+      .option(
           "--kv", options.kv,
           "What the KV cache stores: fp, as computed, which also turns off the smoothing and "
           "rounding of queries and keys; kv4 (kv4-head), kv4-zero, kv4-lut or kv8 (kv8-head). By "
           "default what the checkpoint says")
-      ->check(CLI::IsMember({"fp", "kv4", "kv4-head", "kv4-zero", "kv4-lut", "kv8", "kv8-head"}));
-  command.add_option("--device", options.device, "Where the model runs")
-      ->check(CLI::IsMember({"cpu"}))
-      ->capture_default_str();
+      .one_of({"fp", "kv4", "kv4-head", "kv4-zero", "kv4-lut", "kv8", "kv8-head"});
+  command.option("--device", options.device, "Where the model runs").one_of({"cpu"}).show_default();
 }
 
 std::optional<KvScheme> kv_of(const ModelOptions& options) {

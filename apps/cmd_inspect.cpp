@@ -3,6 +3,7 @@
 #include <map>
 
 #include "apps/app.h"
+#include "base/json.h"
 #include "base/print.h"
 #include "base/table.h"
 #include "model/model.h"
@@ -146,14 +147,14 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_inspect(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("inspect", "Configuration, tensors, sizes and the scheme of every layer");
+void add_inspect(Command& app) {
+  Command command =
+      app.subcommand("inspect", "Configuration, tensors, sizes and the scheme of every layer");
   const auto options = std::make_shared<Options>();
-  command->add_option("MODEL", options->model, "A Hugging Face model folder")->required();
-  command->add_flag("--json", options->json,
-                    "Print one JSON object: config, sizes, schemes, linears and tensors");
-  command->callback([options] { run(*options); });
+  command.option("MODEL", options->model, "A Hugging Face model folder").required();
+  command.flag("--json", options->json,
+               "Print one JSON object: config, sizes, schemes, linears and tensors");
+  command.action([options] { run(*options); });
 }
 
 }  // namespace emberq

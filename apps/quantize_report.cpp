@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include "base/json.h"
 #include "eval/divergence.h"
 #include "text/read_utf8.h"
 #include "text/tokenizer.h"

@@ -47,7 +47,7 @@ DOORS = {
     r"utf8proc": ["src/text/unicode.cpp"],
     r"cblas": ["src/base/openblas.cpp", "src/ops/cpu/sgemm.cpp", "src/quant/linear_algebra.cpp"],
     r"omp\.h": ["src/base/parallel.h"],
-    r"CLI/": ["apps/"],
+    r"CLI/": ["apps/command.cpp"],
     r"cuda": ["src/ops/cuda/", "src/measure/cuda/"],
     r"(cutlass|cute)/": ["src/measure/cuda/cutlass/"],
     r"cublas": ["src/measure/cuda/cublaslt.cpp"],
