@@ -20,7 +20,9 @@ void run(int argc, char** argv) {
       "Exit status: 0 for success, 1 for a failed run, 2 for bad input, Ctrl-C, a full disk, too "
       "little memory, or output that cannot be written. Where the reader of a pipe has gone, "
       "SIGPIPE ends the program (141 in a shell).");
-  program.early_option("--threads", set_threads, "Threads to use; by default all cores")
+  program
+      .early_option("--threads", set_threads,
+                    "Threads to use; by default all cores that it may use")
       .between(1, 4096);
   add_inspect(program);
   add_eval(program);
@@ -47,6 +49,7 @@ int main(int argc, char** argv) {
   keep_standard_streams_apart();
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is an error of write(), not the end
   catch_interrupts();
+  set_default_threads();
   try {
     run(argc, argv);
     return kSuccess;

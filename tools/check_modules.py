@@ -46,7 +46,7 @@ DOORS = {
     r"onig": ["src/base/regex.cpp"],
     r"utf8proc": ["src/text/unicode.cpp"],
     r"cblas": ["src/base/openblas.cpp", "src/ops/cpu/sgemm.cpp", "src/quant/linear_algebra.cpp"],
-    r"omp\.h": ["src/base/parallel.h"],
+    r"omp\.h": ["src/base/parallel.h", "src/base/parallel.cpp"],
     r"CLI/": ["apps/command.cpp"],
     r"cuda": ["src/ops/cuda/", "src/measure/cuda/"],
     r"(cutlass|cute)/": ["src/measure/cuda/cutlass/"],
