@@ -7,6 +7,21 @@
 #include "base/print.h"
 
 namespace emberq {
+namespace {
+
+KvCacheShape kv_cache_shape(const Checkpoint& checkpoint) {
+  const ModelConfig& config = checkpoint.config();
+  return {.scheme = checkpoint.attention().kv,
+          .layers = config.num_layers,
+          .kv_heads = config.num_kv_heads,
+          .head_dim = config.head_dim};
+}
+
+DType own_type(const Checkpoint& checkpoint) {
+  return checkpoint.config().dtype.value_or(checkpoint.get(std::string(kEmbeddingName)).dtype());
+}
+
+}  // namespace
 
 void add_model(Command& command, ModelOptions& options) {
   command.option("MODEL", options.model, "A Hugging Face model folder").required();
@@ -30,6 +45,14 @@ std::optional<KvScheme> kv_of(const ModelOptions& options) {
 }
 
 std::unique_ptr<Backend> backend_of(const ModelOptions&) { return make_cpu_backend(); }
+
+size_t kv_bytes_per_token(const Checkpoint& checkpoint) {
+  return kv_cache_shape(checkpoint).bytes_per_token(own_type(checkpoint));
+}
+
+double kv_bits_per_number(const Checkpoint& checkpoint) {
+  return kv_cache_shape(checkpoint).bits_per_number(own_type(checkpoint));
+}
 
 void print_json(const OrderedJson& json) {
   print_out("{}\n", json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace));

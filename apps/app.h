@@ -6,6 +6,7 @@
 
 #include "apps/command.h"
 #include "base/json_fwd.h"
+#include "checkpoint/checkpoint.h"
 #include "ops/backend.h"
 
 namespace emberq {
@@ -35,6 +36,11 @@ void add_model(Command& command, ModelOptions& options);      // MODEL
 void add_execution(Command& command, ModelOptions& options);  // --kv, --device
 std::optional<KvScheme> kv_of(const ModelOptions& options);
 std::unique_ptr<Backend> backend_of(const ModelOptions& options);
+
+// What the KV cache of a model takes. A cache that stores numbers as they are computed counts in
+// the checkpoint's own type, which an engine would keep them in.
+size_t kv_bytes_per_token(const Checkpoint& checkpoint);
+double kv_bits_per_number(const Checkpoint& checkpoint);
 
 void print_json(const OrderedJson& json);  // one object on stdout
 

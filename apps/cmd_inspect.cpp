@@ -63,7 +63,6 @@ OrderedJson recipe_json(const SideFile& side_file) {
 OrderedJson describe(const Checkpoint& checkpoint) {
   const ModelConfig& config = checkpoint.config();
   const AttentionScheme& attention = checkpoint.attention();
-  const KvCacheShape cache{attention.kv, config.num_layers, config.num_kv_heads, config.head_dim};
   int64_t parameters = 0;
   size_t linear_bytes = 0;
   OrderedJson tensors = OrderedJson::array();
@@ -99,7 +98,7 @@ OrderedJson describe(const Checkpoint& checkpoint) {
           {"key_mean", !attention.key_mean.empty()},
           {"value_mean", !attention.value_mean.empty()},
           {"down_hadamard", checkpoint.side_file().down_hadamard},
-          {"kv_bytes_per_token", cache.bytes_per_token(DType::kF32)},
+          {"kv_bytes_per_token", kv_bytes_per_token(checkpoint)},
           {"linears", linears},
           {"tensors", tensors}};
 }
