@@ -3,25 +3,39 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/print.h"
 
 namespace emberq {
+namespace {
 
-void add_model(CLI::App& command, ModelOptions& options) {
-  command.add_option("MODEL", options.model, "A Hugging Face model folder")->required();
+KvCacheShape kv_cache_shape(const Checkpoint& checkpoint) {
+  const ModelConfig& config = checkpoint.config();
+  return {.scheme = checkpoint.attention().kv,
+          .layers = config.num_layers,
+          .kv_heads = config.num_kv_heads,
+          .head_dim = config.head_dim};
 }
 
-void add_execution(CLI::App& command, ModelOptions& options) {
+DType own_type(const Checkpoint& checkpoint) {
+  return checkpoint.config().dtype.value_or(checkpoint.get(std::string(kEmbeddingName)).dtype());
+}
+
+}  // namespace
+
+void add_model(Command& command, ModelOptions& options) {
+  command.option("MODEL", options.model, "A Hugging Face model folder").required();
+}
+
+void add_execution(Command& command, ModelOptions& options) {
   command
-      .add_option(
+      .option(
           "--kv", options.kv,
           "What the KV cache stores: fp, as computed, which also turns off the smoothing and "
           "rounding of queries and keys; kv4 (kv4-head), kv4-zero, kv4-lut or kv8 (kv8-head). By "
           "default what the checkpoint says")
-      ->check(CLI::IsMember({"fp", "kv4", "kv4-head", "kv4-zero", "kv4-lut", "kv8", "kv8-head"}));
-  command.add_option("--device", options.device, "Where the model runs")
-      ->check(CLI::IsMember({"cpu"}))
-      ->capture_default_str();
+      .one_of({"fp", "kv4", "kv4-head", "kv4-zero", "kv4-lut", "kv8", "kv8-head"});
+  command.option("--device", options.device, "Where the model runs").one_of({"cpu"}).show_default();
 }
 
 std::optional<KvScheme> kv_of(const ModelOptions& options) {
@@ -31,6 +45,14 @@ std::optional<KvScheme> kv_of(const ModelOptions& options) {
 }
 
 std::unique_ptr<Backend> backend_of(const ModelOptions&) { return make_cpu_backend(); }
+
+size_t kv_bytes_per_token(const Checkpoint& checkpoint) {
+  return kv_cache_shape(checkpoint).bytes_per_token(own_type(checkpoint));
+}
+
+double kv_bits_per_number(const Checkpoint& checkpoint) {
+  return kv_cache_shape(checkpoint).bits_per_number(own_type(checkpoint));
+}
 
 void print_json(const OrderedJson& json) {
   print_out("{}\n", json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace));

@@ -1,28 +1,30 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include <memory>
 #include <optional>
 #include <string>
 
-#include "base/json.h"
+#include "apps/command.h"
+#include "base/json_fwd.h"
+#include "checkpoint/checkpoint.h"
 #include "ops/backend.h"
 
 namespace emberq {
 
 // One subcommand: adds its options and its action to the program. The action runs after parsing and
 // throws Error or InputError.
-void add_inspect(CLI::App& app);
-void add_eval(CLI::App& app);
-void add_quantize(CLI::App& app);
-void add_recipe(CLI::App& app);
-void add_generate(CLI::App& app);
-void add_logits(CLI::App& app);
-void add_tokenize(CLI::App& app);
-void add_debug(CLI::App& app);
-void add_bench(CLI::App& app);
-void add_bench_gemm(CLI::App& bench);
-void add_bench_repack(CLI::App& bench);
-void add_debug_report(CLI::App& debug);
+void add_inspect(Command& app);
+void add_eval(Command& app);
+void add_quantize(Command& app);
+void add_recipe(Command& app);
+void add_generate(Command& app);
+void add_logits(Command& app);
+void add_tokenize(Command& app);
+void add_debug(Command& app);
+void add_bench(Command& app);
+void add_bench_gemm(Command& bench);
+void add_bench_repack(Command& bench);
+void add_debug_report(Command& debug);
 
 // Options that several commands share.
 struct ModelOptions {
@@ -30,10 +32,15 @@ struct ModelOptions {
   std::string kv;  // "", "fp", "kv4", "kv8" or a KvScheme's name
   std::string device = "cpu";
 };
-void add_model(CLI::App& command, ModelOptions& options);      // MODEL
-void add_execution(CLI::App& command, ModelOptions& options);  // --kv, --device
+void add_model(Command& command, ModelOptions& options);      // MODEL
+void add_execution(Command& command, ModelOptions& options);  // --kv, --device
 std::optional<KvScheme> kv_of(const ModelOptions& options);
 std::unique_ptr<Backend> backend_of(const ModelOptions& options);
+
+// What the KV cache of a model takes. A cache that stores numbers as they are computed counts in
+// the checkpoint's own type, which an engine would keep them in.
+size_t kv_bytes_per_token(const Checkpoint& checkpoint);
+double kv_bits_per_number(const Checkpoint& checkpoint);
 
 void print_json(const OrderedJson& json);  // one object on stdout
 

@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "ops/backend.h"
 
 namespace emberq {

@@ -3,7 +3,7 @@
 #include <optional>
 #include <string>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "measure/gemm_bench.h"
 
 // What the reports of `emberq bench` share.

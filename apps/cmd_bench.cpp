@@ -2,11 +2,11 @@
 
 namespace emberq {
 
-void add_bench(CLI::App& app) {
-  CLI::App* bench = app.add_subcommand("bench", "Measure speed on this machine");
-  bench->require_subcommand(1);
-  add_bench_gemm(*bench);
-  add_bench_repack(*bench);
+void add_bench(Command& app) {
+  Command bench = app.subcommand("bench", "Measure speed on this machine");
+  bench.need_subcommand();
+  add_bench_gemm(bench);
+  add_bench_repack(bench);
 }
 
 }  // namespace emberq

@@ -4,6 +4,7 @@
 
 #include "apps/app.h"
 #include "apps/bench_report.h"
+#include "base/json.h"
 #include "base/print.h"
 #include "base/table.h"
 #include "measure/gemm_bench.h"
@@ -166,40 +167,38 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_bench_gemm(CLI::App& bench) {
-  CLI::App* gemm = bench.add_subcommand(
+void add_bench_gemm(Command& bench) {
+  Command gemm = bench.subcommand(
       "gemm",
       "Four-bit weights times FP8 activations on a GPU, checked against the naive kernel and timed "
       "beside cuBLASLt's BF16 and FP8. docs/benchmarks.md says how");
   const auto options = std::make_shared<Options>();
-  gemm->add_option("--model", options->model,
-                   "Whose products: llama-3-8b, llama-2-7b or llama-2-70b; or one shape, outputs "
-                   "by inputs, as 28672x4096")
-      ->capture_default_str();
-  gemm->add_option("--m", options->tokens, "Numbers of tokens, with commas between")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 65535))
-      ->capture_default_str();
-  gemm->add_option(
-          "--schemes", options->schemes,
-          "The schemes of the weights, with commas between: lut4, a sign and an index into a "
-          "table, "
-          "or int4, -8 to 7, times the scale of the group; with -e4m3, the product is rounded to "
-          "e4m3 (int4-g128-e4m3 is FireQ)")
-      ->delimiter(',')
-      ->check(CLI::IsMember(kSchemes))
-      ->capture_default_str();
-  gemm->add_flag("--graph", options->graph,
-                 "Time calls back to back from a CUDA graph, on weights that take turns, instead "
-                 "of one by one on a cold cache");
-  gemm->add_option("--cublaslt", options->cublaslt,
-                   "The file of cuBLASLt; by default what EMBERQ_CUBLASLT names, a file or a "
-                   "Python's site-packages, else libcublasLt.so.13 or .12 by the loader's search");
-  gemm->add_flag("--json", options->json,
-                 "Print one JSON object: card, driver, date, version, cublaslt, model, regime, "
-                 "repeats, flushed_bytes, rotated_bytes, fixed_us, read_tb_per_s, copy_tb_per_s, "
-                 "fp8_tflops, sm_mhz, watts, notes and rows");
-  gemm->callback([options] { run(*options); });
+  gemm.option("--model", options->model,
+              "Whose products: llama-3-8b, llama-2-7b or llama-2-70b; or one shape, outputs "
+              "by inputs, as 28672x4096")
+      .show_default();
+  gemm.option("--m", options->tokens, "Numbers of tokens, with commas between")
+      .comma_separated()
+      .between(1, 65535)
+      .show_default();
+  gemm.option("--schemes", options->schemes,
+              "The schemes of the weights, with commas between: lut4, a sign and an index into a "
+              "table, or int4, -8 to 7, times the scale of the group; with -e4m3, the product is "
+              "rounded to e4m3 (int4-g128-e4m3 is FireQ)")
+      .comma_separated()
+      .one_of(kSchemes)
+      .show_default();
+  gemm.flag("--graph", options->graph,
+            "Time calls back to back from a CUDA graph, on weights that take turns, instead "
+            "of one by one on a cold cache");
+  gemm.option("--cublaslt", options->cublaslt,
+              "The file of cuBLASLt; by default what EMBERQ_CUBLASLT names, a file or a "
+              "Python's site-packages, else libcublasLt.so.13 or .12 by the loader's search");
+  gemm.flag("--json", options->json,
+            "Print one JSON object: card, driver, date, version, cublaslt, model, regime, "
+            "repeats, flushed_bytes, rotated_bytes, fixed_us, read_tb_per_s, copy_tb_per_s, "
+            "fp8_tflops, sm_mhz, watts, notes and rows");
+  gemm.action([options] { run(*options); });
 }
 
 }  // namespace emberq

@@ -2,6 +2,7 @@
 
 #include "apps/app.h"
 #include "apps/bench_report.h"
+#include "base/json.h"
 #include "base/print.h"
 #include "base/table.h"
 #include "measure/repack_bench.h"
@@ -77,29 +78,28 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_bench_repack(CLI::App& bench) {
-  CLI::App* repack = bench.add_subcommand(
+void add_bench_repack(Command& bench) {
+  Command repack = bench.subcommand(
       "repack",
       "Four-bit weights from the order of files into that of the products, on a GPU. "
       "docs/benchmarks.md says how");
   const auto options = std::make_shared<Options>();
   repack
-      ->add_option("--model", options->model,
-                   "Whose weights: llama-3-8b, llama-2-7b or llama-2-70b; or one shape, outputs by "
-                   "inputs, as 28672x4096")
-      ->capture_default_str();
+      .option("--model", options->model,
+              "Whose weights: llama-3-8b, llama-2-7b or llama-2-70b; or one shape, outputs by "
+              "inputs, as 28672x4096")
+      .show_default();
   repack
-      ->add_option(
-          "--schemes", options->schemes,
-          "The schemes of the weights, with commas between: lut4, a sign and an index into "
-          "a table; int4, -8 to 7")
-      ->delimiter(',')
-      ->check(CLI::IsMember(kSchemes))
-      ->capture_default_str();
-  repack->add_flag("--json", options->json,
-                   "Print one JSON object: card, driver, date, version, model, repeats, "
-                   "flushed_bytes, fixed_us, read_tb_per_s, copy_tb_per_s and rows");
-  repack->callback([options] { run(*options); });
+      .option("--schemes", options->schemes,
+              "The schemes of the weights, with commas between: lut4, a sign and an index into a "
+              "table; int4, -8 to 7")
+      .comma_separated()
+      .one_of(kSchemes)
+      .show_default();
+  repack.flag("--json", options->json,
+              "Print one JSON object: card, driver, date, version, model, repeats, "
+              "flushed_bytes, fixed_us, read_tb_per_s, copy_tb_per_s and rows");
+  repack.action([options] { run(*options); });
 }
 
 }  // namespace emberq

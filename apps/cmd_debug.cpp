@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "apps/app.h"
+#include "base/json.h"
 #include "base/print.h"
 #include "quant/transform/outliers.h"
 
@@ -28,25 +29,25 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_debug(CLI::App& app) {
-  CLI::App* debug = app.add_subcommand("debug", "Make models that test what quantization does");
-  debug->require_subcommand(1);
-  CLI::App* inject = debug->add_subcommand(
+void add_debug(Command& app) {
+  Command debug = app.subcommand("debug", "Make models that test what quantization does");
+  debug.need_subcommand();
+  Command inject = debug.subcommand(
       "inject-outliers",
       "Write a model that computes the same with large channels in keys and MLP inputs, the hard "
       "case for quantization");
   const auto options = std::make_shared<Options>();
-  add_model(*inject, options->model);
-  inject->add_option("--pattern", options->pattern, "Which channels: 0, 1, 2 or any number above")
-      ->capture_default_str();
+  add_model(inject, options->model);
+  inject.option("--pattern", options->pattern, "Which channels: 0, 1, 2 or any number above")
+      .show_default();
   inject
-      ->add_option("-o,--output", options->output,
-                   "The new folder; it appears whole or not at all, and must not exist")
-      ->required();
-  inject->add_flag("--json", options->json,
-                   "Print one JSON object: output, pattern, tensor_bytes, seconds");
-  inject->callback([options] { run(*options); });
-  add_debug_report(*debug);
+      .option("-o,--output", options->output,
+              "The new folder; it appears whole or not at all, and must not exist")
+      .required();
+  inject.flag("--json", options->json,
+              "Print one JSON object: output, pattern, tensor_bytes, seconds");
+  inject.action([options] { run(*options); });
+  add_debug_report(debug);
 }
 
 }  // namespace emberq

@@ -1,5 +1,6 @@
 #include "apps/app.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "report/report.h"
 
 namespace emberq {
@@ -16,14 +17,14 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_debug_report(CLI::App& debug) {
-  CLI::App* command =
-      debug.add_subcommand("report", "Make the page of a report from its data (report/report.h)");
+void add_debug_report(Command& debug) {
+  Command command =
+      debug.subcommand("report", "Make the page of a report from its data (report/report.h)");
   const auto options = std::make_shared<Options>();
-  command->add_option("DATA", options->data, "A .json file")->required();
-  command->add_option("-o,--output", options->output, "The page, an .html file; replaced if there")
-      ->required();
-  command->callback([options] { run(*options); });
+  command.option("DATA", options->data, "A .json file").required();
+  command.option("-o,--output", options->output, "The page, an .html file; replaced if there")
+      .required();
+  command.action([options] { run(*options); });
 }
 
 }  // namespace emberq

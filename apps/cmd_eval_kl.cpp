@@ -2,6 +2,7 @@
 
 #include "apps/cmd_eval.h"
 #include "base/check.h"
+#include "base/json.h"
 #include "base/print.h"
 #include "eval/divergence.h"
 #include "text/read_utf8.h"
@@ -52,21 +53,20 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_eval_kl(CLI::App& eval) {
-  CLI::App* kl = eval.add_subcommand(
+void add_eval_kl(Command& eval) {
+  Command kl = eval.subcommand(
       "kl",
       "How far MODEL's next-token distributions are from those of REFERENCE, on the windows of "
       "eval ppl. --kv is MODEL's; REFERENCE's cache is what its checkpoint says");
   const auto options = std::make_shared<Options>();
-  kl->add_option("REFERENCE", options->reference, "The model to compare with, a folder")
-      ->required();
-  add_model(*kl, options->model);
-  add_windows(*kl, options->text, options->windows);
-  add_execution(*kl, options->model);
-  kl->add_flag("--json", options->json,
-               "Print one JSON object: kl, kl_p99, kl_max, same_top, ppl_a, ppl_b, windows, "
-               "window_len, predicted_tokens, seconds");
-  kl->callback([options] { run(*options); });
+  kl.option("REFERENCE", options->reference, "The model to compare with, a folder").required();
+  add_model(kl, options->model);
+  add_windows(kl, options->text, options->windows);
+  add_execution(kl, options->model);
+  kl.flag("--json", options->json,
+          "Print one JSON object: kl, kl_p99, kl_max, same_top, ppl_a, ppl_b, windows, "
+          "window_len, predicted_tokens, seconds");
+  kl.action([options] { run(*options); });
 }
 
 }  // namespace emberq

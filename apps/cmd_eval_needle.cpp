@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "apps/cmd_eval.h"
+#include "base/json.h"
 #include "base/print.h"
 #include "base/table.h"
 #include "eval/needle.h"
@@ -56,31 +57,29 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_eval_needle(CLI::App& eval) {
-  CLI::App* command = eval.add_subcommand(
+void add_eval_needle(Command& eval) {
+  Command command = eval.subcommand(
       "needle",
       "Retrieval of a number from a sentence hidden in a long text: greedy answers, and the "
       "number's log-likelihood with the sentence, with another number in it and without it");
   const auto options = std::make_shared<Options>();
-  add_model(*command, options->model);
-  command->add_option("--text", options->text, "The filler, a UTF-8 file")->required();
-  command->add_option("--length", options->needle.length, "Tokens of a prompt and its answer")
-      ->capture_default_str();
+  add_model(command, options->model);
+  command.option("--text", options->text, "The filler, a UTF-8 file").required();
+  command.option("--length", options->needle.length, "Tokens of a prompt and its answer")
+      .show_default();
   command
-      ->add_option("--depth", options->needle.depths,
-                   "Where the sentence is, with commas between: 0 is the beginning, 1 just before "
-                   "the question")
-      ->delimiter(',')
-      ->capture_default_str();
-  command->add_option("--trials", options->needle.trials, "Prompts at each depth")
-      ->capture_default_str();
-  command->add_option("--seed", options->needle.seed, "Of cities, numbers and filler")
-      ->capture_default_str();
-  add_execution(*command, options->model);
-  command->add_flag("--json", options->json,
-                    "Print one JSON object: length, trials, seed, seconds and depths, with depth, "
-                    "exact, log_p, log_p_other, log_p_absent, gain_over_other, gain_over_absent");
-  command->callback([options] { run(*options); });
+      .option("--depth", options->needle.depths,
+              "Where the sentence is, with commas between: 0 is the beginning, 1 just before "
+              "the question")
+      .comma_separated()
+      .show_default();
+  command.option("--trials", options->needle.trials, "Prompts at each depth").show_default();
+  command.option("--seed", options->needle.seed, "Of cities, numbers and filler").show_default();
+  add_execution(command, options->model);
+  command.flag("--json", options->json,
+               "Print one JSON object: length, trials, seed, seconds and depths, with depth, "
+               "exact, log_p, log_p_other, log_p_absent, gain_over_other, gain_over_absent");
+  command.action([options] { run(*options); });
 }
 
 }  // namespace emberq

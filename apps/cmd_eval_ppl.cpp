@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "apps/cmd_eval.h"
+#include "base/json.h"
 #include "base/print.h"
 #include "text/read_utf8.h"
 #include "text/tokenizer.h"
@@ -35,18 +36,17 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_eval_ppl(CLI::App& eval) {
-  CLI::App* ppl = eval.add_subcommand("ppl",
-                                      "Perplexity of a text: windows that do not overlap, each "
-                                      "run alone with no BOS, the tail dropped");
+void add_eval_ppl(Command& eval) {
+  Command ppl = eval.subcommand("ppl",
+                                "Perplexity of a text: windows that do not overlap, each "
+                                "run alone with no BOS, the tail dropped");
   const auto options = std::make_shared<Options>();
-  add_model(*ppl, options->model);
-  add_windows(*ppl, options->text, options->perplexity);
-  add_execution(*ppl, options->model);
-  ppl->add_flag(
-      "--json", options->json,
-      "Print one JSON object: ppl, nll_sum, windows, window_len, predicted_tokens, seconds");
-  ppl->callback([options] { run(*options); });
+  add_model(ppl, options->model);
+  add_windows(ppl, options->text, options->perplexity);
+  add_execution(ppl, options->model);
+  ppl.flag("--json", options->json,
+           "Print one JSON object: ppl, nll_sum, windows, window_len, predicted_tokens, seconds");
+  ppl.action([options] { run(*options); });
 }
 
 }  // namespace emberq

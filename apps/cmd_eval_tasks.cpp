@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "apps/cmd_eval.h"
+#include "base/json.h"
 #include "base/print.h"
 #include "base/table.h"
 #include "eval/tasks.h"
@@ -66,26 +67,25 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_eval_tasks(CLI::App& eval) {
-  CLI::App* command = eval.add_subcommand(
+void add_eval_tasks(Command& eval) {
+  Command command = eval.subcommand(
       "tasks", "Accuracy on zero-shot tasks, prompted and scored as lm-evaluation-harness does");
   const auto options = std::make_shared<Options>();
-  add_model(*command, options->model);
+  add_model(command, options->model);
   command
-      ->add_option("--tasks", options->tasks,
-                   fmt::format("Some of {}, with commas between", fmt::join(task_names(), ",")))
-      ->required()
-      ->delimiter(',');
-  command->add_option("--data", options->data, "The folder of the tasks' .jsonl files")->required();
-  command->add_flag("--bos", options->bos,
-                    "Put what the tokenizer adds, BOS mostly, before each text");
-  command->add_option("--limit", options->limit, "The first items of each task only; 0: all")
-      ->capture_default_str();
-  add_execution(*command, options->model);
-  command->add_flag("--json", options->json,
-                    "Print one JSON object: tasks, by name items, acc, acc_stderr, seconds and, "
-                    "where it applies, acc_norm, acc_norm_stderr, perplexity");
-  command->callback([options] { run(*options); });
+      .option("--tasks", options->tasks,
+              fmt::format("Some of {}, with commas between", fmt::join(task_names(), ",")))
+      .required()
+      .comma_separated();
+  command.option("--data", options->data, "The folder of the tasks' .jsonl files").required();
+  command.flag("--bos", options->bos, "Put what the tokenizer adds, BOS mostly, before each text");
+  command.option("--limit", options->limit, "The first items of each task only; 0: all")
+      .show_default();
+  add_execution(command, options->model);
+  command.flag("--json", options->json,
+               "Print one JSON object: tasks, by name items, acc, acc_stderr, seconds and, "
+               "where it applies, acc_norm, acc_norm_stderr, perplexity");
+  command.action([options] { run(*options); });
 }
 
 }  // namespace emberq

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "apps/app.h"
+#include "base/json.h"
 #include "base/print.h"
 #include "base/warning.h"
 #include "engine/generate.h"
@@ -73,39 +74,37 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_generate(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("generate", "Print a prompt and how the model continues it");
+void add_generate(Command& app) {
+  Command command = app.subcommand("generate", "Print a prompt and how the model continues it");
   const auto options = std::make_shared<Options>();
-  add_model(*command, options->model);
-  command->add_option("--prompt", options->prompt, "The text to continue")->required();
+  add_model(command, options->model);
+  command.option("--prompt", options->prompt, "The text to continue").required();
   GenerationChoice& choice = options->generation;
-  command->add_option("--max-new-tokens", choice.max_new_tokens,
-                      "Stop after this many tokens; by default what generation_config.json says, "
-                      "or else 128");
-  CLI::Option* greedy =
-      command->add_flag("--greedy", choice.greedy, "Take the most likely token each time");
-  const auto sampling = [&](CLI::Option* option) { option->excludes(greedy); };
-  sampling(command->add_option("--temperature", choice.temperature,
-                               "Sampling temperature; 0 is greedy. This and the four below are by "
-                               "default what generation_config.json says"));
-  sampling(command->add_option("--top-p", choice.top_p,
-                               "Sample from the fewest tokens whose probabilities reach this"));
-  sampling(command->add_option("--top-k", choice.top_k,
-                               "Sample from this many most likely tokens; 0: all. By default 50 "
-                               "where generation_config.json names none, as transformers"));
-  sampling(command->add_option("--min-p", choice.min_p,
-                               "Sample from tokens at least this share as likely as the most "
-                               "likely one"));
-  command->add_option("--repetition-penalty", choice.repetition_penalty,
-                      "Divide positive logits of the tokens so far by this, and multiply negative "
-                      "ones; 1: none");
-  command->add_option("--seed", options->seed, "Of the sampling")->capture_default_str();
-  add_execution(*command, options->model);
-  command->add_flag("--json", options->json,
-                    "Print one JSON object: prompt, text, prompt_ids, ids, finish_reason, "
-                    "prompt_tokens_per_second, tokens_per_second");
-  command->callback([options] { run(*options); });
+  command.option("--max-new-tokens", choice.max_new_tokens,
+                 "Stop after this many tokens; by default what generation_config.json says, "
+                 "or else 128");
+  Option greedy = command.flag("--greedy", choice.greedy, "Take the most likely token each time");
+  const auto sampling = [&](Option option) { option.excludes(greedy); };
+  sampling(command.option("--temperature", choice.temperature,
+                          "Sampling temperature; 0 is greedy. This and the four below are by "
+                          "default what generation_config.json says"));
+  sampling(command.option("--top-p", choice.top_p,
+                          "Sample from the fewest tokens whose probabilities reach this"));
+  sampling(command.option("--top-k", choice.top_k,
+                          "Sample from this many most likely tokens; 0: all. By default 50 "
+                          "where generation_config.json names none, as transformers"));
+  sampling(command.option("--min-p", choice.min_p,
+                          "Sample from tokens at least this share as likely as the most "
+                          "likely one"));
+  command.option("--repetition-penalty", choice.repetition_penalty,
+                 "Divide positive logits of the tokens so far by this, and multiply negative "
+                 "ones; 1: none");
+  command.option("--seed", options->seed, "Of the sampling").show_default();
+  add_execution(command, options->model);
+  command.flag("--json", options->json,
+               "Print one JSON object: prompt, text, prompt_ids, ids, finish_reason, "
+               "prompt_tokens_per_second, tokens_per_second");
+  command.action([options] { run(*options); });
 }
 
 }  // namespace emberq

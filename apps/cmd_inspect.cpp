@@ -3,6 +3,7 @@
 #include <map>
 
 #include "apps/app.h"
+#include "base/json.h"
 #include "base/print.h"
 #include "base/table.h"
 #include "model/model.h"
@@ -55,10 +56,13 @@ OrderedJson config_json(const ModelConfig& c) {
           {"dtype", c.dtype ? OrderedJson(emberq::name(*c.dtype)) : OrderedJson(nullptr)}};
 }
 
+OrderedJson recipe_json(const SideFile& side_file) {
+  return side_file.recipe.empty() ? OrderedJson(nullptr) : OrderedJson::parse(side_file.recipe);
+}
+
 OrderedJson describe(const Checkpoint& checkpoint) {
   const ModelConfig& config = checkpoint.config();
   const AttentionScheme& attention = checkpoint.attention();
-  const KvCacheShape cache{attention.kv, config.num_layers, config.num_kv_heads, config.head_dim};
   int64_t parameters = 0;
   size_t linear_bytes = 0;
   OrderedJson tensors = OrderedJson::array();
@@ -85,7 +89,7 @@ OrderedJson describe(const Checkpoint& checkpoint) {
           {"bits_per_weight", 8 * double(linear_bytes) / double(parameters)},
           {"file_bytes", checkpoint.file_bytes()},
           {"quantized", checkpoint.is_quantized()},
-          {"recipe", checkpoint.side_file().recipe},
+          {"recipe", recipe_json(checkpoint.side_file())},
           {"kv", emberq::name(attention.kv)},
           {"query", emberq::name(attention.query)},
           {"probability", emberq::name(attention.probability)},
@@ -94,7 +98,7 @@ OrderedJson describe(const Checkpoint& checkpoint) {
           {"key_mean", !attention.key_mean.empty()},
           {"value_mean", !attention.value_mean.empty()},
           {"down_hadamard", checkpoint.side_file().down_hadamard},
-          {"kv_bytes_per_token", cache.bytes_per_token(DType::kF32)},
+          {"kv_bytes_per_token", kv_bytes_per_token(checkpoint)},
           {"linears", linears},
           {"tensors", tensors}};
 }
@@ -142,14 +146,14 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_inspect(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("inspect", "Configuration, tensors, sizes and the scheme of every layer");
+void add_inspect(Command& app) {
+  Command command =
+      app.subcommand("inspect", "Configuration, tensors, sizes and the scheme of every layer");
   const auto options = std::make_shared<Options>();
-  command->add_option("MODEL", options->model, "A Hugging Face model folder")->required();
-  command->add_flag("--json", options->json,
-                    "Print one JSON object: config, sizes, schemes, linears and tensors");
-  command->callback([options] { run(*options); });
+  command.option("MODEL", options->model, "A Hugging Face model folder").required();
+  command.flag("--json", options->json,
+               "Print one JSON object: config, sizes, schemes, linears and tensors");
+  command.action([options] { run(*options); });
 }
 
 }  // namespace emberq

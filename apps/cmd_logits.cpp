@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "apps/app.h"
+#include "base/json.h"
 #include "checkpoint/safetensors.h"
 #include "model/logit_rows.h"
 
@@ -37,22 +38,20 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_logits(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("logits", "Write the logits that follow each of some token ids");
+void add_logits(Command& app) {
+  Command command = app.subcommand("logits", "Write the logits that follow each of some token ids");
   const auto options = std::make_shared<Options>();
-  add_model(*command, options->model);
-  command->add_option("--ids", options->ids, "Token ids, with commas between: 1,2,3")
-      ->required()
-      ->delimiter(',');
+  add_model(command, options->model);
+  command.option("--ids", options->ids, "Token ids, with commas between: 1,2,3")
+      .required()
+      .comma_separated();
   command
-      ->add_option(
-          "-o,--output", options->output,
-          "A .safetensors file: logits F32 [tokens, vocabulary] and input_ids I32 [tokens]")
-      ->required();
-  add_execution(*command, options->model);
-  command->add_flag("--json", options->json, "Print one JSON object: output, tokens, vocab_size");
-  command->callback([options] { run(*options); });
+      .option("-o,--output", options->output,
+              "A .safetensors file: logits F32 [tokens, vocabulary] and input_ids I32 [tokens]")
+      .required();
+  add_execution(command, options->model);
+  command.flag("--json", options->json, "Print one JSON object: output, tokens, vocab_size");
+  command.action([options] { run(*options); });
 }
 
 }  // namespace emberq

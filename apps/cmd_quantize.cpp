@@ -6,6 +6,7 @@
 #include "apps/quantize_report.h"
 #include "base/check.h"
 #include "base/file_lock.h"
+#include "base/json.h"
 #include "base/print.h"
 #include "quant/pipeline.h"
 #include "quant/run_notes.h"
@@ -182,54 +183,52 @@ std::string recipe_help() {
 
 }  // namespace
 
-void add_quantize(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("quantize", "Quantize a model into a new folder");
+void add_quantize(Command& app) {
+  Command command = app.subcommand("quantize", "Quantize a model into a new folder");
   const auto options = std::make_shared<Options>();
-  add_model(*command, options->model);
-  command->add_option("--recipe", options->recipe, recipe_help());
-  command->add_option("--weights", options->weights,
-                      "int4: all weights in the integers that vLLM loads, instead of the recipe's; "
-                      "or what its weights of four bits are, as lut4-g128-e4m3");
+  add_model(command, options->model);
+  command.option("--recipe", options->recipe, recipe_help());
+  command.option("--weights", options->weights,
+                 "int4: all weights in the integers that vLLM loads, instead of the recipe's; "
+                 "or what its weights of four bits are, as lut4-g128-e4m3");
   command
-      ->add_option("--calib", options->calibration,
-                   "Calibration text, a UTF-8 file; several share the windows")
-      ->take_all()
-      ->allow_extra_args(false);
-  command->add_option("--calib-windows", options->windows,
-                      "Windows taken from their starts, instead of the recipe's number");
-  command->add_option("--calib-length", options->length, "Tokens of a window")
-      ->capture_default_str();
+      .option("--calib", options->calibration,
+              "Calibration text, a UTF-8 file; several share the windows")
+      .repeated();
+  command.option("--calib-windows", options->windows,
+                 "Windows taken from their starts, instead of the recipe's number");
+  command.option("--calib-length", options->length, "Tokens of a window").show_default();
   command
-      ->add_option("-o,--output", options->output,
-                   "The new folder; it appears whole or not at all, and must not exist")
-      ->required();
+      .option("-o,--output", options->output,
+              "The new folder; it appears whole or not at all, and must not exist")
+      .required();
   command
-      ->add_option("--a8-share", options->a8_share,
-                   "flexq: the share of multiply-adds whose inputs get 8 bits (0.25)")
-      ->check(CLI::Range(0.0, 1.0));
-  auto* target = command->add_option("--target-bits", options->target_bits,
-                                     "mixed: bits per weight on average, scales included (4.5)");
+      .option("--a8-share", options->a8_share,
+              "flexq: the share of multiply-adds whose inputs get 8 bits (0.25)")
+      .between(0.0, 1.0);
+  Option target = command.option("--target-bits", options->target_bits,
+                                 "mixed: bits per weight on average, scales included (4.5)");
   command
-      ->add_option("--max-ppl-increase", options->max_ppl_increase,
-                   "mixed: instead, the fewest bits whose predicted loss stays under this, as 1%")
-      ->excludes(target);
-  CLI::Option* report =
-      command->add_option("--report", options->report,
-                          "Write a page that shows what was done and what it cost: an .html file");
+      .option("--max-ppl-increase", options->max_ppl_increase,
+              "mixed: instead, the fewest bits whose predicted loss stays under this, as 1%")
+      .excludes(target);
+  Option report =
+      command.option("--report", options->report,
+                     "Write a page that shows what was done and what it cost: an .html file");
   command
-      ->add_option("--report-against", options->against,
-                   "Recipes that the page compares with, quantized for it and removed")
-      ->delimiter(',')
-      ->capture_default_str()
-      ->needs(report);
-  command->add_flag("--resume", options->resume,
-                    "Go on with the layers that an interrupted run has left in OUTPUT.partial");
-  command->add_flag(
+      .option("--report-against", options->against,
+              "Recipes that the page compares with, quantized for it and removed")
+      .comma_separated()
+      .show_default()
+      .needs(report);
+  command.flag("--resume", options->resume,
+               "Go on with the layers that an interrupted run has left in OUTPUT.partial");
+  command.flag(
       "--json", options->json,
       "Print one JSON object: recipe, output, notes, bits_per_weight, file_bytes, "
       "calibration_tokens, per_tensor_scaled, sensitivities, resumed_layers, peak_memory_bytes, "
       "seconds");
-  command->callback([options] { run(*options); });
+  command.action([options] { run(*options); });
 }
 
 }  // namespace emberq

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "apps/app.h"
+#include "base/json.h"
 #include "base/print.h"
 #include "base/table.h"
 #include "quant/recipe/recipe.h"
@@ -30,14 +31,14 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_recipe(CLI::App& app) {
-  CLI::App* recipe = app.add_subcommand(
+void add_recipe(Command& app) {
+  Command recipe = app.subcommand(
       "recipe", "Print a recipe with all that it sets, to change and give to quantize --recipe");
   const auto options = std::make_shared<Options>();
-  recipe->add_option("RECIPE", options->recipe,
-                     "A built-in recipe's name or a .json file; absent: the list of names");
-  recipe->add_flag("--json", options->json, "Print one JSON object: the recipe, or name: about");
-  recipe->callback([options] { run(*options); });
+  recipe.option("RECIPE", options->recipe,
+                "A built-in recipe's name or a .json file; absent: the list of names");
+  recipe.flag("--json", options->json, "Print one JSON object: the recipe, or name: about");
+  recipe.action([options] { run(*options); });
 }
 
 }  // namespace emberq

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/interrupt.h"
+#include "base/json.h"
 #include "base/print.h"
 #include "text/read_utf8.h"
 #include "text/tokenizer.h"
@@ -59,20 +60,17 @@ void run(const Options& options) {
 
 }  // namespace
 
-void add_tokenize(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("tokenize", "Token ids of a text, or the text of token ids");
+void add_tokenize(Command& app) {
+  Command command = app.subcommand("tokenize", "Token ids of a text, or the text of token ids");
   const auto options = std::make_shared<Options>();
-  command->add_option("MODEL", options->model, "A model folder, or a folder with a tokenizer alone")
-      ->required();
-  command->add_option("--text", options->text, "The text, or with --decode the ids: a file")
-      ->required();
-  command->add_flag("--no-special", options->no_special,
-                    "Add no special tokens; with --decode, leave them out");
-  command->add_flag("--decode", options->decode, "From ids back to text");
-  command->add_flag("--json", options->json,
-                    "Print one JSON object: ids and count, or text and count");
-  command->callback([options] { run(*options); });
+  command.option("MODEL", options->model, "A model folder, or a folder with a tokenizer alone")
+      .required();
+  command.option("--text", options->text, "The text, or with --decode the ids: a file").required();
+  command.flag("--no-special", options->no_special,
+               "Add no special tokens; with --decode, leave them out");
+  command.flag("--decode", options->decode, "From ids back to text");
+  command.flag("--json", options->json, "Print one JSON object: ids and count, or text and count");
+  command.action([options] { run(*options); });
 }
 
 }  // namespace emberq

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <ctime>
 
+#include "apps/app.h"
+#include "base/json.h"
 #include "eval/divergence.h"
 #include "text/read_utf8.h"
 #include "text/tokenizer.h"
@@ -14,12 +16,6 @@ namespace emberq {
 namespace {
 
 constexpr int64_t kWindows = 4, kLength = 512;  // of the first calibration text, to compare methods
-
-double kv_bits(const Checkpoint& checkpoint) {
-  const ModelConfig& config = checkpoint.config();
-  return KvCacheShape{checkpoint.attention().kv, 1, 1, config.head_dim}.bits_per_number(
-      DType::kBF16);
-}
 
 double parameters(const ModelConfig& config) {
   double weights =
@@ -50,7 +46,7 @@ class Methods {
             {"ppl_increase", 0},
             {"kl", 0},
             {"bits_per_weight", 16},
-            {"kv_bits", kv_bits(original_)},
+            {"kv_bits", kv_bits_per_number(original_)},
             {"file_bytes", original_.file_bytes()},
             {"measured", true},
             {"source", "this run"},
@@ -66,7 +62,7 @@ class Methods {
             {"ppl_increase", d.ppl_b - fp_ppl_},
             {"kl", d.kl},
             {"bits_per_weight", bits},
-            {"kv_bits", kv_bits(checkpoint)},
+            {"kv_bits", kv_bits_per_number(checkpoint)},
             {"file_bytes", checkpoint.file_bytes()},
             {"measured", true},
             {"source", "this run"}};
@@ -192,7 +188,7 @@ OrderedJson quantize_report(const QuantizeOptions& options, const QuantizeReport
       {"version", EMBERQ_VERSION},
       {"summary",
        {{"bits_per_weight", report.bits_per_weight},
-        {"kv_bits", kv_bits(made)},
+        {"kv_bits", kv_bits_per_number(made)},
         {"file_bytes", report.file_bytes},
         {"original_bytes", Checkpoint::open(options.model).file_bytes()},
         {"seconds", report.seconds},

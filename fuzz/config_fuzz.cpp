@@ -1,5 +1,6 @@
 // config.json, its quantization_config, and emberq.json: each is refused in a sentence, or read.
 #include "base/error.h"
+#include "base/json.h"
 #include "checkpoint/compressed_tensors.h"
 #include "checkpoint/model_config.h"
 #include "checkpoint/side_file.h"

@@ -1,4 +1,5 @@
-"""Quantizes the bundled model with FireQ and shows it beside FP32: one table, then a continuation of each.
+"""Quantizes the bundled model with three recipes and shows it beside FP32: a table in Markdown, a continuation
+of each, and where the report's page lies.
 
 Run by ./dev demo. Everything is done by the program itself, through its --json.
 """
@@ -13,8 +14,10 @@ EMBERQ = ROOT / "build" / "cpu" / "emberq"
 MODEL = ROOT / "models" / "nano-wiki"
 TEXT = ROOT / "data" / "wikitext2-excerpt.txt"
 CALIBRATION = ROOT / "data" / "enwiki-excerpt.txt"
-FIREQ = ROOT / "build" / "demo" / "nano-wiki-fireq"
+FOLDER = ROOT / "build" / "demo"
+REPORT = FOLDER / "emberq4.html"
 PROMPT = "The city of Paris is the capital of France and one of the most"
+RECIPES = {"FireQ": "fireq", "emberq4": "emberq4", "emberq6": "emberq6"}
 
 
 def emberq(*arguments):
@@ -24,35 +27,54 @@ def emberq(*arguments):
     return json.loads(done.stdout)
 
 
+def quantize(recipe):
+    output = FOLDER / f"nano-wiki-{recipe}"
+    report = ["--report", REPORT, "--report-against", "fireq"] if recipe == REPORT.stem else []
+    emberq("quantize", MODEL, "--recipe", recipe, "--calib", CALIBRATION, "--calib-windows", "8",
+           "--calib-length", "512", "-o", output, *report)
+    return output
+
+
 def measure(model):
     return {
         "inspect": emberq("inspect", model),
-        "ppl": emberq("eval", "ppl", model, "--text", TEXT),
+        "ppl": emberq("eval", "ppl", model, "--text", TEXT, "--window", "512"),
         "text": emberq("generate", model, "--prompt", PROMPT, "--greedy", "--max-new-tokens", "64"),
+        "prompt": emberq("generate", model, "--prompt", TEXT.read_text()[:4000], "--max-new-tokens", "1"),
     }
 
 
+ROWS = [
+    ("bits per weight, scales included", lambda m: f"{m['inspect']['bits_per_weight']:.2f}"),
+    ("weights file, MB", lambda m: f"{m['inspect']['file_bytes'] / 1e6:.2f}"),
+    ("KV cache, bytes per token", lambda m: f"{m['inspect']['kv_bytes_per_token']}"),
+    ("perplexity, WikiText-2 excerpt", lambda m: f"{m['ppl']['ppl']:.3f}"),
+    ("prompt, tokens per second", lambda m: f"{m['prompt']['prompt_tokens_per_second']:.0f}"),
+    ("decoding, tokens per second", lambda m: f"{m['text']['tokens_per_second']:.0f}"),
+]
+
+
+def markdown(columns):
+    lines = [["", *columns], *([label, *map(cell, columns.values())] for label, cell in ROWS)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    aligned = [[line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))]
+               for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in aligned)
+
+
 def main():
-    shutil.rmtree(FIREQ.parent, ignore_errors=True)
-    FIREQ.parent.mkdir(parents=True)
-    emberq("quantize", MODEL, "--recipe", "fireq", "--calib", CALIBRATION, "-o", FIREQ)
-    columns = {"FP32": measure(MODEL), "FireQ": measure(FIREQ)}
-    rows = [
-        ("bits per weight, linears with scales", lambda c: f"{c['inspect']['bits_per_weight']:.3f}"),
-        ("weights file", lambda c: f"{c['inspect']['file_bytes'] / 1e6:.2f} MB"),
-        ("WikiText-2 perplexity (excerpt)", lambda c: f"{c['ppl']['ppl']:.3f}"),
-        ("KV cache per token", lambda c: f"{c['inspect']['kv_bytes_per_token']} B"),
-        ("decoding", lambda c: f"{c['text']['tokens_per_second']:.0f} tokens/s"),
-    ]
-    print(f"\n{MODEL.name}: FP32 computes in FP32 on the BF16 weights as published,")
-    print("FireQ with INT4 weights, FP8 activations and queries and an INT4 KV cache\n")
-    print(f"| {'':<36} | {'FP32':>14} | {'FireQ':>14} |")
-    print(f"|{'-' * 38}|{'-' * 15}:|{'-' * 15}:|")
-    for label, cell in rows:
-        print(f"| {label:<36} | {cell(columns['FP32']):>14} | {cell(columns['FireQ']):>14} |")
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    columns = {"FP32": measure(MODEL)}
+    columns |= {name: measure(quantize(recipe)) for name, recipe in RECIPES.items()}
+    print(f"\n{MODEL.name} on the CPU backend, which defines the results and is not made for speed.")
+    print("FP32 computes in FP32 on the BF16 weights as published.\n")
+    print(markdown(columns))
     for name, column in columns.items():
         print(f"\n{name}: {column['text']['prompt']}{column['text']['text']}")
-    print(f"\nThe FireQ checkpoint is in {FIREQ.relative_to(ROOT)}; try: build/cpu/emberq --help")
+    print(f"\nThe checkpoints are in {FOLDER.relative_to(ROOT)}, and a page on emberq4 is in")
+    print(f"{REPORT.relative_to(ROOT)}. Next: build/cpu/emberq --help")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,10 @@
 #include <string_view>
 
 #include "base/file.h"
+#include "base/json_fwd.h"
 
 // The only door to nlohmann/json: parsing that names the file, and typed access that names the key.
 namespace emberq {
-
-using Json = nlohmann::json;                 // keys sorted, found in O(log n)
-using OrderedJson = nlohmann::ordered_json;  // keys as written; for files and reports we write
 
 // InputError: "config.json is not valid JSON: ..." `where` names the text in the message. A key
 // that comes twice is refused too.

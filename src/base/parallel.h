@@ -9,8 +9,12 @@
 namespace emberq {
 
 // How many threads parallel_for and the BLAS use from here on.
-inline void set_threads(int threads) { omp_set_num_threads(threads); }
-inline int threads() { return omp_get_max_threads(); }
+void set_threads(int threads);
+int threads();
+
+// Takes what the processor affinity and the cgroup leave to this process (base/cpu_limit.h), where
+// OMP_NUM_THREADS does not say otherwise.
+void set_default_threads();
 
 // body(i) for every i in [begin, end), on all threads, in no order; on the calling thread where
 // there are no more than `grain` of them, which is less work than waking the others. The first

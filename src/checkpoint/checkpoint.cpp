@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "base/parallel.h"
 #include "base/warning.h"
 #include "format/fp8.h"

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "checkpoint/compressed_tensors.h"
 #include "checkpoint/model_config.h"
 #include "checkpoint/safetensors.h"

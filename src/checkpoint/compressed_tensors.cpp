@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "format/pack.h"
 
 namespace emberq {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "base/regex.h"
 #include "checkpoint/safetensors.h"
 #include "format/scheme.h"

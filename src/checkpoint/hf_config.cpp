@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "checkpoint/model_config.h"
 
 namespace emberq {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "format/dtype.h"
 
 // What config.json says of a decoder-only model, with what transformers assumes where a key is

@@ -4,6 +4,8 @@
 #include <iterator>
 #include <string_view>
 
+#include "base/json.h"
+
 namespace emberq {
 namespace {
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "base/file.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 
 // What an output folder takes over from the folder it was made from. The folder itself is an
 // OutputDirectory of the caller's.

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "format/hadamard.h"
 
 namespace emberq {
@@ -109,7 +110,7 @@ SideFile parse_side_file(const OrderedJson& ordered, const std::string& where) {
   file.allow_only({"format_version", "recipe", "weight_product", "per_tensor_scale", "attention",
                    "down_hadamard"});
   SideFile result;
-  if (file.has("recipe")) result.recipe = ordered.at("recipe");
+  if (file.has("recipe")) result.recipe = ordered.at("recipe").dump();
   if (file.has("weight_product")) {
     if (file.get<std::string>("weight_product") != "e4m3")
       file.reject("weight_product", "must be \"e4m3\"");
@@ -156,7 +157,8 @@ OrderedJson to_json(const AttentionScheme& attention) {
 }  // namespace
 
 OrderedJson to_json(const SideFile& side_file) {
-  OrderedJson json = {{"format_version", kFormatVersion}, {"recipe", side_file.recipe}};
+  OrderedJson json = {{"format_version", kFormatVersion}, {"recipe", nullptr}};
+  if (!side_file.recipe.empty()) json["recipe"] = OrderedJson::parse(side_file.recipe);
   if (side_file.product == WeightProduct::kE4m3) {
     json["weight_product"] = "e4m3";
     for (const auto& [module, p] : side_file.per_tensor_scale)

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/file.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "format/scheme.h"
 
 // emberq.json: what compressed-tensors cannot say of a model folder. A folder without one has none
@@ -35,7 +35,7 @@ struct AttentionScheme {
 };
 
 struct SideFile {
-  OrderedJson recipe;  // what made the folder, for people; not interpreted
+  std::string recipe;  // JSON of what made the folder, for people; not interpreted; empty = none
   WeightProduct product = WeightProduct::kExact;  // of all linears that can_have_products()
   std::map<std::string, float> per_tensor_scale;  // p of each linear where it is not 1
   AttentionScheme attention;

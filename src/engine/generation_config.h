@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "checkpoint/model_config.h"
 #include "engine/sampler.h"
 

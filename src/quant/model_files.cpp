@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "checkpoint/output_folder.h"
 #include "quant/layer/merged_tensors.h"
 
@@ -97,7 +98,7 @@ void ModelFiles::write_block(int64_t layer, const QuantizedBlock& block) {
 }
 
 SideFile ModelFiles::side_file() const {
-  SideFile result{.recipe = to_json(recipe_),
+  SideFile result{.recipe = to_json(recipe_).dump(),
                   .attention = attention_scheme(recipe_),
                   .down_hadamard = int(down_hadamard_)};
   const auto append = [](auto& to, const auto& from) {

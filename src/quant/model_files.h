@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "checkpoint/checkpoint.h"
 #include "quant/block_quantizer.h"
 #include "quant/run_notes.h"

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/json.h"
 
 namespace emberq {
 namespace {

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "quant/calibration/calibration.h"
 #include "quant/recipe/recipe.h"

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "report/template.h"
 
 namespace emberq {

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/interrupt.h"
+#include "base/json.h"
 #include "text/boundary.h"
 
 namespace emberq {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/json.h"
 #include "text/byte_level.h"
 #include "text/unicode.h"
 

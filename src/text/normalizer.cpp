@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/json.h"
 #include "text/boundary.h"
 #include "text/unicode_age.h"
 

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/interrupt.h"
+#include "base/json.h"
 #include "text/unicode.h"
 
 namespace emberq {

@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "base/json.h"
 #include "text/boundary.h"
 #include "text/pre_tokenizer.h"
 #include "text/unicode.h"

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/interrupt.h"
+#include "base/json.h"
 #include "text/read_utf8.h"
 #include "text/tokenizer_config.h"
 

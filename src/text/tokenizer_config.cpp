@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "base/check.h"
+#include "base/json.h"
 
 namespace emberq {
 namespace {

@@ -2,6 +2,7 @@
 #include <climits>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "text/tokenizer.h"
 
 namespace emberq {

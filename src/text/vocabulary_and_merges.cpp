@@ -1,5 +1,6 @@
 // vocab.json and merges.txt: a byte-level BPE whose other parts are known by its class.
 #include "base/check.h"
+#include "base/json.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_config.h"
 

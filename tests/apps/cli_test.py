@@ -8,6 +8,7 @@ import math
 import os
 import pathlib
 import random
+import re
 import resource
 import shutil
 import signal
@@ -111,6 +112,29 @@ class Program(unittest.TestCase):
         self.assertIn("--graph", emberq("bench", "gemm", "--help").stdout.decode())
         self.assertIn("--schemes", emberq("bench", "repack", "--help").stdout.decode())
         self.assertRegex(emberq("--version").stdout.decode(), r"emberq \d+\.\d+")
+
+    def environment_of_a_run(self, **variables):
+        """What the process sees, while it waits for a reader of more than a pipe holds."""
+        kept = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+        with subprocess.Popen([EMBERQ, "tokenize", MODEL, "--text", CALIBRATION], env=kept | variables,
+                              stdout=subprocess.PIPE) as process:
+            self.assertTrue(process.stdout.read(1))
+            text = pathlib.Path(f"/proc/{process.pid}/environ").read_text()
+            process.kill()
+        return dict(line.split("=", 1) for line in text.split("\0") if "=" in line)
+
+    def test_waiting_threads_sleep_soon_where_the_user_sets_nothing(self):
+        self.assertEqual(self.environment_of_a_run()["GOMP_SPINCOUNT"], "10000")
+        self.assertEqual(self.environment_of_a_run(GOMP_SPINCOUNT="7")["GOMP_SPINCOUNT"], "7")
+        self.assertNotIn("GOMP_SPINCOUNT", self.environment_of_a_run(OMP_WAIT_POLICY="active"))
+
+    def test_starts_as_an_argument_of_the_loader(self):
+        elf = subprocess.run(["readelf", "-l", EMBERQ], capture_output=True, text=True)
+        loader = re.search(r"interpreter: (\S+)\]", elf.stdout)
+        if not loader:
+            self.skipTest("no loader is known")
+        done = subprocess.run([loader[1], EMBERQ, "--version"], capture_output=True, text=True)
+        self.assertTrue(done.stdout.startswith("emberq "), done.stderr)
 
     def test_bad_commands_and_options_have_status_2(self):
         for arguments in ([], ["quantise"], ["eval"], ["debug"], ["eval", "ppl", MODEL], ["inspect", MODEL, "--frob"],

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/json.h"
 #include "checkpoint/support.h"
 #include "format/bf16.h"
 #include "support/quantized_weight.h"

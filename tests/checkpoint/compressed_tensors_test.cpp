@@ -1,5 +1,6 @@
 #include "checkpoint/compressed_tensors.h"
 
+#include "base/json.h"
 #include "checkpoint/support.h"
 
 namespace emberq {

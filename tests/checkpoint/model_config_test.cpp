@@ -1,5 +1,6 @@
 #include "checkpoint/model_config.h"
 
+#include "base/json.h"
 #include "checkpoint/support.h"
 
 namespace emberq {

@@ -1,4 +1,5 @@
 // The models beside the tree, against what their config.json says.
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/support.h"
 #include "support/shared.h"

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <random>
 
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/support.h"
 #include "format/bf16.h"

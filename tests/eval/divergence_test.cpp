@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/json.h"
 #include "support/logits.h"
 #include "support/random.h"
 #include "support/refusal.h"

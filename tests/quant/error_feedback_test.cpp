@@ -5,6 +5,7 @@
 #include <random>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "eval/divergence.h"
 #include "quant/rounding/packing.h"
 #include "quant/pipeline.h"

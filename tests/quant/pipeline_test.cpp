@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "base/file_lock.h"
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "model/model.h"
 #include "quant/calibration/calibration.h"

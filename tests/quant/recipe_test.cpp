@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/json.h"
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "engine/generate.h"
 #include "model/model.h"

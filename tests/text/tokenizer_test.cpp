@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/json.h"
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 #include "text/byte_level.h"

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "format/scheme.h"
 #include "model/block.h"
 #include "quant/rounding/gptq.h"

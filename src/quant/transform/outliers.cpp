@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "checkpoint/output_folder.h"
 #include "quant/layer/merged_tensors.h"
