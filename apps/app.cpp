@@ -29,19 +29,17 @@ void add_model(Command& command, ModelOptions& options) {
 
 void add_execution(Command& command, ModelOptions& options) {
   command
-      .option(
-          "--kv", options.kv,
-          "What the KV cache stores: fp, as computed, which also turns off the smoothing and "
-          "rounding of queries and keys; kv4 (kv4-head), kv4-zero, kv4-lut or kv8 (kv8-head). By "
-          "default what the checkpoint says")
-      .one_of({"fp", "kv4", "kv4-head", "kv4-zero", "kv4-lut", "kv8", "kv8-head"});
+      .option("--kv", options.kv,
+              "What the KV cache stores: fp, as computed, which also turns off the smoothing and "
+              "rounding of queries and keys; the others are codes with a scale for each token and "
+              "head. By default what the checkpoint says")
+      .one_of({kv_scheme_names().begin(), kv_scheme_names().end()});
   command.option("--device", options.device, "Where the model runs").one_of({"cpu"}).show_default();
 }
 
 std::optional<KvScheme> kv_of(const ModelOptions& options) {
   if (options.kv.empty()) return std::nullopt;
-  const bool by_width = options.kv == "kv4" || options.kv == "kv8";
-  return kv_scheme_from_name(by_width ? options.kv + "-head" : options.kv);
+  return kv_scheme_from_name(options.kv);
 }
 
 std::unique_ptr<Backend> backend_of(const ModelOptions&) { return make_cpu_backend(); }

@@ -29,7 +29,7 @@ void add_debug_report(Command& debug);
 // Options that several commands share.
 struct ModelOptions {
   std::string model;
-  std::string kv;  // "", "fp", "kv4", "kv8" or a KvScheme's name
+  std::string kv;  // "" or the name of a KvScheme
   std::string device = "cpu";
 };
 void add_model(Command& command, ModelOptions& options);      // MODEL

@@ -32,7 +32,7 @@ std::optional<double> ratio(const std::optional<CallTime>& fp8, const SchemeTime
 double terabytes(const SchemeTime& one) { return one.cost.bytes / one.time.seconds * 1e-12; }
 double teraflops(const SchemeTime& one) { return one.cost.flops / one.time.seconds * 1e-12; }
 
-OrderedJson row_json(const GemmRow& row, const GemmReport& report) {
+OrderedJson row_json(const GemmRow& row, const GemmResult& report) {
   OrderedJson json = {{"layer", row.shape.layer},
                       {"n", row.shape.n},
                       {"k", row.shape.k},
@@ -62,7 +62,7 @@ OrderedJson row_json(const GemmRow& row, const GemmReport& report) {
   return json;
 }
 
-OrderedJson report_json(const Options& options, const GemmReport& report) {
+OrderedJson report_json(const Options& options, const GemmResult& report) {
   OrderedJson rows = OrderedJson::array();
   for (const GemmRow& row : report.rows) rows.push_back(row_json(row, report));
   OrderedJson json = {
@@ -92,7 +92,7 @@ std::string micros(const std::optional<CallTime>& time) {
   return time ? fmt::format("{:.1f}", time->seconds * 1e6) : "-";
 }
 
-std::vector<std::string> cells(const GemmRow& row, const GemmReport& report) {
+std::vector<std::string> cells(const GemmRow& row, const GemmResult& report) {
   std::vector<std::string> cells = {row.shape.layer, fmt::format("{}x{}", row.shape.n, row.shape.k),
                                     fmt::format("{}", row.m), micros(row.bf16), micros(row.fp8)};
   // Of the row: its least steady product, its slowest clock, its highest power.
@@ -120,7 +120,7 @@ std::vector<std::string> cells(const GemmRow& row, const GemmReport& report) {
   return cells;
 }
 
-std::string header(const GemmReport& report, bool graph) {
+std::string header(const GemmResult& report, bool graph) {
   const GpuPeaks& peaks = report.peaks;
   std::string text = fmt::format("{}, driver {}, {}", report.card, report.driver, utc_date());
   if (report.load)
@@ -143,7 +143,7 @@ std::string header(const GemmReport& report, bool graph) {
                     double(report.flushed_bytes) / 1e6, report.repeats);
 }
 
-void print(const Options& options, const GemmReport& report) {
+void print(const Options& options, const GemmResult& report) {
   std::vector<std::vector<std::string>> rows = {{"layer", "NxK", "M", "BF16 us", "FP8 us"}};
   if (!report.cutlass.empty()) rows[0].push_back("cutlass us");
   for (const std::string& scheme : options.schemes)
@@ -161,7 +161,7 @@ void run(const Options& options) {
                         .regime = options.graph ? Regime::kGraph : Regime::kCold,
                         .cublaslt = options.cublaslt};
   require_gpu("bench gemm");
-  const GemmReport report = run_gemm_bench(bench);
+  const GemmResult report = run_gemm_bench(bench);
   options.json ? print_json(report_json(options, report)) : print(options, report);
 }
 

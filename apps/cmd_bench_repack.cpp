@@ -23,7 +23,7 @@ double share_of_copy(const RepackRow& row, const GpuPeaks& peaks) {
   return row.bytes / peaks.copy_rate / (row.time.seconds - peaks.fixed_seconds);
 }
 
-OrderedJson report_json(const Options& options, const RepackReport& report) {
+OrderedJson report_json(const Options& options, const RepackResult& report) {
   OrderedJson rows = OrderedJson::array();
   for (const RepackRow& row : report.rows) {
     OrderedJson one = {
@@ -47,7 +47,7 @@ OrderedJson report_json(const Options& options, const RepackReport& report) {
           {"rows", rows}};
 }
 
-void print(const RepackReport& report) {
+void print(const RepackResult& report) {
   const GpuPeaks& peaks = report.peaks;
   std::vector<std::vector<std::string>> table = {
       {"layer", "NxK", "scheme", "us", "TB/s", "% of copy", "spread %", "MHz", "W"}};
@@ -72,7 +72,7 @@ void print(const RepackReport& report) {
 void run(const Options& options) {
   const RepackBench bench{.shapes = gemm_shapes(options.model), .schemes = options.schemes};
   require_gpu("bench repack");
-  const RepackReport report = run_repack_bench(bench);
+  const RepackResult report = run_repack_bench(bench);
   options.json ? print_json(report_json(options, report)) : print(report);
 }
 

@@ -16,7 +16,7 @@ struct Options {
 };
 
 void run(const Options& options) {
-  const OutlierReport report = write_outlier_model(
+  const OutlierResult report = write_outlier_model(
       {.model = options.model.model, .output = options.output, .pattern = options.pattern});
   if (options.json)
     return print_json({{"output", options.output},

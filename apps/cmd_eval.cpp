@@ -4,8 +4,8 @@ namespace emberq {
 
 void add_windows(Command& command, std::string& text, PerplexityOptions& windows) {
   command.option("--text", text, "The text, a UTF-8 file").required();
-  command.option("--window", windows.window, "Tokens of a window").show_default();
-  command.option("--max-windows", windows.max_windows, "Stop after this many windows; 0: all")
+  command.option("--seq-len", windows.window, "Tokens of a window").show_default();
+  command.option("--num-samples", windows.max_windows, "Stop after this many windows; 0: all")
       .show_default();
 }
 

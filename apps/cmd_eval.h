@@ -11,7 +11,7 @@ void add_eval_kl(Command& eval);
 void add_eval_tasks(Command& eval);
 void add_eval_needle(Command& eval);
 
-// --text, --window and --max-windows of the measures that run over a text's windows.
+// --text, --seq-len and --num-samples of the measures that run over a text's windows.
 void add_windows(Command& command, std::string& text, PerplexityOptions& windows);
 
 }  // namespace emberq

@@ -37,18 +37,19 @@ void run(const Options& options) {
     return print_json({{"kl", result.kl},
                        {"kl_p99", result.kl_p99},
                        {"kl_max", result.kl_max},
-                       {"same_top", result.same_top},
-                       {"ppl_a", result.ppl_a},
-                       {"ppl_b", result.ppl_b},
+                       {"top1_agreement", result.top1_agreement},
+                       {"reference_ppl", result.reference_ppl},
+                       {"ppl", result.ppl},
                        {"windows", result.windows},
-                       {"window_len", result.window_len},
+                       {"seq_len", result.seq_len},
                        {"predicted_tokens", result.predicted_tokens},
                        {"seconds", result.seconds}});
   print_out("KL(A || B) {:.6f} nats per token, 99 % of the tokens below {:.6f}, at most {:.6f}\n",
             result.kl, result.kl_p99, result.kl_max);
-  print_out("the same most likely token at {:.2f} % of the positions\n", 100 * result.same_top);
+  print_out("the same most likely token at {:.2f} % of the positions\n",
+            100 * result.top1_agreement);
   print_out("perplexity of A {:.4f}, of B {:.4f}, over {} windows of {} tokens in {:.1f} s\n",
-            result.ppl_a, result.ppl_b, result.windows, result.window_len, result.seconds);
+            result.reference_ppl, result.ppl, result.windows, result.seq_len, result.seconds);
 }
 
 }  // namespace
@@ -64,8 +65,8 @@ void add_eval_kl(Command& eval) {
   add_windows(kl, options->text, options->windows);
   add_execution(kl, options->model);
   kl.flag("--json", options->json,
-          "Print one JSON object: kl, kl_p99, kl_max, same_top, ppl_a, ppl_b, windows, "
-          "window_len, predicted_tokens, seconds");
+          "Print one JSON object: kl, kl_p99, kl_max, top1_agreement, reference_ppl, ppl, windows, "
+          "seq_len, predicted_tokens, seconds");
   kl.action([options] { run(*options); });
 }
 

@@ -27,11 +27,11 @@ void run(const Options& options) {
     return print_json({{"ppl", result.ppl},
                        {"nll_sum", result.nll_sum},
                        {"windows", result.windows},
-                       {"window_len", result.window_len},
+                       {"seq_len", result.seq_len},
                        {"predicted_tokens", result.predicted_tokens},
                        {"seconds", result.seconds}});
   print_out("perplexity {:.4f} over {} windows of {} tokens ({} predicted) in {:.1f} s\n",
-            result.ppl, result.windows, result.window_len, result.predicted_tokens, result.seconds);
+            result.ppl, result.windows, result.seq_len, result.predicted_tokens, result.seconds);
 }
 
 }  // namespace
@@ -45,7 +45,7 @@ void add_eval_ppl(Command& eval) {
   add_windows(ppl, options->text, options->perplexity);
   add_execution(ppl, options->model);
   ppl.flag("--json", options->json,
-           "Print one JSON object: ppl, nll_sum, windows, window_len, predicted_tokens, seconds");
+           "Print one JSON object: ppl, nll_sum, windows, seq_len, predicted_tokens, seconds");
   ppl.action([options] { run(*options); });
 }
 

@@ -56,8 +56,9 @@ OrderedJson config_json(const ModelConfig& c) {
           {"dtype", c.dtype ? OrderedJson(emberq::name(*c.dtype)) : OrderedJson(nullptr)}};
 }
 
-OrderedJson recipe_json(const SideFile& side_file) {
-  return side_file.recipe.empty() ? OrderedJson(nullptr) : OrderedJson::parse(side_file.recipe);
+OrderedJson recipe_json(const EmberqConfig& emberq_config) {
+  return emberq_config.recipe.empty() ? OrderedJson(nullptr)
+                                      : OrderedJson::parse(emberq_config.recipe);
 }
 
 OrderedJson describe(const Checkpoint& checkpoint) {
@@ -75,7 +76,7 @@ OrderedJson describe(const Checkpoint& checkpoint) {
   }
   OrderedJson linears = OrderedJson::object();
   for (int64_t layer = 0; layer < config.num_layers; ++layer)
-    for (const Module module : kModules) {
+    for (const Projection module : kProjections) {
       linears[linear_name(layer, module)] = scheme_of(checkpoint, linear_name(layer, module));
       parameters += outputs(config, module) * inputs(config, module);
       for (const char* tensor :
@@ -89,7 +90,7 @@ OrderedJson describe(const Checkpoint& checkpoint) {
           {"bits_per_weight", 8 * double(linear_bytes) / double(parameters)},
           {"file_bytes", checkpoint.file_bytes()},
           {"quantized", checkpoint.is_quantized()},
-          {"recipe", recipe_json(checkpoint.side_file())},
+          {"recipe", recipe_json(checkpoint.emberq_config())},
           {"kv", emberq::name(attention.kv)},
           {"query", emberq::name(attention.query)},
           {"probability", emberq::name(attention.probability)},
@@ -97,7 +98,7 @@ OrderedJson describe(const Checkpoint& checkpoint) {
           {"hadamard", attention.hadamard},
           {"key_mean", !attention.key_mean.empty()},
           {"value_mean", !attention.value_mean.empty()},
-          {"down_hadamard", checkpoint.side_file().down_hadamard},
+          {"down_hadamard", checkpoint.emberq_config().down_hadamard},
           {"kv_bytes_per_token", kv_bytes_per_token(checkpoint)},
           {"linears", linears},
           {"tensors", tensors}};
@@ -106,7 +107,7 @@ OrderedJson describe(const Checkpoint& checkpoint) {
 // Linears of all layers that share a name and a scheme, on one line.
 void print_linears(const ModelConfig& config, const OrderedJson& linears) {
   std::vector<std::vector<std::string>> rows = {{"linear", "shape", "layers", "scheme"}};
-  for (const Module module : kModules) {
+  for (const Projection module : kProjections) {
     std::map<std::string, std::vector<int64_t>> layers_of;
     for (int64_t layer = 0; layer < config.num_layers; ++layer)
       layers_of[linears[linear_name(layer, module)].get<std::string>()].push_back(layer);

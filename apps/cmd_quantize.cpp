@@ -77,13 +77,13 @@ Recipe recipe_of(const Options& options) {
     recipe.sensitive_activations->share = *options.a8_share;
   }
   if (search) {
-    EMBERQ_REQUIRE(recipe.bit_search,
+    EMBERQ_REQUIRE(recipe.bit_allocation,
                    "--target-bits and --max-ppl-increase are for recipes that search for bits, "
                    "which {} does not",
                    recipe.name);
-    if (options.target_bits) recipe.bit_search->target_bits = *options.target_bits;
+    if (options.target_bits) recipe.bit_allocation->target_bits = *options.target_bits;
     if (!options.max_ppl_increase.empty())
-      recipe.bit_search->max_ppl_increase = parse_share(options.max_ppl_increase);
+      recipe.bit_allocation->max_ppl_increase = parse_share(options.max_ppl_increase);
   }
   return recipe;
 }
@@ -112,7 +112,7 @@ std::function<void(const std::string&)> keep_notes(const Options& options, const
 }
 
 // quantize(), which says where there is something to go on with.
-QuantizeReport quantize_or_explain(const QuantizeOptions& options, Backend& backend) {
+QuantizeResult quantize_or_explain(const QuantizeOptions& options, Backend& backend) {
   try {
     return quantize(options, backend);
   } catch (const LockedError&) {
@@ -151,7 +151,7 @@ void run(const Options& options) {
   std::vector<std::string> notes;
   quantize_options.on_note = keep_notes(options, quantize_options.recipe, notes);
   const auto backend = backend_of(options.model);
-  const QuantizeReport report = quantize_or_explain(quantize_options, *backend);
+  const QuantizeResult report = quantize_or_explain(quantize_options, *backend);
   if (!options.report.empty())
     write_file_atomically(options.report,
                           report_page(quantize_report(quantize_options, report, others, *backend)));
@@ -162,7 +162,7 @@ void run(const Options& options) {
                        {"bits_per_weight", report.bits_per_weight},
                        {"file_bytes", report.file_bytes},
                        {"calibration_tokens", report.calibration_tokens},
-                       {"per_tensor_scaled", report.per_tensor_scaled},
+                       {"global_scaled", report.global_scaled},
                        {"sensitivities", sensitivities_json(report.sensitivities)},
                        {"resumed_layers", report.resumed},
                        {"peak_memory_bytes", report.peak_memory},
@@ -195,9 +195,9 @@ void add_quantize(Command& app) {
       .option("--calib", options->calibration,
               "Calibration text, a UTF-8 file; several share the windows")
       .repeated();
-  command.option("--calib-windows", options->windows,
+  command.option("--num-samples", options->windows,
                  "Windows taken from their starts, instead of the recipe's number");
-  command.option("--calib-length", options->length, "Tokens of a window").show_default();
+  command.option("--seq-len", options->length, "Tokens of a window").show_default();
   command
       .option("-o,--output", options->output,
               "The new folder; it appears whole or not at all, and must not exist")
@@ -226,7 +226,7 @@ void add_quantize(Command& app) {
   command.flag(
       "--json", options->json,
       "Print one JSON object: recipe, output, notes, bits_per_weight, file_bytes, "
-      "calibration_tokens, per_tensor_scaled, sensitivities, resumed_layers, peak_memory_bytes, "
+      "calibration_tokens, global_scaled, sensitivities, resumed_layers, peak_memory_bytes, "
       "seconds");
   command.action([options] { run(*options); });
 }

@@ -20,7 +20,7 @@ constexpr int64_t kWindows = 4, kLength = 512;  // of the first calibration text
 double parameters(const ModelConfig& config) {
   double weights =
       double(config.vocab_size * config.hidden_size) * (config.tie_word_embeddings ? 1 : 2);
-  for (const Module module : kModules)
+  for (const Projection module : kProjections)
     weights += double(config.num_layers * outputs(config, module) * inputs(config, module));
   return weights;
 }
@@ -40,9 +40,9 @@ class Methods {
   OrderedJson original() {
     Model model = Model::load(original_, backend_);
     const Divergence d = divergence(reference_, model);
-    fp_ppl_ = d.ppl_a;
+    fp_ppl_ = d.reference_ppl;
     return {{"name", "FP32"},
-            {"ppl", d.ppl_a},
+            {"ppl", d.reference_ppl},
             {"ppl_increase", 0},
             {"kl", 0},
             {"bits_per_weight", 16},
@@ -58,8 +58,8 @@ class Methods {
     Model model = Model::load(checkpoint, backend_);
     const Divergence d = divergence(reference_, model);
     return {{"name", name},
-            {"ppl", d.ppl_b},
-            {"ppl_increase", d.ppl_b - fp_ppl_},
+            {"ppl", d.ppl},
+            {"ppl_increase", d.ppl - fp_ppl_},
             {"kl", d.kl},
             {"bits_per_weight", bits},
             {"kv_bits", kv_bits_per_number(checkpoint)},
@@ -69,7 +69,7 @@ class Methods {
   }
 
   OrderedJson other(const QuantizeOptions& options) {
-    const QuantizeReport report = quantize(options, backend_);
+    const QuantizeResult report = quantize(options, backend_);
     OrderedJson row = quantized(options.recipe.name, options.output, report.bits_per_weight);
     remove_folder(options.output);
     return row;
@@ -95,16 +95,16 @@ class Methods {
   double fp_ppl_ = 0;
 };
 
-std::string site_name(Site site) {
+std::string site_name(LinearInput site) {
   std::string text;
-  for (const Module module : readers(site))
+  for (const Projection module : linears_reading(site))
     text += fmt::format("{}{}", text.empty() ? "" : ", ", short_name(module));
   return text + " input";
 }
 
-void add_block(int64_t layer, const BlockReport& block, const QuantizeReport& report,
+void add_block(int64_t layer, const LayerResult& block, const QuantizeResult& report,
                const ModelConfig& config, OrderedJson& page) {
-  for (const LinearReport& linear : block.linears) {
+  for (const LinearResult& linear : block.linears) {
     const SensitivityUnit unit{.layer = layer, .modules = {linear.module}};
     OrderedJson row = {{"layer", layer},
                        {"module", name(linear.module)},
@@ -114,7 +114,7 @@ void add_block(int64_t layer, const BlockReport& block, const QuantizeReport& re
                        {"sqnr_db", linear.sqnr_db},
                        {"mac_share", mac_share(config, unit)},
                        {"input_absmax", nullptr}};
-    const float absmax = block.input_absmax[size_t(site_of(linear.module))];
+    const float absmax = block.input_absmax[size_t(input_of(linear.module))];
     if (absmax > 0) row["input_absmax"] = absmax;
     if (linear.input_rms > 0) {
       row["input_rms"] = linear.input_rms;
@@ -128,7 +128,7 @@ void add_block(int64_t layer, const BlockReport& block, const QuantizeReport& re
       }
     page["linears"].push_back(row);
   }
-  for (const Site site : kSites)
+  for (const LinearInput site : kLinearInputs)
     if (block.input_absmax[size_t(site)] > 0)
       page["activations"].push_back({{"layer", layer},
                                      {"site", site_name(site)},
@@ -176,7 +176,7 @@ std::vector<QuantizeOptions> other_methods(const QuantizeOptions& main,
   return others;
 }
 
-OrderedJson quantize_report(const QuantizeOptions& options, const QuantizeReport& report,
+OrderedJson quantize_report(const QuantizeOptions& options, const QuantizeResult& report,
                             const std::vector<QuantizeOptions>& others, Backend& backend) {
   const Checkpoint made = Checkpoint::open(options.output);
   OrderedJson page = {

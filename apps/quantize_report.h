@@ -17,7 +17,7 @@ std::vector<QuantizeOptions> other_methods(const QuantizeOptions& main,
 // What `emberq quantize --report` shows (report/report.h): what the pipeline saw, and FP32, the new
 // model and each of `others` measured on the calibration text. Those are quantized for it, and
 // removed.
-OrderedJson quantize_report(const QuantizeOptions& options, const QuantizeReport& report,
+OrderedJson quantize_report(const QuantizeOptions& options, const QuantizeResult& report,
                             const std::vector<QuantizeOptions>& others, Backend& backend);
 
 }  // namespace emberq

@@ -61,13 +61,13 @@ void bench_rms_norm(Harness& harness, int64_t rows, int64_t dim, DType type, Add
                   [&](int call) { backend.run(op(call)); });
 }
 
-void bench_quantize_rows(Harness& harness, int64_t rows, int64_t dim) {
+void bench_per_token_quantize(Harness& harness, int64_t rows, int64_t dim) {
   Backend& backend = harness.backend();
   const RotatingOutput out(backend, rows, dim, DType::kF8E4M3);
   const auto op = [&](int call) {
-    return QuantizeRows{.x = harness.rotating(call, rows, dim), .out = out(call)};
+    return PerTokenQuantize{.x = harness.rotating(call, rows, dim), .out = out(call)};
   };
-  harness.measure("quantize_rows", std::string(name(DType::kF8E4M3)),
+  harness.measure("per_token_quantize", std::string(name(DType::kF8E4M3)),
                   fmt::format("{} x {}", rows, dim), cost(op(0)),
                   [&](int call) { backend.run(op(call)); });
 }
@@ -79,7 +79,7 @@ void bench_silu_mul(Harness& harness, int64_t rows, int64_t dim, DType type, Inp
   Backend& backend = harness.backend();
   const RotatingOutput out(backend, rows, dim, type);
   const auto op = [&](int call) {
-    SiluMul product{.out = out(call), .hadamard = hadamard};
+    SiluAndMul product{.out = out(call), .hadamard = hadamard};
     if (inputs == Inputs::kInterleaved) {
       product.gate = harness.rotating(call, rows, 2 * dim);
     } else {
@@ -91,7 +91,7 @@ void bench_silu_mul(Harness& harness, int64_t rows, int64_t dim, DType type, Inp
   const std::string variant =
       fmt::format("{}{}{}", name(type), inputs == Inputs::kInterleaved ? " interleaved" : "",
                   hadamard ? fmt::format(" hadamard {}", hadamard) : "");
-  harness.measure("silu_mul", variant, fmt::format("{} x {}", rows, dim), cost(op(0)),
+  harness.measure("silu_and_mul", variant, fmt::format("{} x {}", rows, dim), cost(op(0)),
                   [&](int call) { backend.run(op(call)); });
 }
 
@@ -99,8 +99,8 @@ void bench_silu_mul(Harness& harness, int64_t rows, int64_t dim, DType type, Inp
 void bench_neighbours(Harness& harness, int64_t rows) {
   const DType own = harness.backend().activation_type(), e4m3 = DType::kF8E4M3;
   for (const DType type : {own, e4m3}) bench_rms_norm(harness, rows, 4096, type, Addend::kResidual);
-  bench_quantize_rows(harness, rows, 4096);
-  bench_quantize_rows(harness, rows, 14336);
+  bench_per_token_quantize(harness, rows, 4096);
+  bench_per_token_quantize(harness, rows, 14336);
   bench_silu_mul(harness, rows, 14336, own, Inputs::kApart, 0);
   for (const Inputs inputs : {Inputs::kApart, Inputs::kInterleaved})
     for (const int64_t hadamard : {0, 512})

@@ -2,8 +2,8 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "checkpoint/compressed_tensors.h"
+#include "checkpoint/emberq_config.h"
 #include "checkpoint/model_config.h"
-#include "checkpoint/side_file.h"
 
 namespace {
 
@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try_to([&] {
     const emberq::Json json = emberq::parse_json(text, "input");
     try_to([&] { emberq::parse_config(json, "input"); });
-    try_to([&] { emberq::to_json(emberq::parse_side_file(json, "input")); });
+    try_to([&] { emberq::to_json(emberq::parse_emberq_config(json, "input")); });
     const emberq::JsonObject config =
         emberq::JsonObject(json, "input").object("quantization_config");
     emberq::QuantizationConfig::parse(config).find("model.layers.0.self_attn.q_proj");

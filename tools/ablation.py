@@ -18,26 +18,26 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HELD_OUT_BYTES = 130_000  # the last of enwiki_valid.txt, some 16 windows; calibration takes from its beginning
 
-NEAREST = {"method": "nearest", "scale": "absmax"}
-PLAIN = {"smoothing": {}, "rotation": {}, "center_cache": False, "rounding": NEAREST}
-SEARCH = {"qkv": "search", "o": "search", "up_gate": "search", "down": "search"}
+NEAREST = {"method": "rtn", "scale": "absmax"}
+PLAIN = {"smoothing": {}, "rotation": {}, "subtract_kv_mean": False, "rounding": NEAREST}
+SEARCH = {"qkv": "search", "o": "search", "gate_up": "search", "down": "search"}
 
 # recipe: (plain rounding, rows of a step, what the recipe is without it, what plain rounding is with it)
 STEPS = {
     "emberq4": (
-        PLAIN | {"weights": "int4-g128", "kv": "kv4-head"},
+        PLAIN | {"weights": "int4-g128", "kv": "int4-head"},
         [
-            ("error feedback (GPTQ)", {"rounding": {"method": "nearest", "scale": "least-squares"}}, {"rounding": {"method": "gptq", "input_correction": 0, "residual_correction": 0, "refinements": 0}}),
+            ("error feedback (GPTQ)", {"rounding": {"method": "rtn", "scale": "least-squares"}}, {"rounding": {"method": "gptq", "input_correction": 0, "residual_correction": 0, "refinements": 0}}),
             ("targets: the original's outputs", {"rounding": {"input_correction": 0}}, None),
             ("targets: the residual stream", {"rounding": {"residual_correction": 0}}, None),
             ("refinement", {"rounding": {"refinements": 0}}, None),
-            ("lut4 codebook", {"weights": {"default": "int4-g128", "v_proj": "fp6-g128"}}, {"weights": "lut4-g128"}),
-            ("6 bits for v_proj", {"weights": "lut4-g128"}, {"weights": {"default": "int4-g128", "v_proj": "fp6-g128"}}),
-            ("λ by search", {"smoothing": {"qkv": None, "o": None, "up_gate": None, "down": None}}, {"smoothing": SEARCH}),
-            ("N, balanced", {"smoothing": {"pre_rope": None}}, {"smoothing": {"pre_rope": {"balance": 0.5}}}),
+            ("lut4 codebook", {"weights": {"default": "int4-g128", "v_proj": "fp6e2m3-g128"}}, {"weights": "lut4-g128"}),
+            ("6 bits for v_proj", {"weights": "lut4-g128"}, {"weights": {"default": "int4-g128", "v_proj": "fp6e2m3-g128"}}),
+            ("λ by search", {"smoothing": {"qkv": None, "o": None, "gate_up": None, "down": None}}, {"smoothing": SEARCH}),
+            ("N, balanced", {"smoothing": {"pre_rope": None}}, {"smoothing": {"pre_rope": {"rms_balance": 0.5}}}),
             ("Hadamard of K and Q", {"rotation": {"keys": False}}, {"rotation": {"keys": True}}),
-            ("means taken off K and V", {"center_cache": False}, {"center_cache": True}),
-            ("lut4 cache, scales by search", {"kv": "kv4-head"}, {"kv": "kv4-lut"}),
+            ("means taken off K and V", {"subtract_kv_mean": False}, {"subtract_kv_mean": True}),
+            ("lut4 cache, scales by search", {"kv": "int4-head"}, {"kv": "lut4-head"}),
             ("no rounding of the cache", {"kv": "fp"}, None),
             ("no rounding of activations, Q, P", {"activations": "none", "query": "none", "probability": "none"}, None),
         ],
@@ -45,12 +45,12 @@ STEPS = {
     "emberq6": (
         PLAIN | {"weights": "int6-g128"},
         [
-            ("error feedback (GPTQ)", {"rounding": {"method": "nearest", "scale": "least-squares"}}, {"rounding": {"method": "gptq", "input_correction": 0, "residual_correction": 0, "refinements": 0}}),
+            ("error feedback (GPTQ)", {"rounding": {"method": "rtn", "scale": "least-squares"}}, {"rounding": {"method": "gptq", "input_correction": 0, "residual_correction": 0, "refinements": 0}}),
             ("8 bits for v_proj", {"weights": "int6-g128"}, {"weights": {"default": "int6-g128", "v_proj": "int8-g128"}}),
             ("residual rotation", {"rotation": {"residual": False}}, {"rotation": {"residual": True}}),
             ("V rotation", {"rotation": {"values": False}}, {"rotation": {"values": True}}),
             ("down_proj rotation", {"rotation": {"down": 0}}, {"rotation": {"down": 512}}),
-            ("λ of down_proj, balanced", {"smoothing": {"down": None}}, {"smoothing": {"down": {"balance": 0.5}}}),
+            ("λ of down_proj, balanced", {"smoothing": {"down": None}}, {"smoothing": {"down": {"rms_balance": 0.5}}}),
             ("Hadamard of K and Q", {"rotation": {"keys": False}}, {"rotation": {"keys": True}}),
             ("no rounding of activations", {"activations": "none"}, None),
         ],
@@ -92,10 +92,10 @@ class Bench:
             path, out = pathlib.Path(folder) / "recipe.json", pathlib.Path(folder) / "quantized"
             path.write_text(json.dumps(recipe))
             texts = [word for text in self.texts for word in ("--calib", text)]
-            self.emberq("quantize", self.model, "--recipe", path, *texts, "--calib-windows", str(self.options.windows),
+            self.emberq("quantize", self.model, "--recipe", path, *texts, "--num-samples", str(self.options.windows),
                         "-o", out)
             result = self.emberq("eval", "kl", self.model, out, "--text", self.held_out)
-        return f"{result['kl']:.5f} ({result['ppl_b']:.3f})"
+        return f"{result['kl']:.5f} ({result['ppl']:.3f})"
 
     def start(self, recipe):
         key = json.dumps(recipe, sort_keys=True)

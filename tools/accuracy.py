@@ -24,7 +24,7 @@ ROWS = {
     "small-wiki fireq": (43.9, 0.15),
     "small-wiki fireq-unsmoothed": (46.4, 0.2),
     "small-wiki fireq-w4": (42.27, 0.1),
-    "small-wiki kv4": (41.06, 0.1),
+    "small-wiki kv4-only": (41.06, 0.1),
     "small-wiki fireq-kv4": (39.58, 0.1),
     "nano-wiki": (58.563, 0.006),
     "nano-wiki fireq": (70.6, 0.5),

@@ -22,7 +22,7 @@ def quantize(emberq):
         start = time.monotonic()
         subprocess.run(
             [emberq, "quantize", ROOT / "models" / "nano-wiki", "--recipe", "emberq4",
-             "--calib", ROOT / "data" / "enwiki-excerpt.txt", "--calib-windows", "4", "--calib-length", "512",
+             "--calib", ROOT / "data" / "enwiki-excerpt.txt", "--num-samples", "4", "--seq-len", "512",
              "-o", pathlib.Path(folder) / "out"],
             check=True, stdout=subprocess.DEVNULL)
         return time.monotonic() - start

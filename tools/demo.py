@@ -30,15 +30,15 @@ def emberq(*arguments):
 def quantize(recipe):
     output = FOLDER / f"nano-wiki-{recipe}"
     report = ["--report", REPORT, "--report-against", "fireq"] if recipe == REPORT.stem else []
-    emberq("quantize", MODEL, "--recipe", recipe, "--calib", CALIBRATION, "--calib-windows", "8",
-           "--calib-length", "512", "-o", output, *report)
+    emberq("quantize", MODEL, "--recipe", recipe, "--calib", CALIBRATION, "--num-samples", "8",
+           "--seq-len", "512", "-o", output, *report)
     return output
 
 
 def measure(model):
     return {
         "inspect": emberq("inspect", model),
-        "ppl": emberq("eval", "ppl", model, "--text", TEXT, "--window", "512"),
+        "ppl": emberq("eval", "ppl", model, "--text", TEXT, "--seq-len", "512"),
         "text": emberq("generate", model, "--prompt", PROMPT, "--greedy", "--max-new-tokens", "64"),
         "prompt": emberq("generate", model, "--prompt", TEXT.read_text()[:4000], "--max-new-tokens", "1"),
     }

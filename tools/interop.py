@@ -72,7 +72,7 @@ def zero_points_of(state: dict[str, torch.Tensor], scheme: QuantizationScheme, n
     return unpack_from_int32(zero_point, args.num_bits, shape, packed_dim=0)
 
 
-def rounded_scale(source: torch.Tensor, scheme, state, side_file: dict, module: str):
+def rounded_scale(source: torch.Tensor, scheme, state, emberq_config: dict, module: str):
     """docs/quantization.md: the group's largest magnitude over the largest code, rounded. None where
     the scale follows another rule."""
     args, dtype = scheme.weights, state["weight_scale"].dtype
@@ -81,9 +81,9 @@ def rounded_scale(source: torch.Tensor, scheme, state, side_file: dict, module: 
     group_size = args.group_size or source.shape[1]
     absmax = source.unflatten(1, (-1, group_size)).abs().amax(-1).clamp(min=1e-5)
     step = absmax / (2 ** (args.num_bits - 1) - 1)
-    if side_file.get("weight_product") != "e4m3" or args.num_bits != 4:
+    if emberq_config.get("dequant_dtype") != "e4m3" or args.num_bits != 4:
         return step.to(dtype)
-    p = side_file.get("per_tensor_scale", {}).get(module, 1)
+    p = emberq_config.get("global_scale", {}).get(module, 1)
     scale = (step * p).float().to(torch.float8_e4m3fn).float().clamp(min=2**-9)
     return (scale / p).to(dtype)
 
@@ -147,7 +147,7 @@ def check(out: pathlib.Path, source: pathlib.Path | None) -> int:
         raise SystemExit(f"{out}: the package does not read quant_method {method}")
     quantization = QuantizationConfig.model_validate(config["quantization_config"])
     side_path = out / "emberq.json"
-    side_file = json.loads(side_path.read_text()) if side_path.exists() else {}
+    emberq_config = json.loads(side_path.read_text()) if side_path.exists() else {}
     tensors = load(out)
     originals = load(source) if source else {}
     modules = [name.removesuffix(SUFFIX) for name in tensors if name.endswith(SUFFIX)]
@@ -158,7 +158,7 @@ def check(out: pathlib.Path, source: pathlib.Path | None) -> int:
         found = list(differences(state, scheme))
         if source and not found:
             original = originals[module + ".weight"].double()
-            expected = rounded_scale(original, scheme, state, side_file, module)
+            expected = rounded_scale(original, scheme, state, emberq_config, module)
             found = list(differences_from(original, state, scheme, expected))
         for difference in found:
             print(f"{module}: {difference}")

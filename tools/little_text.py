@@ -48,15 +48,15 @@ def main():
         ours = emberq("recipe", "emberq4")
         recipes = {"emberq4": ours, "fireq": emberq("recipe", "fireq")}
         for scale in ("least-squares", "absmax"):
-            recipes[f"emberq4, nearest, {scale}"] = ours | {"rounding": {"method": "nearest", "scale": scale}}
+            recipes[f"emberq4, nearest, {scale}"] = ours | {"rounding": {"method": "rtn", "scale": scale}}
         print("| recipe | windows | letters | Wikipedia |\n|---|---:|---:|---:|", flush=True)
         for windows, length in WINDOWS:
             for name, recipe in recipes.items():
                 out = scratch / f"{name} {windows}"
                 (scratch / "recipe.json").write_text(json.dumps(recipe))
-                emberq("quantize", model, "--recipe", scratch / "recipe.json", "--calib", calibration, "--calib-windows",
-                       windows, "--calib-length", length, "-o", out)
-                kl = [emberq("eval", "kl", model, out, "--text", text, "--window", 256)["kl"] for text in (like, unlike)]
+                emberq("quantize", model, "--recipe", scratch / "recipe.json", "--calib", calibration, "--num-samples",
+                       windows, "--seq-len", length, "-o", out)
+                kl = [emberq("eval", "kl", model, out, "--text", text, "--seq-len", 256)["kl"] for text in (like, unlike)]
                 print(f"| {name} | {windows} of {length} | {kl[0]:.6f} | {kl[1]:.6f} |", flush=True)
 
 

@@ -54,10 +54,11 @@ Checkpoint Checkpoint::open(const fs::path& folder) {
   checkpoint.settle_head();
   checkpoint.settle_dtype();
   checkpoint.quantization_ = parse_quantization(JsonObject(config, path.string()));
-  const fs::path side_file = folder / kSideFileName;
-  if (file_exists(side_file)) {
-    checkpoint.side_file_ = parse_side_file(read_ordered_json(side_file), side_file.string());
-    checkpoint.check_side_file(side_file.string());
+  const fs::path emberq_config = folder / kSideFileName;
+  if (file_exists(emberq_config)) {
+    checkpoint.emberq_config_ =
+        parse_emberq_config(read_ordered_json(emberq_config), emberq_config.string());
+    checkpoint.check_emberq_config(emberq_config.string());
   }
   return checkpoint;
 }
@@ -123,24 +124,25 @@ void Checkpoint::settle_dtype() {
   if (is_plain(embedding)) config_.dtype = dtype_from_name(embedding.type);
 }
 
-// What parse_side_file() could not know.
-void Checkpoint::check_side_file(const std::string& where) const {
+// What parse_emberq_config() could not know.
+void Checkpoint::check_emberq_config(const std::string& where) const {
   const auto with_product = [](const auto& group) {
-    return can_have_products(group.scheme.weight);
+    return can_dequantize_to_e4m3(group.scheme.weight);
   };
   EMBERQ_REQUIRE(
-      side_file_.product == WeightProduct::kExact ||
+      emberq_config_.dequant == Dequant::kExact ||
           (quantization_ && std::ranges::any_of(quantization_->groups(), with_product)),
-      "{}: weight_product has no meaning where config.json's quantization_config has no INT4 or "
+      "{}: dequant_dtype has no meaning where config.json's quantization_config has no INT4 or "
       "LUT4 in groups",
       where);
-  for (const auto& [module, p] : side_file_.per_tensor_scale) {
+  for (const auto& [module, p] : emberq_config_.global_scale) {
     const auto scheme = linear_scheme(module);
-    EMBERQ_REQUIRE(scheme && can_have_products(scheme->weight) && has(module + ".weight_scale"),
-                   "{}: per_tensor_scale names {}, which is not a linear in INT4 or LUT4 in groups",
-                   where, module);
+    EMBERQ_REQUIRE(
+        scheme && can_dequantize_to_e4m3(scheme->weight) && has(module + ".weight_scale"),
+        "{}: global_scale names {}, which is not a linear in INT4 or LUT4 in groups", where,
+        module);
   }
-  const int block = side_file_.down_hadamard;
+  const int block = emberq_config_.down_hadamard;
   EMBERQ_REQUIRE(block == 0 || config_.intermediate_size % block == 0,
                  "{}: down_hadamard is {}, which does not divide the model's intermediate_size {}",
                  where, block, config_.intermediate_size);
@@ -148,7 +150,7 @@ void Checkpoint::check_side_file(const std::string& where) const {
 }
 
 void Checkpoint::check_attention(const std::string& where) const {
-  const AttentionScheme& attention = side_file_.attention;
+  const AttentionScheme& attention = emberq_config_.attention;
   const auto check_layers = [&](std::string_view key, size_t layers) {
     EMBERQ_REQUIRE(layers == 0 || int64_t(layers) == config_.num_layers,
                    "{}: attention.{} is for {} layers, the model has {}", where, key, layers,
@@ -239,7 +241,7 @@ std::optional<LinearScheme> Checkpoint::linear_scheme(const std::string& module)
   const auto* group = quantization_ ? quantization_->find(module) : nullptr;
   if (!group) return std::nullopt;
   LinearScheme scheme = group->scheme;
-  if (can_have_products(scheme.weight)) scheme.weight.product = side_file_.product;
+  if (can_dequantize_to_e4m3(scheme.weight)) scheme.weight.dequant = emberq_config_.dequant;
   return scheme;
 }
 
@@ -262,9 +264,9 @@ std::optional<QuantizedWeight> Checkpoint::quantized_weight(const std::string& m
                    "{}: {}{} contradicts config.json", folder_.string(), module, suffix);
   weight.packed = read_codes(module, weight);
   if (weight.scheme.zero_point) weight.zero_point = read_zero_point(module, weight);
-  if (const auto p = side_file_.per_tensor_scale.find(module);
-      p != side_file_.per_tensor_scale.end())
-    weight.per_tensor_scale = p->second;
+  if (const auto p = emberq_config_.global_scale.find(module);
+      p != emberq_config_.global_scale.end())
+    weight.global_scale = p->second;
   weight.scale = read_scale(module, weight);
   return weight;
 }
@@ -377,16 +379,15 @@ Tensor Checkpoint::read_scale(const std::string& module, const QuantizedWeight& 
   Tensor scale = get_as(name, kPlainTypes, {weight.n, groups});
   const std::vector<float> values = scale.to_float();
   const bool fireq =
-      weight.scheme.product == WeightProduct::kE4m3 && weight.scheme.code == WeightCode::kInt;
+      weight.scheme.dequant == Dequant::kE4m3 && weight.scheme.code == WeightCode::kInt;
   for (size_t i = 0; i < values.size(); ++i) {
     EMBERQ_REQUIRE(values[i] >= 0 && std::isfinite(values[i]),
                    "{}: {} must hold finite numbers that are not negative, got {} at [{}, {}]",
                    folder_.string(), name, values[i], i / size_t(groups), i % size_t(groups));
-    const float scaled = values[i] * weight.per_tensor_scale;
+    const float scaled = values[i] * weight.global_scale;
     EMBERQ_REQUIRE(!fireq || fp8_round(scaled) == scaled,
                    "{}: {} must hold e4m3 numbers over {}, got {} at [{}, {}]", folder_.string(),
-                   name, weight.per_tensor_scale, values[i], i / size_t(groups),
-                   i % size_t(groups));
+                   name, weight.global_scale, values[i], i / size_t(groups), i % size_t(groups));
   }
   return scale;
 }

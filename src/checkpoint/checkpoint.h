@@ -8,9 +8,9 @@
 
 #include "base/file.h"
 #include "checkpoint/compressed_tensors.h"
+#include "checkpoint/emberq_config.h"
 #include "checkpoint/model_config.h"
 #include "checkpoint/safetensors.h"
-#include "checkpoint/side_file.h"
 #include "tensor/quantized_weight.h"
 
 namespace emberq {
@@ -35,8 +35,8 @@ class Checkpoint {
 
   const fs::path& folder() const { return folder_; }
   const ModelConfig& config() const { return config_; }
-  const AttentionScheme& attention() const { return side_file_.attention; }
-  const SideFile& side_file() const { return side_file_; }
+  const AttentionScheme& attention() const { return emberq_config_.attention; }
+  const EmberqConfig& emberq_config() const { return emberq_config_; }
   uint64_t file_bytes() const;  // of the weights' files
 
   std::vector<std::string> names() const;  // of the tensors, sorted
@@ -78,7 +78,7 @@ class Checkpoint {
   void settle_head();
   void settle_dtype();
   const Place& place(const std::string& name) const;
-  void check_side_file(const std::string& where) const;
+  void check_emberq_config(const std::string& where) const;
   void check_attention(const std::string& where) const;
   // InputError names what it must be and what it is.
   Tensor get_as(const std::string& name, std::span<const DType> types,
@@ -93,7 +93,7 @@ class Checkpoint {
   fs::path folder_;
   ModelConfig config_;
   std::optional<QuantizationConfig> quantization_;
-  SideFile side_file_;
+  EmberqConfig emberq_config_;
   std::vector<SafetensorsFile> files_;
   std::map<std::string, Place> place_of_;  // by the tensor's name
 };

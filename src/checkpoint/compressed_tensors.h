@@ -73,7 +73,7 @@ class QuantizationConfig {
 // The quantization_config of a model whose linears are stored by add_quantized_weight(): one group
 // for each scheme, with a group_size of 0 for one scale per row. `ignore` names the linears that
 // are not quantized. `emberq_only` gives the model the quant_method "emberq" whatever its schemes
-// are: where the side file says what no reader may miss (down_hadamard).
+// are: where the emberq.json says what no reader may miss (down_hadamard).
 OrderedJson quantization_config(const std::vector<std::pair<std::string, LinearScheme>>& linears,
                                 const std::vector<std::string>& ignore, bool emberq_only = false);
 

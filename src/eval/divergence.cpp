@@ -18,7 +18,7 @@ namespace {
 // Of one position: A is the reference.
 struct RowDivergence {
   double kl = 0, nll_a = 0, nll_b = 0;
-  bool same_top = false;
+  bool top1_agreement = false;
 };
 
 // With x = a - max a, y = b - max b: KL = sum e^x (x - y) / sum e^x - log sum e^x + log sum e^y.
@@ -36,7 +36,7 @@ RowDivergence compare(std::span<const float> a, std::span<const float> b, int ta
   return {.kl = kl < 0 ? 0 : kl,  // by rounding alone; a NaN stays
           .nll_a = std::log(sum_a) + max_a - double(a[size_t(target)]),
           .nll_b = std::log(sum_b) + max_b - double(b[size_t(target)]),
-          .same_top = top_a == top_b};
+          .top1_agreement = top_a == top_b};
 }
 
 std::span<const float> row_of(const Matrix<const float>& matrix, int64_t row) {
@@ -95,7 +95,7 @@ class Summary {
       sum_ += row.kl;
       nll_a_ += row.nll_a;
       nll_b_ += row.nll_b;
-      same_top_ += row.same_top;
+      same_top_ += row.top1_agreement;
     }
   }
 
@@ -107,9 +107,9 @@ class Summary {
     return {.kl = mean(),
             .kl_p99 = kl_[rank - 1],
             .kl_max = kl_.back(),
-            .same_top = double(same_top_) / double(count),
-            .ppl_a = std::exp(nll_a_ / double(count)),
-            .ppl_b = std::exp(nll_b_ / double(count)),
+            .top1_agreement = double(same_top_) / double(count),
+            .reference_ppl = std::exp(nll_a_ / double(count)),
+            .ppl = std::exp(nll_b_ / double(count)),
             .predicted_tokens = int64_t(count)};
   }
 
@@ -138,7 +138,7 @@ Divergence compare_windows(const ReferenceRows& reference, Model& model, std::sp
   }
   Divergence result = summary.result();
   result.windows = windows;
-  result.window_len = window;
+  result.seq_len = window;
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

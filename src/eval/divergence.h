@@ -17,12 +17,12 @@ std::vector<double> kl_divergence(Matrix<const float> reference, Matrix<const fl
 // How far a model's next-token distributions are from a reference's (A), over all predicted
 // positions of perplexity()'s windows.
 struct Divergence {
-  double kl = 0;                // mean of KL(A || B), nats per token
-  double kl_p99 = 0;            // the smallest value that 99 % of the positions do not exceed
-  double kl_max = 0;            // of one position
-  double same_top = 0;          // share of positions where the most likely token is the same
-  double ppl_a = 0, ppl_b = 0;  // of both models
-  int64_t windows = 0, window_len = 0, predicted_tokens = 0;
+  double kl = 0;                      // mean of KL(A || B), nats per token
+  double kl_p99 = 0;                  // the smallest value that 99 % of the positions do not exceed
+  double kl_max = 0;                  // of one position
+  double top1_agreement = 0;          // share of positions where the most likely token is the same
+  double reference_ppl = 0, ppl = 0;  // of both models
+  int64_t windows = 0, seq_len = 0, predicted_tokens = 0;
   double seconds = 0;
 };
 

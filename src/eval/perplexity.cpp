@@ -56,7 +56,7 @@ int64_t count_windows(const ModelConfig& config, std::span<const int> ids,
 Perplexity perplexity(Model& model, std::span<const int> ids, const PerplexityOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   const int64_t window = options.window;
-  Perplexity result{.windows = count_windows(model.config(), ids, options), .window_len = window};
+  Perplexity result{.windows = count_windows(model.config(), ids, options), .seq_len = window};
   require_in_vocabulary(ids.first(size_t(result.windows * window)), model.config().vocab_size,
                         "the text");
   KvPool pool = model.make_pool(window);

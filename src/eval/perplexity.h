@@ -14,7 +14,7 @@ struct PerplexityOptions {
 struct Perplexity {
   double ppl = 0;  // exp(nll_sum / predicted_tokens)
   double nll_sum = 0;
-  int64_t windows = 0, window_len = 0, predicted_tokens = 0;
+  int64_t windows = 0, seq_len = 0, predicted_tokens = 0;
   double seconds = 0;
 };
 

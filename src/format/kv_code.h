@@ -19,7 +19,7 @@
 //   Scale                  what is stored for a vector beside its codes
 //   scale_of(x)            the vector's scale
 //   encode(x, scale)       a value's code in the low kBits
-//   decode(code, scale)    a code's value: exact but for kInt4Zero, which rounds its sum to float
+//   decode(code, scale)    a code's value: exact but for kInt4Asym, which rounds its sum to float
 //
 // all in float. NaN has no code; callers refuse it before.
 namespace emberq {
@@ -46,7 +46,7 @@ struct KvInt4Head {
   }
 };
 
-// kInt4Zero: q = clamp(round_half_even((x - min) / scale), 0, 15), value = min + q * scale, with
+// kInt4Asym: q = clamp(round_half_even((x - min) / scale), 0, 15), value = min + q * scale, with
 // scale = RNE_fp16((max - min) / 15) and min as stored. A vector whose scale would be zero, as a
 // constant one's, has scale 1; what FP16 cannot hold saturates at 65504.
 struct ZeroScale {
@@ -133,7 +133,7 @@ auto with_kv_code(KvScheme scheme, const Visit& visit) {
   switch (scheme) {
     case KvScheme::kInt4Head:
       return visit(KvInt4Head());
-    case KvScheme::kInt4Zero:
+    case KvScheme::kInt4Asym:
       return visit(KvInt4Zero());
     case KvScheme::kLut4Head:
       return visit(KvLut4Head());

@@ -27,6 +27,9 @@ std::string_view prefix(WeightCode code) {
   return code == WeightCode::kInt ? "int" : code == WeightCode::kLut ? "lut" : "fp";
 }
 
+// The format of a kFloat code, behind its bits.
+std::string_view float_format(int bits) { return bits == 6 ? "e2m3" : "e4m3"; }
+
 bool has_width(WeightCode code, int bits) {
   if (code == WeightCode::kLut) return bits == 4;
   return code == WeightCode::kFloat ? bits == 6 || bits == 8 : bits >= 2 && bits <= 8;
@@ -34,7 +37,7 @@ bool has_width(WeightCode code, int bits) {
 
 }  // namespace
 
-bool can_have_products(const WeightScheme& scheme) {
+bool can_dequantize_to_e4m3(const WeightScheme& scheme) {
   return scheme.bits == 4 && scheme.code != WeightCode::kFloat && scheme.group_size > 0 &&
          !scheme.zero_point;
 }
@@ -42,9 +45,10 @@ bool can_have_products(const WeightScheme& scheme) {
 std::string name(const WeightScheme& scheme) {
   std::string text(prefix(scheme.code));
   text += std::to_string(scheme.bits);
+  if (scheme.code == WeightCode::kFloat) text += float_format(scheme.bits);
   text += scheme.group_size ? "-g" + std::to_string(scheme.group_size) : "-channel";
-  if (scheme.product == WeightProduct::kE4m3) text += "-e4m3";
-  if (scheme.zero_point) text += "-zero";
+  if (scheme.dequant == Dequant::kE4m3) text += "-e4m3";
+  if (scheme.zero_point) text += "-asym";
   return text;
 }
 
@@ -53,6 +57,7 @@ std::optional<WeightScheme> weight_scheme_from_name(std::string_view text) {
     const auto bits = take_number(text, prefix(code));
     if (!bits) continue;
     if (!has_width(code, *bits)) return std::nullopt;
+    if (code == WeightCode::kFloat && !take(text, float_format(*bits))) return std::nullopt;
     WeightScheme scheme{.bits = *bits, .group_size = 0, .code = code};
     if (!take(text, "-channel")) {
       const auto group_size = take_number(text, "-g");
@@ -60,8 +65,8 @@ std::optional<WeightScheme> weight_scheme_from_name(std::string_view text) {
       scheme.group_size = *group_size;
     }
     const bool int4_groups = code == WeightCode::kInt && *bits == 4 && scheme.group_size > 0;
-    if (can_have_products(scheme) && take(text, "-e4m3")) scheme.product = WeightProduct::kE4m3;
-    if (int4_groups && scheme.product == WeightProduct::kExact && take(text, "-zero"))
+    if (can_dequantize_to_e4m3(scheme) && take(text, "-e4m3")) scheme.dequant = Dequant::kE4m3;
+    if (int4_groups && scheme.dequant == Dequant::kExact && take(text, "-asym"))
       scheme.zero_point = true;
     return text.empty() ? std::optional(scheme) : std::nullopt;
   }
@@ -98,8 +103,8 @@ double bits_per_weight(const WeightScheme& scheme, double scale_bits, double inp
 namespace {
 
 // The names of a scheme's values, in their order.
-constexpr std::array<std::string_view, 5> kKvNames = {"fp", "kv4-head", "kv4-zero", "kv4-lut",
-                                                      "kv8-head"};
+constexpr std::array<std::string_view, 5> kKvNames = {"fp", "int4-head", "int4-asym", "lut4-head",
+                                                      "int8-head"};
 constexpr std::array<std::string_view, 3> kQueryNames = {"none", "fp8-head", "int8-head"};
 constexpr std::array<std::string_view, 3> kProbabilityNames = {"none", "fp8", "fp16"};
 

@@ -18,7 +18,7 @@ enum class WeightCode {
 };
 
 // How a weight's codes and group scales make a value.
-enum class WeightProduct {
+enum class Dequant {
   kExact,  // code * scale, in FP32: what compressed-tensors says
   kE4m3,   // e4m3(code * scale * p) / p with the per-tensor scale p: FireQ's weights, whose
            // scales are e4m3 numbers over p; those of kLut are any
@@ -28,14 +28,14 @@ enum class WeightProduct {
 struct WeightScheme {
   int bits = 4;
   int group_size = 128;  // 0: one scale for the row
-  WeightProduct product = WeightProduct::kExact;
+  Dequant dequant = Dequant::kExact;
   WeightCode code = WeightCode::kInt;
   bool zero_point = false;  // kInt, kExact: the value is (code - zero point of the group) * scale
   bool operator==(const WeightScheme&) const = default;
 };
 
 // Whether kE4m3 is a choice: four bits in groups, without zero points.
-bool can_have_products(const WeightScheme& scheme);
+bool can_dequantize_to_e4m3(const WeightScheme& scheme);
 
 // Groups that the quantizer makes and kernels know; another maker's weights may have others.
 inline constexpr std::array kGroupSizes = {32, 64, 128};
@@ -68,7 +68,7 @@ inline constexpr ActivationScheme ActivationScheme::kInt8Token = {ActivationCode
 enum class KvScheme {
   kFp,        // "fp": as computed
   kInt4Head,  // INT4 symmetric, e4m3 scale
-  kInt4Zero,  // 0 ... 15 from the smallest to the largest, FP16 scale and FP16 smallest
+  kInt4Asym,  // 0 ... 15 from the smallest to the largest, FP16 scale and FP16 smallest
   kLut4Head,  // sign and e4m3 magnitude, BF16 scale chosen by least squared error
   kInt8Head,  // INT8 symmetric, BF16 scale
 };
@@ -87,9 +87,9 @@ enum class ProbabilityScheme {
   kFp16,  // FP16
 };
 
-std::string name(const WeightScheme& scheme);      // "int4-g128", "int4-g128-e4m3", "lut4-g64",
-                                                   // "lut4-g128-e4m3", "fp6-g128", "int8-channel",
-                                                   // "int4-g128-zero"
+std::string name(const WeightScheme& scheme);  // "int4-g128", "int4-g128-e4m3", "lut4-g64",
+                                               // "lut4-g128-e4m3", "fp6e2m3-g128", "int8-channel",
+                                               // "int4-g128-asym"
 std::string name(const ActivationScheme& scheme);  // "none", "fp8-token", "int8-token",
                                                    // "int8-g128", "int6-g64"
 std::string_view name(KvScheme scheme);

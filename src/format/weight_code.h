@@ -52,14 +52,14 @@ constexpr float weight_code_max(const WeightScheme& scheme) {
 constexpr uint8_t dequantize_to_e4m3(float code, float scale, float global_scale) {
   return fp8_encode(code * scale * global_scale);
 }
-constexpr float dequantize(WeightProduct product, float code, float scale, float global_scale) {
-  return product == WeightProduct::kE4m3
+constexpr float dequantize(Dequant product, float code, float scale, float global_scale) {
+  return product == Dequant::kE4m3
              ? fp8_decode(dequantize_to_e4m3(code, scale, global_scale)) / global_scale
              : code * scale;
 }
 constexpr float dequantize(const WeightScheme& scheme, int stored, int zero, float scale,
                            float global_scale) {
-  return dequantize(scheme.product, weight_code_value(scheme, stored) - float(zero), scale,
+  return dequantize(scheme.dequant, weight_code_value(scheme, stored) - float(zero), scale,
                     global_scale);
 }
 

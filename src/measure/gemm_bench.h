@@ -80,7 +80,7 @@ struct GpuPeaks {
 // where a peak is unknown, and where it took no longer than nothing does.
 std::optional<double> share_of_roof(const SchemeTime& time, const GpuPeaks& peaks);
 
-struct GemmReport {
+struct GemmResult {
   std::string card, driver;
   std::string cublaslt;            // its version and file; empty where there is none
   std::string cutlass;             // its version; empty in a build without it
@@ -95,6 +95,6 @@ struct GemmReport {
 
 // Throws Error where there is no GPU to measure on, and where an output is not what the naive
 // kernel computes.
-GemmReport run_gemm_bench(const GemmBench& bench);
+GemmResult run_gemm_bench(const GemmBench& bench);
 
 }  // namespace emberq

@@ -83,14 +83,14 @@ QuantizedWeight random_weight(int64_t n, int64_t k, const WeightScheme& scheme) 
       .k = k,
       .packed = Tensor::copy_of(DType::kI32, {n, k / 8}, std::span(packed, size_t(n * k / 8))),
       .scale = Tensor::copy_of(DType::kBF16, {n, groups / n}, std::span<const bf16>(scale))};
-  return scheme.product == WeightProduct::kE4m3 ? with_e4m3_product(weight) : weight;
+  return scheme.dequant == Dequant::kE4m3 ? with_e4m3_product(weight) : weight;
 }
 
 QuantizedWeight with_e4m3_product(const QuantizedWeight& weight) {
   constexpr float kPerTensor = 0x1p8f;
   QuantizedWeight result = weight;
-  result.scheme.product = WeightProduct::kE4m3;
-  result.per_tensor_scale = kPerTensor;
+  result.scheme.dequant = Dequant::kE4m3;
+  result.global_scale = kPerTensor;
   std::vector<bf16> scale;
   for (const float s : weight.scale.to_float())
     scale.push_back(bf16::from_float(fp8_round(s * kPerTensor) / kPerTensor));
@@ -114,7 +114,7 @@ QuantizedWeight rows_of(const QuantizedWeight& weight, const std::vector<int64_t
           .k = weight.k,
           .packed = gather.operator()<uint32_t>(weight.packed),
           .scale = gather.operator()<bf16>(weight.scale),
-          .per_tensor_scale = weight.per_tensor_scale};
+          .global_scale = weight.global_scale};
 }
 
 std::vector<int64_t> spread_over(int64_t count, int64_t most) {

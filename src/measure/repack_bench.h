@@ -18,7 +18,7 @@ struct RepackRow {
   CallTime time;
 };
 
-struct RepackReport {
+struct RepackResult {
   std::string card, driver;
   GpuPeaks peaks;  // fp8_rate is absent
   int repeats = 0;
@@ -28,6 +28,6 @@ struct RepackReport {
 
 // Throws Error where there is no GPU to measure on, and where a weight is not in the order that
 // ops/cuda/linear/tile_order.h describes.
-RepackReport run_repack_bench(const RepackBench& bench);
+RepackResult run_repack_bench(const RepackBench& bench);
 
 }  // namespace emberq

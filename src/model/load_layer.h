@@ -1,15 +1,15 @@
 #pragma once
 
 #include "checkpoint/checkpoint.h"
-#include "model/block_runner.h"
+#include "model/layer_runner.h"
 
 namespace emberq {
 
 // Block `index` of a checkpoint, with all that surrounds its cache.
-Layer load_layer(const Checkpoint& checkpoint, Backend& backend, int64_t index);
+DecoderLayer load_layer(const Checkpoint& checkpoint, Backend& backend, int64_t index);
 
 // What surrounds the cache in a block, from entry `index` of the scheme's lists.
-void set_attention(Layer& layer, Backend& backend, const ModelConfig& config,
+void set_attention(DecoderLayer& layer, Backend& backend, const ModelConfig& config,
                    const AttentionScheme& attention, int64_t index);
 
 }  // namespace emberq

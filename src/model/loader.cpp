@@ -6,7 +6,7 @@ namespace emberq {
 namespace {
 
 // S, a dense vector per KV head, and its inverse.
-void set_post_rope_scale(Layer& layer, Backend& backend, const ModelConfig& config,
+void set_post_rope_scale(DecoderLayer& layer, Backend& backend, const ModelConfig& config,
                          const std::vector<PostRopeScale>& heads) {
   std::vector<float> key(size_t(config.num_kv_heads * config.head_dim), 1.0f), query = key;
   for (size_t h = 0; h < heads.size(); ++h)
@@ -33,7 +33,7 @@ class Loader {
     return backend_.prepare(checkpoint_.get(name, {rows, cols}));
   }
 
-  LinearLayer linear(int64_t layer, Module module) const {
+  LinearLayer linear(int64_t layer, Projection module) const {
     const std::string name = linear_name(layer, module);
     const int64_t n = outputs(config_, module), k = inputs(config_, module);
     LinearLayer result;
@@ -47,8 +47,8 @@ class Loader {
     return result;
   }
 
-  Layer layer(int64_t index) const {
-    Layer layer;
+  DecoderLayer layer(int64_t index) const {
+    DecoderLayer layer;
     const auto norm = [&](std::string_view tensor, int64_t size) {
       return vector(layer_tensor(index, tensor), size);
     };
@@ -58,18 +58,19 @@ class Loader {
       layer.q_norm = norm("self_attn.q_norm.weight", config_.head_dim);
       layer.k_norm = norm("self_attn.k_norm.weight", config_.head_dim);
     }
-    for (const Module module : kModules) layer.linear[size_t(module)] = linear(index, module);
-    require_one_input(layer, index, {Module::kQ, Module::kK, Module::kV});
-    require_one_input(layer, index, {Module::kGate, Module::kUp});
+    for (const Projection module : kProjections)
+      layer.linear[size_t(module)] = linear(index, module);
+    require_one_input(layer, index, {Projection::kQ, Projection::kK, Projection::kV});
+    require_one_input(layer, index, {Projection::kGate, Projection::kUp});
     layer.sliding_window = config_.sliding_window[size_t(index)];
     return layer;
   }
 
  private:
   // Linears that read one input must have it rounded in one way.
-  void require_one_input(const Layer& layer, int64_t index,
-                         std::initializer_list<Module> modules) const {
-    for (const Module module : modules)
+  void require_one_input(const DecoderLayer& layer, int64_t index,
+                         std::initializer_list<Projection> modules) const {
+    for (const Projection module : modules)
       EMBERQ_REQUIRE(layer[module].input == layer[*modules.begin()].input,
                      "{}: {} reads {} activations but {}, which has the same input, reads {}",
                      checkpoint_.folder().string(), linear_name(index, module),
@@ -84,7 +85,7 @@ class Loader {
 
 }  // namespace
 
-void set_attention(Layer& layer, Backend& backend, const ModelConfig& config,
+void set_attention(DecoderLayer& layer, Backend& backend, const ModelConfig& config,
                    const AttentionScheme& attention, int64_t index) {
   const auto i = size_t(index);
   layer.query = attention.query;
@@ -96,9 +97,9 @@ void set_attention(Layer& layer, Backend& backend, const ModelConfig& config,
   if (!attention.value_mean.empty()) layer.value_mean = upload(backend, attention.value_mean[i]);
 }
 
-Layer load_layer(const Checkpoint& checkpoint, Backend& backend, int64_t index) {
-  Layer layer = Loader(checkpoint, backend).layer(index);
-  layer.down_hadamard = checkpoint.side_file().down_hadamard;
+DecoderLayer load_layer(const Checkpoint& checkpoint, Backend& backend, int64_t index) {
+  DecoderLayer layer = Loader(checkpoint, backend).layer(index);
+  layer.down_hadamard = checkpoint.emberq_config().down_hadamard;
   set_attention(layer, backend, checkpoint.config(), checkpoint.attention(), index);
   return layer;
 }
@@ -125,7 +126,7 @@ Model Model::load(const Checkpoint& checkpoint, Backend& backend, std::optional<
   model.final_norm_ = loader.vector("model.norm.weight", config.hidden_size);
   for (int64_t i = 0; i < config.num_layers; ++i) {
     model.layers_.push_back(loader.layer(i));
-    model.layers_.back().down_hadamard = checkpoint.side_file().down_hadamard;
+    model.layers_.back().down_hadamard = checkpoint.emberq_config().down_hadamard;
     set_attention(model.layers_.back(), backend, config, attention, i);
     if (after_block) after_block();
   }
@@ -139,8 +140,8 @@ KvCacheShape Model::cache_shape() const {
 
 size_t Model::weight_bytes() const {
   size_t bytes = head_.bytes;
-  for (const Layer& layer : layers_)
-    for (const Module module : kModules) bytes += layer[module].weight.bytes;
+  for (const DecoderLayer& layer : layers_)
+    for (const Projection module : kProjections) bytes += layer[module].weight.bytes;
   return bytes;
 }
 

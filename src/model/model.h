@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
-#include "model/block_runner.h"
+#include "model/layer_runner.h"
 #include "ops/backend.h"
 
 namespace emberq {
@@ -59,7 +59,7 @@ class Model {
   }
 
   // A block, to study it with other weights. The new ones must fit the model.
-  Layer& layer(int64_t i) { return layers_[size_t(i)]; }
+  DecoderLayer& layer(int64_t i) { return layers_[size_t(i)]; }
 
   size_t weight_bytes() const;  // that one token's forward pass reads
 
@@ -71,10 +71,10 @@ class Model {
   KvScheme kv_ = KvScheme::kFp;
   Weight embedding_, head_;
   Buffer final_norm_;
-  std::vector<Layer> layers_;
+  std::vector<DecoderLayer> layers_;
   std::function<void()> after_block_;
   std::vector<int> ids_;  // of the last batch; they live until its upload is done
-  BlockRunner runner_;
+  LayerRunner runner_;
 };
 
 }  // namespace emberq

@@ -11,11 +11,11 @@
 #include "ops/cross_entropy.h"
 #include "ops/embed.h"
 #include "ops/linear.h"
-#include "ops/quantize_rows.h"
+#include "ops/per_token_quantize.h"
 #include "ops/read_kv.h"
 #include "ops/rms_norm.h"
 #include "ops/rope_append_kv.h"
-#include "ops/silu_mul.h"
+#include "ops/silu_and_mul.h"
 #include "tensor/quantized_weight.h"
 
 namespace emberq {
@@ -45,8 +45,8 @@ class Backend {
 
   virtual void run(const Embed&) { refuse("embed"); }
   virtual void run(const RmsNorm&) { refuse("rms_norm"); }
-  virtual void run(const QuantizeRows&) { refuse("quantize_rows"); }
-  virtual void run(const SiluMul&) { refuse("silu_mul"); }
+  virtual void run(const PerTokenQuantize&) { refuse("per_token_quantize"); }
+  virtual void run(const SiluAndMul&) { refuse("silu_and_mul"); }
   virtual void run(const Linear&) { refuse("linear"); }
   virtual void run(const RopeAppendKv&) { refuse("rope_append_kv"); }
   virtual void run(const Attention&) { refuse("attention"); }

@@ -13,7 +13,7 @@ namespace emberq {
 //
 //   kFp        the backend's activation type, no scales
 //   kInt4Head  nibbles q in two's complement; e4m3 scale s = e4m3_scale(absmax, 7); value = q * s
-//   kInt4Zero  nibbles q = 0 ... 15; two FP16: s = (max - min) / 15 and min; value = min + q * s
+//   kInt4Asym  nibbles q = 0 ... 15; two FP16: s = (max - min) / 15 and min; value = min + q * s
 //   kLut4Head  nibbles q (format/lut4.h); BF16 scale s; value = lut4_decode(q) * s
 //   kInt8Head  bytes q in two's complement; BF16 scale s = bf16_scale(absmax, 127); value = q * s
 //

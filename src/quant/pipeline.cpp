@@ -9,10 +9,10 @@
 #include "checkpoint/output_folder.h"
 #include "model/load_layer.h"
 #include "model/token_ids.h"
-#include "quant/block_quantizer.h"
-#include "quant/recipe/group_size.h"
-#include "quant/model_files.h"
+#include "quant/checkpoint_writer.h"
+#include "quant/layer_quantizer.h"
 #include "quant/plan.h"
+#include "quant/recipe/group_size.h"
 #include "quant/run_notes.h"
 #include "text/read_utf8.h"
 #include "text/tokenizer.h"
@@ -90,7 +90,7 @@ void check_quantizable(const QuantizeOptions& options) {
   const OutputDirectory output(options.output);
 }
 
-QuantizeReport quantize(const QuantizeOptions& options, Backend& backend) {
+QuantizeResult quantize(const QuantizeOptions& options, Backend& backend) {
   const auto start = std::chrono::steady_clock::now();
   Recipe recipe = options.recipe;
   const Checkpoint checkpoint = open_original(options);
@@ -104,13 +104,14 @@ QuantizeReport quantize(const QuantizeOptions& options, Backend& backend) {
   RunNotes notes(output.partial(), run_identity(checkpoint, recipe, options.calibration, windows),
                  options.calibration);
   copy_companion_files(options.model, output.partial());
-  PlanReport planned = make_plan(recipe, checkpoint, backend, joined(windows));
+  PlanResult planned = make_plan(recipe, checkpoint, backend, joined(windows));
   const Plan& plan = planned.plan;
   recipe.kv = planned.kv;
-  BlockQuantizer quantizer(checkpoint, backend, recipe, plan, windows, options.examine);
-  ModelFiles files(checkpoint, output.partial(), recipe, plan, quantizer.down_hadamard(), notes);
+  LayerQuantizer quantizer(checkpoint, backend, recipe, plan, windows, options.examine);
+  CheckpointWriter files(checkpoint, output.partial(), recipe, plan, quantizer.down_hadamard(),
+                         notes);
 
-  QuantizeReport report{.calibration_tokens = windows.tokens()};
+  QuantizeResult report{.calibration_tokens = windows.tokens()};
   report.sensitivities = planned.sensitivities;
   report.choices = planned.choices;
   report.analysis = planned.text;
@@ -138,7 +139,7 @@ QuantizeReport quantize(const QuantizeOptions& options, Backend& backend) {
 
   report.bits_per_weight = files.bits_per_weight();
   report.file_bytes = weight_file_bytes(output.partial());
-  report.per_tensor_scaled = files.per_tensor_scaled();
+  report.global_scaled = files.global_scaled();
   notes.put_aside();
   output.commit();
   notes.remove();

@@ -23,7 +23,8 @@ std::vector<SensitivityUnit> with_fitting_groups(std::vector<SensitivityUnit> un
                                                  const ModelConfig& config) {
   for (SensitivityUnit& unit : units) {
     int64_t divisor = 0;
-    for (const Module module : unit.modules) divisor = std::gcd(divisor, inputs(config, module));
+    for (const Projection module : unit.modules)
+      divisor = std::gcd(divisor, inputs(config, module));
     if (unit.linear.weight) unit.linear.weight = fitted(*unit.linear.weight, divisor);
     unit.linear.input = fitted(unit.linear.input, divisor);
   }
@@ -31,14 +32,14 @@ std::vector<SensitivityUnit> with_fitting_groups(std::vector<SensitivityUnit> un
 }
 
 // A site is as sensitive as the most sensitive of the linears that read it.
-Sensitivity site_sensitivity(std::span<const Sensitivity> by_module, Site site) {
+Sensitivity site_sensitivity(std::span<const Sensitivity> by_module, LinearInput site) {
   Sensitivity result;
   for (const Sensitivity& s : by_module) {
-    const Module module = s.unit.modules.front();
-    if (site_of(module) != site) continue;
+    const Projection module = s.unit.modules.front();
+    if (input_of(module) != site) continue;
     Sensitivity joined = s.kl > result.kl ? s : result;
     joined.unit.name = result.unit.name + (result.unit.name.empty() ? "" : "+") + s.unit.name;
-    joined.unit.modules = {readers(site).begin(), readers(site).end()};
+    joined.unit.modules = {linears_reading(site).begin(), linears_reading(site).end()};
     joined.mac_share = result.mac_share + s.mac_share;
     result = joined;
   }
@@ -46,7 +47,7 @@ Sensitivity site_sensitivity(std::span<const Sensitivity> by_module, Site site) 
 }
 
 void choose_activations(const Recipe& recipe, const Checkpoint& checkpoint, Backend& backend,
-                        std::span<const int> ids, PlanReport& report) {
+                        std::span<const int> ids, PlanResult& report) {
   const ModelConfig& config = checkpoint.config();
   const PartScheme scheme{.input = recipe.activations[0]};
   std::vector<SensitivityUnit> units = units_by_module(single_modules(), scheme);
@@ -60,13 +61,13 @@ void choose_activations(const Recipe& recipe, const Checkpoint& checkpoint, Back
   report.text = sensitivity_table(report.sensitivities) + "\n";
 
   std::vector<Sensitivity> sites;
-  for (const Site site : kSites)
+  for (const LinearInput site : kLinearInputs)
     sites.push_back(site_sensitivity(std::span(report.sensitivities).first(types), site));
   for (const SensitiveChoice& choice :
        choose_sensitive(sites, recipe.sensitive_activations->share)) {
     const SensitivityUnit& unit = sites[choice.unit].unit;
     const ActivationScheme better =
-        fitted(recipe.sensitive_activations->scheme, inputs(config, kSites[choice.unit]));
+        fitted(recipe.sensitive_activations->scheme, inputs(config, kLinearInputs[choice.unit]));
     const std::string chosen = name(choice.chosen ? better : unit.linear.input);
     report.choices.push_back({unit.name + " inputs", chosen, choice.why});
     report.text += fmt::format("{} inputs: {}, {}\n", unit.name, chosen, choice.why);
@@ -84,7 +85,7 @@ std::vector<SensitivityUnit> width_units(const Recipe& recipe, const ModelConfig
   for (const WeightScheme& scheme : {*recipe.weights[0], six, eight})
     for (SensitivityUnit& unit : units_by_layer(config, single_modules(), {.weight = scheme}))
       units.push_back(std::move(unit));
-  if (!recipe.bit_search->max_ppl_increase) return units;
+  if (!recipe.bit_allocation->max_ppl_increase) return units;
   for (const KvScheme kv : {recipe.kv, KvScheme::kInt8Head}) {
     AttentionScheme attention = attention_scheme(recipe);
     attention.kv = kv;
@@ -94,7 +95,7 @@ std::vector<SensitivityUnit> width_units(const Recipe& recipe, const ModelConfig
 }
 
 void choose_widths(const Recipe& recipe, const Checkpoint& checkpoint, Backend& backend,
-                   std::span<const int> ids, PlanReport& report) {
+                   std::span<const int> ids, PlanResult& report) {
   const ModelConfig& config = checkpoint.config();
   EMBERQ_REQUIRE(recipe.weights[0] && recipe.weights[0]->bits == 4,
                  "a search for bits starts from weights of 4 bits, the recipe {} has none",
@@ -102,7 +103,7 @@ void choose_widths(const Recipe& recipe, const Checkpoint& checkpoint, Backend& 
   std::vector<SensitivityUnit> units = width_units(recipe, config);
   const size_t searched = units.size();
   units.push_back({.name = "all inputs",
-                   .modules = {kModules.begin(), kModules.end()},
+                   .modules = {kProjections.begin(), kProjections.end()},
                    .linear = {.input = recipe.activations[0]}});
   report.sensitivities =
       measure_sensitivity(checkpoint, backend, ids, analysis_options(config, ids),
@@ -113,10 +114,10 @@ void choose_widths(const Recipe& recipe, const Checkpoint& checkpoint, Backend& 
   const auto widths = std::span(report.sensitivities).first(searched);
   const std::vector<AllocationUnit> parts = allocation_units(config, widths, kCacheTokens);
   const Allocation allocation =
-      recipe.bit_search->max_ppl_increase
-          ? allocate_within_perplexity(parts, *recipe.bit_search->max_ppl_increase,
+      recipe.bit_allocation->max_ppl_increase
+          ? allocate_within_perplexity(parts, *recipe.bit_allocation->max_ppl_increase,
                                        report.sensitivities.back().kl)
-          : allocate_within_bits(parts, recipe.bit_search->target_bits);
+          : allocate_within_bits(parts, recipe.bit_allocation->target_bits);
   report.text += allocation_table(parts, allocation);
   report.text +=
       fmt::format("\n{:.3f} bits per weight; the KL of parts measured alone adds up to {:.4f}\n",
@@ -139,20 +140,20 @@ void choose_widths(const Recipe& recipe, const Checkpoint& checkpoint, Backend& 
 
 }  // namespace
 
-PlanReport make_plan(const Recipe& recipe, const Checkpoint& checkpoint, Backend& backend,
+PlanResult make_plan(const Recipe& recipe, const Checkpoint& checkpoint, Backend& backend,
                      std::span<const int> ids) {
   const ModelConfig& config = checkpoint.config();
   ModuleSchemes weights = recipe.weights;
-  for (const Module module : kModules)
+  for (const Projection module : kProjections)
     if (auto& weight = weights[size_t(module)]) weight = fitted(*weight, inputs(config, module));
   auto activations = recipe.activations;
-  for (const Site site : kSites)
+  for (const LinearInput site : kLinearInputs)
     activations[size_t(site)] = fitted(activations[size_t(site)], inputs(config, site));
   const auto layers = size_t(config.num_layers);
-  PlanReport report{.plan = {std::vector(layers, weights), std::vector(layers, activations)},
+  PlanResult report{.plan = {std::vector(layers, weights), std::vector(layers, activations)},
                     .kv = recipe.kv};
   if (recipe.sensitive_activations) choose_activations(recipe, checkpoint, backend, ids, report);
-  if (recipe.bit_search) choose_widths(recipe, checkpoint, backend, ids, report);
+  if (recipe.bit_allocation) choose_widths(recipe, checkpoint, backend, ids, report);
   return report;
 }
 

@@ -129,7 +129,7 @@ void RunNotes::go_on(const std::vector<fs::path>& texts) {
   EMBERQ_REQUIRE(notes["run"] == identity_, "{} {}", folder_.string(),
                  difference(notes["run"], identity_, texts));
   for (const OrderedJson& block : notes["blocks"])
-    blocks_.push_back(parse_side_file(block, path_.string()));
+    blocks_.push_back(parse_emberq_config(block, path_.string()));
 }
 
 void RunNotes::begin() {
@@ -141,7 +141,7 @@ void RunNotes::begin() {
   write();
 }
 
-void RunNotes::add(SideFile block) {
+void RunNotes::add(EmberqConfig block) {
   blocks_.push_back(std::move(block));
   write();
 }
@@ -152,7 +152,7 @@ void RunNotes::remove() { remove_file(aside_); }
 
 void RunNotes::write() const {
   OrderedJson blocks = OrderedJson::array();
-  for (const SideFile& block : blocks_) blocks.push_back(to_json(block));
+  for (const EmberqConfig& block : blocks_) blocks.push_back(to_json(block));
   const OrderedJson notes = {{"run", identity_}, {"blocks", blocks}};
   write_file_atomically(path_, notes.dump() + "\n");
 }

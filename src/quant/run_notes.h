@@ -32,10 +32,10 @@ class RunNotes {
   // are of a run that is not the same, and says in what; or where the folder holds anything else.
   RunNotes(const fs::path& folder, const OrderedJson& identity, const std::vector<fs::path>& texts);
 
-  const std::vector<SideFile>& blocks() const { return blocks_; }
-  void add(SideFile block);  // its weights are on the disk
-  void put_aside();          // the folder is whole
-  void remove();             // it has been renamed
+  const std::vector<EmberqConfig>& blocks() const { return blocks_; }
+  void add(EmberqConfig block);  // its weights are on the disk
+  void put_aside();              // the folder is whole
+  void remove();                 // it has been renamed
 
  private:
   void write() const;
@@ -44,7 +44,7 @@ class RunNotes {
 
   fs::path folder_, path_, aside_;
   OrderedJson identity_;
-  std::vector<SideFile> blocks_;
+  std::vector<EmberqConfig> blocks_;
 };
 
 // Whether OUT.partial is what a run left to go on with.

@@ -107,7 +107,7 @@ class Program(unittest.TestCase):
         for command in commands:
             self.assertIn(command, top)
             self.assertEqual(emberq(command, "--help").returncode, 0)
-        self.assertIn("--max-windows", emberq("eval", "ppl", "--help").stdout.decode())
+        self.assertIn("--num-samples", emberq("eval", "ppl", "--help").stdout.decode())
         self.assertIn("--pattern", emberq("debug", "inject-outliers", "--help").stdout.decode())
         self.assertIn("--graph", emberq("bench", "gemm", "--help").stdout.decode())
         self.assertIn("--schemes", emberq("bench", "repack", "--help").stdout.decode())
@@ -156,25 +156,25 @@ class Program(unittest.TestCase):
         self.assertIn("model.layers.3.mlp.down_proj.weight", text)
 
     def test_eval_ppl_prints_the_keys_it_promises(self):
-        result = self.json_of("eval", "ppl", MODEL, "--text", TEXT, "--window", "256", "--max-windows", "3")
+        result = self.json_of("eval", "ppl", MODEL, "--text", TEXT, "--seq-len", "256", "--num-samples", "3")
         self.assertEqual(
-            set(result), {"ppl", "nll_sum", "windows", "window_len", "predicted_tokens", "seconds"}
+            set(result), {"ppl", "nll_sum", "windows", "seq_len", "predicted_tokens", "seconds"}
         )
-        self.assertEqual((result["windows"], result["window_len"], result["predicted_tokens"]), (3, 256, 765))
-        kv4 = self.json_of("eval", "ppl", MODEL, "--text", TEXT, "--window", "256", "--max-windows", "3", "--kv", "kv4")
+        self.assertEqual((result["windows"], result["seq_len"], result["predicted_tokens"]), (3, 256, 765))
+        kv4 = self.json_of("eval", "ppl", MODEL, "--text", TEXT, "--seq-len", "256", "--num-samples", "3", "--kv", "int4-head")
         self.assertGreater(kv4["ppl"], result["ppl"])
 
     def test_eval_kl_is_zero_for_a_model_and_itself_and_not_for_another_cache(self):
-        args = ("eval", "kl", MODEL, MODEL, "--text", TEXT, "--window", "128", "--max-windows", "2")
-        same, kv4 = self.json_of(*args), self.json_of(*args, "--kv", "kv4")
+        args = ("eval", "kl", MODEL, MODEL, "--text", TEXT, "--seq-len", "128", "--num-samples", "2")
+        same, kv4 = self.json_of(*args), self.json_of(*args, "--kv", "int4-head")
         self.assertEqual(
-            set(same), {"kl", "kl_p99", "kl_max", "same_top", "ppl_a", "ppl_b", "windows", "window_len",
+            set(same), {"kl", "kl_p99", "kl_max", "top1_agreement", "reference_ppl", "ppl", "windows", "seq_len",
                         "predicted_tokens", "seconds"}
         )
-        self.assertEqual((same["kl"], same["kl_max"], same["same_top"], same["predicted_tokens"]), (0, 0, 1, 254))
-        self.assertEqual(same["ppl_a"], kv4["ppl_a"], "--kv is the second model's")
+        self.assertEqual((same["kl"], same["kl_max"], same["top1_agreement"], same["predicted_tokens"]), (0, 0, 1, 254))
+        self.assertEqual(same["reference_ppl"], kv4["reference_ppl"], "--kv is the second model's")
         self.assertTrue(0 < kv4["kl"] < kv4["kl_p99"] <= kv4["kl_max"], kv4)
-        self.assertGreater(kv4["ppl_b"], kv4["ppl_a"])
+        self.assertGreater(kv4["ppl"], kv4["reference_ppl"])
 
     def test_eval_tasks_scores_the_lines_of_its_files(self):
         (self.folder / "piqa.jsonl").write_text(
@@ -200,7 +200,7 @@ class Program(unittest.TestCase):
     def test_quantize_writes_a_complete_folder_that_every_command_reads(self):
         out = self.folder / "fireq"
         report = self.json_of("quantize", MODEL, "--recipe", "fireq", "--calib", CALIBRATION,
-                              "--calib-windows", "2", "--calib-length", "256", "-o", out)
+                              "--num-samples", "2", "--seq-len", "256", "-o", out)
         self.assertEqual(report["bits_per_weight"], 4.125)
         self.assertEqual(report["calibration_tokens"], 512)
         files = {f.name for f in out.iterdir()}
@@ -208,8 +208,8 @@ class Program(unittest.TestCase):
         self.assertEqual(shards | {"model.safetensors.index.json", "config.json", "emberq.json", "tokenizer.json",
                                    "tokenizer_config.json", "generation_config.json"}, files)
         self.assertEqual(list(self.folder.iterdir()), [out])
-        self.assertEqual(self.json_of("inspect", out)["kv"], "kv4-head")
-        args = ("eval", "ppl", out, "--text", TEXT, "--window", "256", "--max-windows", "2")
+        self.assertEqual(self.json_of("inspect", out)["kv"], "int4-head")
+        args = ("eval", "ppl", out, "--text", TEXT, "--seq-len", "256", "--num-samples", "2")
         self.assertNotEqual(self.json_of(*args)["ppl"], self.json_of(*args, "--kv", "fp")["ppl"])
         self.assertEqual(self.json_of("generate", out, "--prompt", "The city", "--greedy", "--max-new-tokens", "4")["ids"].__len__(), 4)
         message = self.refused("quantize", out, "--recipe", "fireq", "--calib", CALIBRATION, "-o", self.folder / "x")
@@ -225,14 +225,14 @@ class Program(unittest.TestCase):
         model = random_llama(self.folder / "odd", 1, hidden=192, intermediate=352, heads=2)
         line = ("groups of 64 instead of 128: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj (192 inputs); "
                 "groups of 32 instead of 128: down_proj (352 inputs)")
-        calibrate = ("--calib", CALIBRATION, "--calib-windows", "2", "--calib-length", "64")
+        calibrate = ("--calib", CALIBRATION, "--num-samples", "2", "--seq-len", "64")
         out = self.folder / "out"
         done = emberq("quantize", model, *calibrate, "-o", out)
         self.assertEqual(done.returncode, 0, done.stderr.decode())
         self.assertEqual(done.stdout.decode().splitlines()[0], line)
         linears = self.json_of("inspect", out)["linears"]
         self.assertEqual(linears["model.layers.0.self_attn.q_proj"], "lut4-g64, fp8-token inputs")
-        self.assertEqual(linears["model.layers.0.self_attn.v_proj"], "fp6-g64, fp8-token inputs")
+        self.assertEqual(linears["model.layers.0.self_attn.v_proj"], "fp6e2m3-g64, fp8-token inputs")
         self.assertEqual(linears["model.layers.0.mlp.down_proj"], "lut4-g32, fp8-token inputs")
         self.assertEqual(len(self.json_of("generate", out, "--prompt", "The city", "--greedy", "--max-new-tokens", "4")["ids"]), 4)
 
@@ -261,10 +261,10 @@ class Program(unittest.TestCase):
         self.assertEqual(report["pattern"], 2)
         self.assertEqual(report["tensor_bytes"], sum(len(t[2]) for t in tensors_of(out / "model.safetensors").values()))
         self.assertEqual({f.name for f in out.iterdir()}, {f.name for f in MODEL.iterdir()})
-        was, is_ = (self.json_of("eval", "ppl", model, "--text", TEXT, "--window", "256", "--max-windows", "2")["ppl"]
+        was, is_ = (self.json_of("eval", "ppl", model, "--text", TEXT, "--seq-len", "256", "--num-samples", "2")["ppl"]
                     for model in (MODEL, out))
         self.assertAlmostEqual(is_, was, delta=1e-4 * was)
-        hurt = self.json_of("eval", "ppl", out, "--text", TEXT, "--window", "256", "--max-windows", "2", "--kv", "kv4")
+        hurt = self.json_of("eval", "ppl", out, "--text", TEXT, "--seq-len", "256", "--num-samples", "2", "--kv", "int4-head")
         self.assertGreater(hurt["ppl"], 1.5 * was)
         again = ("debug", "inject-outliers", MODEL, "-o", out)
         self.assertIn("exists already", self.refused(*again))
@@ -353,7 +353,7 @@ class Program(unittest.TestCase):
         short.write_text("too short")
         self.assertIn("less than a window of 2048", self.refused("eval", "ppl", MODEL, "--text", short))
         self.assertIn("longer than the model's 2048 positions",
-                      self.refused("eval", "ppl", MODEL, "--text", TEXT, "--window", "2049"))
+                      self.refused("eval", "ppl", MODEL, "--text", TEXT, "--seq-len", "2049"))
         latin = self.folder / "latin1.txt"
         latin.write_bytes(b"caf\xe9")
         self.assertIn("not UTF-8 at byte 3", self.refused("tokenize", MODEL, "--text", latin))
@@ -465,7 +465,7 @@ class Program(unittest.TestCase):
                 ("--ids", "", ["logits", MODEL, "-o", out]),
                 ("--ids", "1.5", ["logits", MODEL, "-o", out]),
                 ("--ids", "0x10", ["logits", MODEL, "-o", out]),
-                ("--max-windows", "", ["eval", "ppl", MODEL, "--text", TEXT, "--window", "64"]),
+                ("--num-samples", "", ["eval", "ppl", MODEL, "--text", TEXT, "--seq-len", "64"]),
                 ("--text", "", ["eval", "ppl", MODEL]),
                 ("--seed", "-1", ["generate", MODEL, "--prompt", "x"]),
                 ("--max-new-tokens", "99999999999999999999", ["generate", MODEL, "--prompt", "x"]),
@@ -489,7 +489,7 @@ class Program(unittest.TestCase):
         commands = (["recipe", "emberq4"], ["inspect", MODEL, "--json"], ["tokenize", MODEL, "--text", TEXT], ["--help"],
                     ["--version"], ["generate", MODEL, "--prompt", "a", "--greedy", "--max-new-tokens", "3"],
                     ["generate", MODEL, "--prompt", "a", "--max-new-tokens", "3", "--json"],
-                    ["eval", "ppl", MODEL, "--text", TEXT, "--window", "64", "--max-windows", "1"])
+                    ["eval", "ppl", MODEL, "--text", TEXT, "--seq-len", "64", "--num-samples", "1"])
         for command in commands:
             with open("/dev/full", "wb") as full:
                 done = subprocess.run([EMBERQ, *map(str, command)], stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE)
@@ -548,7 +548,7 @@ class Program(unittest.TestCase):
     def test_a_report_that_could_not_be_made_is_refused_before_the_work(self):
         out, page = self.folder / "out", self.folder / "r.html"
         command = ["quantize", MODEL, "-o", out, "--recipe", "rtn4"]
-        calibrated = [*command, "--calib", CALIBRATION, "--calib-windows", "2", "--calib-length", "64"]
+        calibrated = [*command, "--calib", CALIBRATION, "--num-samples", "2", "--seq-len", "64"]
         for arguments, complaint in (
                 ([*calibrated, "--report", self.folder / "nowhere" / "r.html"], "nowhere"),
                 ([*calibrated, "--report", self.folder], "names no file"),
@@ -568,13 +568,13 @@ class Program(unittest.TestCase):
         shutil.copytree(MODEL, model)
         (self.folder / "out.against-1").mkdir()
         command = ("quantize", model, "-o", self.folder / "out", "--recipe", "rtn4", "--calib", CALIBRATION,
-                   "--calib-length", "64", "--report", self.folder / "r.html", "--report-against")
+                   "--seq-len", "64", "--report", self.folder / "r.html", "--report-against")
         self.assertIn("out.against-1 exists already", self.refused(*command, "fireq-w4"))
         (self.folder / "out.against-1").rmdir()
         short = self.folder / "short.txt"
         short.write_text("a b c d " * 100)
         self.assertIn("short.txt has", self.refused(
-            "quantize", model, "-o", self.folder / "out", "--recipe", "rtn4", "--calib", short, "--calib-length", "64",
+            "quantize", model, "-o", self.folder / "out", "--recipe", "rtn4", "--calib", short, "--seq-len", "64",
             "--report", self.folder / "r.html", "--report-against", "fireq"))
         self.assertEqual({f.name for f in self.folder.iterdir()}, {"model", "short.txt"})
 
@@ -591,12 +591,12 @@ class Program(unittest.TestCase):
         for command in (["tokenize", MODEL, "--text", latin], ["eval", "ppl", MODEL, "--text", latin],
                         ["eval", "kl", MODEL, MODEL, "--text", latin], ["eval", "needle", MODEL, "--text", latin],
                         ["quantize", MODEL, "-o", self.folder / "x", "--recipe", "fireq", "--calib", CALIBRATION, "--calib", latin,
-                         "--calib-length", "64", "--calib-windows", "2"]):
+                         "--seq-len", "64", "--num-samples", "2"]):
             self.assertIn("latin1.txt is not UTF-8 at byte 3", self.refused(*command))
 
     def test_a_calibration_window_of_no_tokens_is_too_short_and_not_too_long(self):
         self.assertIn("at least one token, not 0", self.refused(
-            "quantize", MODEL, "-o", self.folder / "x", "--calib", CALIBRATION, "--calib-length", "0"))
+            "quantize", MODEL, "-o", self.folder / "x", "--calib", CALIBRATION, "--seq-len", "0"))
 
     def test_tokenize_ends_at_ctrl_c(self):
         text = self.folder / "text"
@@ -619,7 +619,7 @@ class Program(unittest.TestCase):
                                   env=os.environ | {"OMP_NUM_THREADS": "2"})
 
         for mebibytes in (60, 100, 200, 300, 400):
-            for command in (["eval", "ppl", MODEL, "--text", TEXT, "--window", "512", "--max-windows", "1"],
+            for command in (["eval", "ppl", MODEL, "--text", TEXT, "--seq-len", "512", "--num-samples", "1"],
                             ["quantize", MODEL, "-o", self.folder / "out", "--calib", CALIBRATION]):
                 done = run(mebibytes, *command)
                 message = done.stderr.decode()
@@ -656,7 +656,7 @@ class Program(unittest.TestCase):
         model, text, out = self.folder / "model", self.folder / "text", self.folder / "out"
         shutil.copytree(MODEL, model)
         shutil.copy(CALIBRATION, text)
-        command = ["quantize", model, "--recipe", "fireq", "--calib", text, "--calib-windows", "1", "--calib-length", "64",
+        command = ["quantize", model, "--recipe", "fireq", "--calib", text, "--num-samples", "1", "--seq-len", "64",
                    "-o", out]
 
         def limit():
@@ -692,7 +692,7 @@ class Program(unittest.TestCase):
         self.assertLessEqual(set(names), set(json.loads((out / "model.safetensors.index.json").read_text())["weight_map"]))
 
     def test_standard_error_is_silent_where_it_is_no_terminal(self):
-        done = emberq("eval", "ppl", MODEL, "--text", TEXT, "--window", "64", "--max-windows", "2")
+        done = emberq("eval", "ppl", MODEL, "--text", TEXT, "--seq-len", "64", "--num-samples", "2")
         self.assertEqual(done.stderr, b"")
 
 

@@ -10,7 +10,7 @@ MODULES = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_att
            "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
 SITES = ["q, k, v input", "o_proj input", "gate, up input", "down_proj input"]
 HEAD_DIM = 64
-SCHEMES = {4.125: "lut4-g128", 6.125: "fp6-g128", 8.125: "int8-g128"}
+SCHEMES = {4.125: "lut4-g128", 6.125: "fp6e2m3-g128", 8.125: "int8-g128"}
 
 METHODS = [
     {"name": "FP32", "ppl": 38.119, "ppl_increase": 0.0, "kl": 0, "bits_per_weight": 32, "kv_bits": 32,

@@ -51,7 +51,7 @@ void expect_golden(const Checkpoint& checkpoint, const std::string& module, int6
   EXPECT_EQ(read->scheme, scheme);
   EXPECT_EQ(read->n, n);
   EXPECT_EQ(read->k, k);
-  EXPECT_EQ(read->per_tensor_scale, 1);
+  EXPECT_EQ(read->global_scale, 1);
   expect_same(read->packed, expected.packed);
   expect_same(read->scale, expected.scale);
   expect_same(read->zero_point, expected.zero_point);
@@ -440,8 +440,8 @@ TEST(QuantizedWeight, RefusesInt8CodesThatDoNotFit) {
 }
 
 // The same folder with an emberq.json.
-std::optional<QuantizedWeight> read_with(const QuantizedFolder& folder, const Json& side_file) {
-  Json json = side_file;
+std::optional<QuantizedWeight> read_with(const QuantizedFolder& folder, const Json& emberq_config) {
+  Json json = emberq_config;
   json["format_version"] = 1;
   folder.folder.write("emberq.json", json.dump());
   return folder.read();
@@ -450,18 +450,17 @@ std::optional<QuantizedWeight> read_with(const QuantizedFolder& folder, const Js
 TEST(CheckpointSideFile, GivesTheProductAndItsScale) {
   QuantizedFolder folder;
   folder.replace(".weight_scale", row_of({1.875f / 16, 448.0f / 16, 0x1p-9f / 16}));
-  const auto weight =
-      read_with(folder, {{"weight_product", "e4m3"}, {"per_tensor_scale", {{kQ, 16}}}});
-  EXPECT_EQ(weight->scheme.product, WeightProduct::kE4m3);
-  EXPECT_EQ(weight->per_tensor_scale, 16);
-  EXPECT_EQ(folder.open().linear_scheme(kQ)->weight.product, WeightProduct::kE4m3);
+  const auto weight = read_with(folder, {{"dequant_dtype", "e4m3"}, {"global_scale", {{kQ, 16}}}});
+  EXPECT_EQ(weight->scheme.dequant, Dequant::kE4m3);
+  EXPECT_EQ(weight->global_scale, 16);
+  EXPECT_EQ(folder.open().linear_scheme(kQ)->weight.dequant, Dequant::kE4m3);
 }
 
 TEST(CheckpointSideFile, RefusesScalesThatAreNoE4m3NumbersOverP) {
   for (const float scaled : {1.0625f, 480.0f, 0x1p-10f}) {
     QuantizedFolder folder;
     folder.replace(".weight_scale", row_of({0.5f, scaled / 2, 0.5f}));
-    EXPECT_REFUSED(read_with(folder, {{"weight_product", "e4m3"}, {"per_tensor_scale", {{kQ, 2}}}}),
+    EXPECT_REFUSED(read_with(folder, {{"dequant_dtype", "e4m3"}, {"global_scale", {{kQ, 2}}}}),
                    "q_proj.weight_scale must hold e4m3 numbers over 2", "[1, 0]");
   }
 }
@@ -469,19 +468,19 @@ TEST(CheckpointSideFile, RefusesScalesThatAreNoE4m3NumbersOverP) {
 TEST(CheckpointSideFile, RefusesAProductWithoutCodes) {
   const TestFolder folder;
   folder.write("config.json", small_config().dump());
-  folder.write("emberq.json", R"({"format_version":1,"weight_product":"e4m3"})");
+  folder.write("emberq.json", R"({"format_version":1,"dequant_dtype":"e4m3"})");
   write_safetensors(folder.path() / "model.safetensors", {{"a", row_of({1})}});
-  EXPECT_REFUSED(Checkpoint::open(folder.path()), "emberq.json: weight_product");
+  EXPECT_REFUSED(Checkpoint::open(folder.path()), "emberq.json: dequant_dtype");
 }
 
 TEST(CheckpointSideFile, RefusesAPerTensorScaleOfNoLinear) {
   const QuantizedFolder folder;
-  EXPECT_REFUSED(read_with(folder, {{"weight_product", "e4m3"}, {"per_tensor_scale", {{kO, 2}}}}),
-                 "emberq.json: per_tensor_scale names model.layers.0.self_attn.o_proj");
+  EXPECT_REFUSED(read_with(folder, {{"dequant_dtype", "e4m3"}, {"global_scale", {{kO, 2}}}}),
+                 "emberq.json: global_scale names model.layers.0.self_attn.o_proj");
 }
 
 Json post_rope(const Json& layers) {
-  return {{"attention", {{"kv", "kv4-head"}, {"query", "fp8-head"}, {"post_rope_scale", layers}}}};
+  return {{"attention", {{"kv", "int4-head"}, {"query", "fp8-head"}, {"post_rope_scale", layers}}}};
 }
 Json head(int channel) { return {{"channels", {channel}}, {"scale", {0.5}}}; }
 

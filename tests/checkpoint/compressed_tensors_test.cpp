@@ -277,9 +277,10 @@ TEST(QuantizationConfig, ReadsWhatItWrites) {
 }
 
 TEST(QuantizationConfig, ReadsEverySchemeThatItWrites) {
-  for (const char* weight : {"int4-g128", "int4-g32", "int3-g64", "int6-g128", "int8-g128",
-                             "int4-channel", "int6-channel", "int8-channel", "int4-g64-zero",
-                             "fp8-channel", "fp8-g128", "lut4-g64", "fp6-g128", "fp6-channel"})
+  for (const char* weight :
+       {"int4-g128", "int4-g32", "int3-g64", "int6-g128", "int8-g128", "int4-channel",
+        "int6-channel", "int8-channel", "int4-g64-asym", "fp8e4m3-channel", "fp8e4m3-g128",
+        "lut4-g64", "fp6e2m3-g128", "fp6e2m3-channel"})
     for (const char* activation : {"none", "fp8-token", "int8-token", "int8-g128", "int6-g128"}) {
       const LinearScheme scheme = {*weight_scheme_from_name(weight),
                                    *activation_scheme_from_name(activation)};
@@ -295,10 +296,10 @@ TEST(QuantizationConfig, NamesItsOwnMethodForEveryGroupWhereOneHasItsTypes) {
       linears.emplace_back(scheme, LinearScheme{.weight = *weight_scheme_from_name(scheme)});
     return quantization_config(linears, {})["quant_method"].get<std::string>();
   };
-  EXPECT_EQ(method({"int4-g128", "fp8-channel", "int8-channel", "int4-g128-zero"}),
+  EXPECT_EQ(method({"int4-g128", "fp8e4m3-channel", "int8-channel", "int4-g128-asym"}),
             "compressed-tensors");
   EXPECT_EQ(method({"int4-g128", "lut4-g128"}), "emberq");
-  EXPECT_EQ(method({"fp6-g128"}), "emberq");
+  EXPECT_EQ(method({"fp6e2m3-g128"}), "emberq");
   const LinearScheme int4;
   EXPECT_EQ(quantization_config({{"a", int4}}, {}, true)["quant_method"], "emberq");
   EXPECT_EQ(parse(Json(quantization_config({{"a", int4}}, {}, true))).find("a")->scheme, int4);
@@ -307,7 +308,7 @@ TEST(QuantizationConfig, NamesItsOwnMethodForEveryGroupWhereOneHasItsTypes) {
 TEST(QuantizationConfig, WritesMixedPrecisionWhereFormatsDiffer) {
   const auto w4 = LinearScheme{.weight = *weight_scheme_from_name("int4-g128")},
              w6 = LinearScheme{.weight = *weight_scheme_from_name("int6-g128")},
-             w8 = LinearScheme{.weight = *weight_scheme_from_name("fp8-channel")};
+             w8 = LinearScheme{.weight = *weight_scheme_from_name("fp8e4m3-channel")};
   EXPECT_EQ(quantization_config({{"a", w4}, {"b", w6}}, {})["format"], "pack-quantized");
   EXPECT_EQ(quantization_config({{"a", w8}}, {})["format"], "float-quantized");
   const auto mixed = quantization_config({{"a", w4}, {"b", w8}}, {});

@@ -101,10 +101,10 @@ TEST_P(EveryWeightScheme, KeepsRowsThatFillNoWord) {
 
 INSTANTIATE_TEST_SUITE_P(Schemes, EveryWeightScheme,
                          testing::Values("int2-g64", "int3-g128", "int4-g32", "int4-g128",
-                                         "int4-channel", "int4-g128-zero", "int5-channel",
+                                         "int4-channel", "int4-g128-asym", "int5-channel",
                                          "int6-g128", "int7-g64", "int8-g128", "int8-channel",
-                                         "lut4-g64", "lut4-channel", "fp6-g128", "fp6-channel",
-                                         "fp8-channel", "fp8-g128"),
+                                         "lut4-g64", "lut4-channel", "fp6e2m3-g128",
+                                         "fp6e2m3-channel", "fp8e4m3-channel", "fp8e4m3-g128"),
                          [](const auto& scheme) {
                            std::string name = scheme.param;
                            std::ranges::replace(name, '-', '_');
@@ -112,8 +112,8 @@ INSTANTIATE_TEST_SUITE_P(Schemes, EveryWeightScheme,
                          });
 
 TEST(WeightSchemes, MixedInOneModelAreEachReadAsTheyWereWritten) {
-  const std::vector<const char*> names = {"int4-g128",      "fp8-channel", "int8-channel",
-                                          "int4-g128-zero", "lut4-g128",   "fp6-g128"};
+  const std::vector<const char*> names = {"int4-g128",      "fp8e4m3-channel", "int8-channel",
+                                          "int4-g128-asym", "lut4-g128",       "fp6e2m3-g128"};
   for (const size_t count : {size_t(4), names.size()}) {  // the last two are emberq's own
     const TestFolder folder;
     std::vector<std::pair<std::string, QuantizedWeight>> weights;
@@ -141,7 +141,7 @@ TEST(WeightSchemes, Int8ByRowsIsStoredAsItsIntegers) {
 
 TEST(WeightSchemes, Fp8IsStoredAsItsNumbers) {
   const TestFolder folder;
-  const QuantizedWeight weight = random_weight(3, 99, scheme_of("fp8-channel"));
+  const QuantizedWeight weight = random_weight(3, 99, scheme_of("fp8e4m3-channel"));
   write_model(folder, {{kQ, weight}});
   const SafetensorsFile file(folder.path() / "model.safetensors");
   const Tensor stored = file.get(kQ + ".weight");
@@ -157,7 +157,7 @@ TEST(WeightSchemes, Fp8IsStoredAsItsNumbers) {
 
 TEST(WeightSchemes, ZeroPointsArePackedDownTheColumns) {
   const TestFolder folder;
-  const QuantizedWeight weight = random_weight(11, 256, scheme_of("int4-g128-zero"));
+  const QuantizedWeight weight = random_weight(11, 256, scheme_of("int4-g128-asym"));
   write_model(folder, {{kQ, weight}});
   const Tensor stored =
       SafetensorsFile(folder.path() / "model.safetensors").get(kQ + ".weight_zero_point");
@@ -202,7 +202,7 @@ Tensor bytes_of(DType dtype, const std::vector<int64_t>& shape, std::vector<uint
 
 TEST(WeightSchemes, RefuseNaNInFp8Weights) {
   for (const uint8_t nan : {uint8_t(0x7f), uint8_t(0xff)}) {
-    OneLinear linear("fp8-channel");
+    OneLinear linear("fp8e4m3-channel");
     std::vector<uint8_t> codes(3 * 128, 0x7e);
     codes[2 * 128 + 127] = nan;
     linear.replace(".weight", bytes_of(DType::kF8E4M3, {3, 128}, codes));
@@ -211,7 +211,7 @@ TEST(WeightSchemes, RefuseNaNInFp8Weights) {
 }
 
 TEST(WeightSchemes, RefuseCodesOfAnotherTypeOrShape) {
-  OneLinear fp8("fp8-channel");
+  OneLinear fp8("fp8e4m3-channel");
   fp8.replace(".weight", bytes_of(DType::kI8, {3, 128}, std::vector<uint8_t>(3 * 128)));
   EXPECT_REFUSED(fp8.read(), "q_proj.weight must be F8_E4M3 [3, 128], got I8 [3, 128]");
   OneLinear int8("int8-channel");
@@ -220,7 +220,7 @@ TEST(WeightSchemes, RefuseCodesOfAnotherTypeOrShape) {
 }
 
 TEST(WeightSchemes, RefuseScalesByGroupsWhereTheConfigurationSaysRows) {
-  for (const char* name : {"fp8-channel", "int8-channel", "int4-channel"}) {
+  for (const char* name : {"fp8e4m3-channel", "int8-channel", "int4-channel"}) {
     OneLinear linear(name);
     linear.replace(".weight_scale", Tensor::of({3, 2}, std::vector<float>(6, 1.0f)));
     EXPECT_REFUSED(linear.read(), "q_proj.weight_scale must be", "[3, 1], got F32 [3, 2]");
@@ -228,7 +228,7 @@ TEST(WeightSchemes, RefuseScalesByGroupsWhereTheConfigurationSaysRows) {
 }
 
 TEST(WeightSchemes, RefuseScalesThatAreNegativeOrNotFinite) {
-  for (const char* name : {"fp8-channel", "int8-channel", "lut4-g64", "int4-g128-zero"})
+  for (const char* name : {"fp8e4m3-channel", "int8-channel", "lut4-g64", "int4-g128-asym"})
     for (const float bad : {-1.0f, INFINITY, NAN}) {
       OneLinear linear(name);
       const int64_t groups = linear.read()->scale.shape()[1];
@@ -240,13 +240,13 @@ TEST(WeightSchemes, RefuseScalesThatAreNegativeOrNotFinite) {
 }
 
 TEST(WeightSchemes, NeedZeroPointsWhereTheConfigurationSpeaksOfThem) {
-  OneLinear linear("int4-g128-zero");
+  OneLinear linear("int4-g128-asym");
   linear.replace(".weight_zero_point", {});
   EXPECT_REFUSED(linear.read(), "has no tensor", "q_proj.weight_zero_point");
 }
 
 TEST(WeightSchemes, RefuseZeroPointsWhereTheConfigurationSpeaksOfNone) {
-  for (const char* name : {"fp8-channel", "int8-channel", "lut4-g64", "int6-g128"}) {
+  for (const char* name : {"fp8e4m3-channel", "int8-channel", "lut4-g64", "int6-g128"}) {
     OneLinear linear(name);
     linear.replace(".weight_zero_point", bytes_of(DType::kI8, {3, 1}, {0, 0, 0}));
     EXPECT_REFUSED(linear.read(), "q_proj.weight_zero_point contradicts config.json");
@@ -254,7 +254,7 @@ TEST(WeightSchemes, RefuseZeroPointsWhereTheConfigurationSpeaksOfNone) {
 }
 
 TEST(WeightSchemes, RefuseZeroPointsOfAnotherShape) {
-  OneLinear linear("int4-g128-zero");
+  OneLinear linear("int4-g128-asym");
   linear.replace(".weight_zero_point", bytes_of(DType::kI8, {3, 1}, {0, 0, 0}));
   EXPECT_REFUSED(linear.read(), "q_proj.weight_zero_point must be I32 [1, 1], got I8 [3, 1]");
 }
@@ -275,7 +275,7 @@ TEST(WeightSchemes, RefuseInputsInGroupsThatDoNotDivideThem) {
 }
 
 TEST(WeightSchemes, ReadZeroPointsBesideCodesInBytes) {
-  OneLinear linear("int4-g128-zero");
+  OneLinear linear("int4-g128-asym");
   linear.quantization["config_groups"]["group_0"]["format"] = "int-quantized";
   linear.replace(".weight_packed", {});
   linear.replace(".weight", bytes_of(DType::kI8, {3, 128}, std::vector<uint8_t>(3 * 128, 0xf8)));
@@ -287,10 +287,10 @@ TEST(WeightSchemes, ReadZeroPointsBesideCodesInBytes) {
   EXPECT_REFUSED(linear.read(), "q_proj.weight_zero_point holds -9 at [1, 0], which 4 bits do not");
 }
 
-// The side file beside a model of one linear in `name`.
-Checkpoint open_with(const OneLinear& linear, Json side_file) {
-  side_file["format_version"] = 1;
-  linear.folder.write("emberq.json", side_file.dump());
+// The emberq.json beside a model of one linear in `name`.
+Checkpoint open_with(const OneLinear& linear, Json emberq_config) {
+  emberq_config["format_version"] = 1;
+  linear.folder.write("emberq.json", emberq_config.dump());
   write_config(linear.folder, Json(linear.quantization));
   return Checkpoint::open(linear.folder.path());
 }
@@ -299,47 +299,47 @@ TEST(WeightSchemes, TakeTheSideFilesProductForInt4AndLut4InGroupsAlone) {
   const TestFolder folder;
   QuantizedWeight int4 = random_weight(3, 128, scheme_of("int4-g128"));
   int4.scale = Tensor::of({3, 1}, std::vector<float>{1, 2, 3});
-  write_model(folder, {{kQ, int4}, {kDown, random_weight(3, 128, scheme_of("fp8-channel"))}});
-  folder.write("emberq.json", R"({"format_version":1,"weight_product":"e4m3"})");
+  write_model(folder, {{kQ, int4}, {kDown, random_weight(3, 128, scheme_of("fp8e4m3-channel"))}});
+  folder.write("emberq.json", R"({"format_version":1,"dequant_dtype":"e4m3"})");
   const Checkpoint checkpoint = Checkpoint::open(folder.path());
-  EXPECT_EQ(checkpoint.quantized_weight(kQ, 3, 128)->scheme.product, WeightProduct::kE4m3);
-  EXPECT_EQ(checkpoint.quantized_weight(kDown, 3, 128)->scheme.product, WeightProduct::kExact);
+  EXPECT_EQ(checkpoint.quantized_weight(kQ, 3, 128)->scheme.dequant, Dequant::kE4m3);
+  EXPECT_EQ(checkpoint.quantized_weight(kDown, 3, 128)->scheme.dequant, Dequant::kExact);
 }
 
 TEST(WeightSchemes, OfLut4HaveProductsOfAnyScalesAndTheirP) {
   for (const char* name : {"lut4-g32", "lut4-g64", "lut4-g128"}) {
     const TestFolder folder;
     const QuantizedWeight lut4 = random_weight(3, 128, scheme_of(name));
-    const QuantizedWeight fp6 = random_weight(3, 128, scheme_of("fp6-g128"));
+    const QuantizedWeight fp6 = random_weight(3, 128, scheme_of("fp6e2m3-g128"));
     const QuantizedWeight row = random_weight(3, 128, scheme_of("lut4-channel"));
     write_model(folder, {{kQ, lut4}, {kDown, fp6}, {kK, row}});
-    const SideFile side_file{.product = WeightProduct::kE4m3, .per_tensor_scale = {{kQ, 0.5f}}};
-    folder.write("emberq.json", to_json(side_file).dump());
+    const EmberqConfig emberq_config{.dequant = Dequant::kE4m3, .global_scale = {{kQ, 0.5f}}};
+    folder.write("emberq.json", to_json(emberq_config).dump());
     QuantizedWeight expected = lut4;
     expected.scheme = scheme_of(name + std::string("-e4m3"));
     expect_read(folder, kQ, expected);
     expect_read(folder, kDown, fp6);
     expect_read(folder, kK, row);
     const Checkpoint checkpoint = Checkpoint::open(folder.path());
-    EXPECT_EQ(checkpoint.quantized_weight(kQ, 3, 128)->per_tensor_scale, 0.5f);
-    EXPECT_EQ(checkpoint.quantized_weight(kDown, 3, 128)->per_tensor_scale, 1);
+    EXPECT_EQ(checkpoint.quantized_weight(kQ, 3, 128)->global_scale, 0.5f);
+    EXPECT_EQ(checkpoint.quantized_weight(kDown, 3, 128)->global_scale, 1);
   }
 }
 
 TEST(WeightSchemes, RefuseTheSideFilesProductWhereThereIsNoneToHave) {
-  for (const char* name : {"int8-channel", "lut4-channel", "int4-channel", "fp8-channel",
-                           "fp6-g128", "int4-g128-zero"})
-    EXPECT_REFUSED(open_with(OneLinear(name), {{"weight_product", "e4m3"}}),
-                   "emberq.json: weight_product has no meaning", "no INT4 or LUT4 in groups");
+  for (const char* name : {"int8-channel", "lut4-channel", "int4-channel", "fp8e4m3-channel",
+                           "fp6e2m3-g128", "int4-g128-asym"})
+    EXPECT_REFUSED(open_with(OneLinear(name), {{"dequant_dtype", "e4m3"}}),
+                   "emberq.json: dequant_dtype has no meaning", "no INT4 or LUT4 in groups");
 }
 
 TEST(WeightSchemes, RefuseAScaleOfProductsForALinearWithoutThem) {
   const TestFolder folder;
   write_model(folder, {{kQ, random_weight(3, 128, scheme_of("lut4-g128"))},
-                       {kDown, random_weight(3, 128, scheme_of("fp6-g128"))}});
-  const SideFile side_file{.product = WeightProduct::kE4m3, .per_tensor_scale = {{kDown, 2.0f}}};
-  folder.write("emberq.json", to_json(side_file).dump());
-  EXPECT_REFUSED(Checkpoint::open(folder.path()), "per_tensor_scale names " + kDown,
+                       {kDown, random_weight(3, 128, scheme_of("fp6e2m3-g128"))}});
+  const EmberqConfig emberq_config{.dequant = Dequant::kE4m3, .global_scale = {{kDown, 2.0f}}};
+  folder.write("emberq.json", to_json(emberq_config).dump());
+  EXPECT_REFUSED(Checkpoint::open(folder.path()), "global_scale names " + kDown,
                  "not a linear in INT4 or LUT4 in groups");
 }
 
@@ -361,15 +361,15 @@ TEST(CheckpointSideFile, RefusesMeansOfAnotherModel) {
 
 TEST(CheckpointSideFile, TakesAHadamardOfHeadsOfAnySize) {
   const OneLinear linear("int8-channel");
-  const Json side_file = {{"attention", {{"kv", "fp"}, {"query", "none"}, {"hadamard", true}}}};
-  EXPECT_TRUE(open_with(linear, side_file).attention().hadamard);
+  const Json emberq_config = {{"attention", {{"kv", "fp"}, {"query", "none"}, {"hadamard", true}}}};
+  EXPECT_TRUE(open_with(linear, emberq_config).attention().hadamard);
   write_config(linear.folder, Json(linear.quantization), 96);
   EXPECT_TRUE(Checkpoint::open(linear.folder.path()).attention().hadamard);
 }
 
 TEST(CheckpointSideFile, RefusesABlockThatDoesNotDivideTheInputsOfDown) {
   const OneLinear linear("int8-channel");
-  EXPECT_EQ(open_with(linear, {{"down_hadamard", 128}}).side_file().down_hadamard, 128);
+  EXPECT_EQ(open_with(linear, {{"down_hadamard", 128}}).emberq_config().down_hadamard, 128);
   EXPECT_REFUSED(open_with(linear, {{"down_hadamard", 256}}), "emberq.json: down_hadamard is 256",
                  "intermediate_size 384");
 }

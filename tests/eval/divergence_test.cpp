@@ -121,15 +121,16 @@ TEST_F(TinyModels, DivergeByWhatTheDefinitionSays) {
   EXPECT_NEAR(result.kl, sum / 57, 1e-6);
   EXPECT_NEAR(result.kl_max, kl.back(), 1e-6);
   EXPECT_NEAR(result.kl_p99, kl[56], 1e-6) << "99 % of 57 positions are all of them";
-  EXPECT_EQ(result.same_top, same / 57);
+  EXPECT_EQ(result.top1_agreement, same / 57);
 }
 
 TEST_F(TinyModels, HaveThePerplexitiesThatPerplexityMeasures) {
   const PerplexityOptions options{.window = 25, .max_windows = 2};
   const Divergence result = divergence(a_, b_, ids_, options);
-  const double ppl_a = perplexity(a_, ids_, options).ppl, ppl_b = perplexity(b_, ids_, options).ppl;
-  EXPECT_NEAR(result.ppl_a, ppl_a, 1e-5 * ppl_a);
-  EXPECT_NEAR(result.ppl_b, ppl_b, 1e-5 * ppl_b);
+  const double reference_ppl = perplexity(a_, ids_, options).ppl,
+               ppl = perplexity(b_, ids_, options).ppl;
+  EXPECT_NEAR(result.reference_ppl, reference_ppl, 1e-5 * reference_ppl);
+  EXPECT_NEAR(result.ppl, ppl, 1e-5 * ppl);
   EXPECT_EQ(result.windows, 2);
 }
 
@@ -138,8 +139,8 @@ TEST_F(TinyModels, DoNotDivergeFromThemselves) {
   const Divergence result = divergence(a_, again, ids_, {.window = 25});
   EXPECT_EQ(result.kl, 0);
   EXPECT_EQ(result.kl_max, 0);
-  EXPECT_EQ(result.same_top, 1);
-  EXPECT_EQ(result.ppl_a, result.ppl_b);
+  EXPECT_EQ(result.top1_agreement, 1);
+  EXPECT_EQ(result.reference_ppl, result.ppl);
 }
 
 TEST_F(TinyModels, DivergeFromLogitsInMemoryAsFromTheModelItself) {
@@ -150,7 +151,7 @@ TEST_F(TinyModels, DivergeFromLogitsInMemoryAsFromTheModelItself) {
   const Divergence live = divergence(a_, b_, ids_, {.window = 25});
   EXPECT_EQ(kept.kl, live.kl);
   EXPECT_EQ(kept.kl_p99, live.kl_p99);
-  EXPECT_EQ(kept.ppl_a, live.ppl_a);
+  EXPECT_EQ(kept.reference_ppl, live.reference_ppl);
   EXPECT_EQ(kept.predicted_tokens, live.predicted_tokens);
 }
 

@@ -14,7 +14,7 @@ TEST(Dequantize, MultipliesTheCodeLessItsZeroPointByTheScale) {
 
 TEST(Dequantize, RoundsTheProductWithBothScalesToE4m3) {
   for (const WeightCode code : {WeightCode::kInt, WeightCode::kLut}) {
-    const WeightScheme scheme{.product = WeightProduct::kE4m3, .code = code};
+    const WeightScheme scheme{.dequant = Dequant::kE4m3, .code = code};
     for (int stored = 0; stored < 16; ++stored)
       for (const float scale : {0.0f, 0x1p-9f, 0.171875f, -0.40625f, 3.0f})
         EXPECT_EQ(dequantize(scheme, stored, 0, scale, 64),
@@ -24,7 +24,7 @@ TEST(Dequantize, RoundsTheProductWithBothScalesToE4m3) {
 }
 
 TEST(Dequantize, SaturatesProductsAtTheLargestE4m3Number) {
-  const WeightScheme scheme{.product = WeightProduct::kE4m3};
+  const WeightScheme scheme{.dequant = Dequant::kE4m3};
   EXPECT_EQ(dequantize(scheme, 0, 0, 100, 4), -kFp8Max / 4);
 }
 

@@ -168,11 +168,11 @@ TEST(Fp8Row, OfMagnitudesWhoseScaleUnderflowsIsARowOfZeros) {
 
 TEST(Scheme, NamesAreReadBack) {
   for (const WeightScheme& scheme :
-       {WeightScheme{4, 128, WeightProduct::kE4m3}, WeightScheme{4, 32, WeightProduct::kExact},
-        WeightScheme{6, 64, WeightProduct::kExact}})
+       {WeightScheme{4, 128, Dequant::kE4m3}, WeightScheme{4, 32, Dequant::kExact},
+        WeightScheme{6, 64, Dequant::kExact}})
     EXPECT_EQ(weight_scheme_from_name(name(scheme)), scheme) << name(scheme);
   EXPECT_EQ(name(WeightScheme{}), "int4-g128");
-  EXPECT_EQ(kv_scheme_from_name("kv4-head"), KvScheme::kInt4Head);
+  EXPECT_EQ(kv_scheme_from_name("int4-head"), KvScheme::kInt4Head);
   EXPECT_EQ(activation_scheme_from_name("fp8-token"), ActivationScheme::kFp8Token);
   for (const char* activation : {"none", "fp8-token", "int8-token", "int8-g32", "int8-g64",
                                  "int8-g128", "int6-g32", "int6-g64", "int6-g128"})
@@ -185,7 +185,8 @@ TEST(Scheme, RefusesOtherNames) {
        {"", "int", "int4", "int4-g", "int4-g0", "int9-g128", "int4-g128-", "int4-g128-e5m2", "w4"})
     EXPECT_FALSE(weight_scheme_from_name(bad)) << bad;
   EXPECT_FALSE(kv_scheme_from_name("kv4"));
-  for (const char* bad : {"", "int8", "int6-token", "int8-g96", "int8-g", "int8-g128-", "fp8-g128"})
+  for (const char* bad :
+       {"", "int8", "int6-token", "int8-g96", "int8-g", "int8-g128-", "fp8e4m3-g128"})
     EXPECT_FALSE(activation_scheme_from_name(bad)) << bad;
 }
 

@@ -22,7 +22,7 @@ std::vector<double> possible_values(KvScheme scheme, double scale, double min) {
   std::vector<double> values;
   if (scheme == KvScheme::kInt4Head)
     for (int q = -8; q <= 7; ++q) values.push_back(q * scale);
-  if (scheme == KvScheme::kInt4Zero)
+  if (scheme == KvScheme::kInt4Asym)
     for (int q = 0; q <= 15; ++q) values.push_back(min + q * scale);
   if (scheme == KvScheme::kLut4Head)
     for (const double m : {12, 36, 60, 88, 112, 144, 176, 224})
@@ -92,7 +92,7 @@ TEST_P(KvCodeTest, GivesEachChannelTheNearestOfTheSchemesValues) {
         least = std::min(least, std::abs(value - possible));
         nearest_to_got = std::min(nearest_to_got, std::abs(got - possible));
       }
-      // A possible value, which only kInt4Zero rounds; and the nearest one but for the rounding of
+      // A possible value, which only kInt4Asym rounds; and the nearest one but for the rounding of
       // the float quotient, which can decide a tie of two.
       ASSERT_LE(nearest_to_got, 0x1p-24 * std::abs(got)) << value;
       ASSERT_LE(std::abs(value - got), least * (1 + 0x1p-18) + 0x1p-22 * std::abs(value)) << value;
@@ -123,7 +123,7 @@ TEST_P(KvCodeTest, LosesNoMoreThanAStepOfTheLargestMagnitude) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemes, KvCodeTest,
-                         testing::Values(KvScheme::kInt4Head, KvScheme::kInt4Zero,
+                         testing::Values(KvScheme::kInt4Head, KvScheme::kInt4Asym,
                                          KvScheme::kLut4Head, KvScheme::kInt8Head),
                          [](const auto& p) {
                            std::string text(name(p.param));
@@ -137,7 +137,7 @@ TEST(KvInt4Head, DividesTheLargestMagnitudeBySevenAndFloorsTheScale) {
 }
 
 TEST(KvInt4Zero, SpansFromTheSmallestToTheLargest) {
-  const RoundTrip trip = round_trip(KvScheme::kInt4Zero, {-1, 14, 2.4f, 2.6f});
+  const RoundTrip trip = round_trip(KvScheme::kInt4Asym, {-1, 14, 2.4f, 2.6f});
   EXPECT_EQ(trip.codes, (std::vector<uint8_t>{0, 15, 3, 4}));
   EXPECT_EQ(trip.values, (std::vector<float>{-1, 14, 2, 3}));
 }
@@ -146,7 +146,7 @@ TEST(KvInt4Zero, HasScaleOneWhereTheScaleWouldBeZero) {
   for (const std::vector<float>& x :
        {std::vector<float>{0, 0}, {-2.5f, -2.5f}, {1e-7f, 2e-7f}, {1e-40f, -1e-40f}})
     EXPECT_EQ(KvInt4Zero::scale_of(x).scale.to_float(), 1.0f);
-  const RoundTrip constant = round_trip(KvScheme::kInt4Zero, {-2.5f, -2.5f});
+  const RoundTrip constant = round_trip(KvScheme::kInt4Asym, {-2.5f, -2.5f});
   EXPECT_EQ(constant.values, (std::vector<float>{-2.5f, -2.5f}));
 }
 

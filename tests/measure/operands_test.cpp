@@ -62,11 +62,11 @@ TEST(WithE4m3Product, KeepsTheCodesAndHasScalesThatAreE4m3NumbersByThePerTensorS
   const std::vector<float> before = exact.scale.to_float(), after = weight.scale.to_float();
   ASSERT_EQ(after.size(), before.size());
   for (size_t i = 0; i < after.size(); ++i) {
-    const float scaled = after[i] * weight.per_tensor_scale;
+    const float scaled = after[i] * weight.global_scale;
     EXPECT_EQ(fp8_round(scaled), scaled);
     EXPECT_NEAR(after[i] / before[i], 1, 0x1p-4);  // half of an e4m3 number's last bit
   }
-  EXPECT_EQ(rows_of(weight, {3}).per_tensor_scale, weight.per_tensor_scale);
+  EXPECT_EQ(rows_of(weight, {3}).global_scale, weight.global_scale);
 }
 
 TEST(SpreadOver, GivesBothEndsAndWhatIsBetween) {

@@ -118,7 +118,7 @@ std::string name_of(const testing::TestParamInfo<BatchOf::ParamType>& info) {
 INSTANTIATE_TEST_SUITE_P(Families, BatchOf,
                          testing::Combine(testing::Values("llama", "mistral", "qwen2", "qwen3"),
                                           testing::Values(KvScheme::kFp, KvScheme::kInt4Head,
-                                                          KvScheme::kInt4Zero, KvScheme::kLut4Head,
+                                                          KvScheme::kInt4Asym, KvScheme::kLut4Head,
                                                           KvScheme::kInt8Head)),
                          name_of);
 

@@ -92,7 +92,7 @@ std::string text_of(const Form& form) {
 }
 std::string name_of(const testing::TestParamInfo<Form>& info) { return text_of(info.param); }
 
-constexpr std::array kKvSchemes = {KvScheme::kFp, KvScheme::kInt4Head, KvScheme::kInt4Zero,
+constexpr std::array kKvSchemes = {KvScheme::kFp, KvScheme::kInt4Head, KvScheme::kInt4Asym,
                                    KvScheme::kLut4Head, KvScheme::kInt8Head};
 
 std::vector<Form> forms_of_storage() {
@@ -160,7 +160,7 @@ TEST(KvCacheShape, TakesTheBitsOfItsCodesAndTheBytesOfItsScales) {
   EXPECT_EQ(bytes(KvScheme::kFp, DType::kF32), vectors * 512);
   EXPECT_EQ(bytes(KvScheme::kFp, DType::kBF16), vectors * 256);
   EXPECT_EQ(bytes(KvScheme::kInt4Head, DType::kF32), vectors * (64 + 1));
-  EXPECT_EQ(bytes(KvScheme::kInt4Zero, DType::kF32), vectors * (64 + 4));
+  EXPECT_EQ(bytes(KvScheme::kInt4Asym, DType::kF32), vectors * (64 + 4));
   EXPECT_EQ(bytes(KvScheme::kLut4Head, DType::kF32), vectors * (64 + 2));
   EXPECT_EQ(bytes(KvScheme::kInt8Head, DType::kBF16), vectors * (128 + 2));
   for (const int64_t head_dim : {80, 96, 100, 120})

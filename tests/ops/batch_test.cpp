@@ -97,7 +97,7 @@ std::string name_of(const testing::TestParamInfo<Form>& info) {
 
 std::vector<Form> forms() {
   std::vector<Form> all;
-  for (const KvScheme kv : {KvScheme::kFp, KvScheme::kInt4Head, KvScheme::kInt4Zero,
+  for (const KvScheme kv : {KvScheme::kFp, KvScheme::kInt4Head, KvScheme::kInt4Asym,
                             KvScheme::kLut4Head, KvScheme::kInt8Head})
     for (const QueryScheme query : {QueryScheme::kNone, QueryScheme::kFp8Head})
       for (const int64_t window : {0, 6})

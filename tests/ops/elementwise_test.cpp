@@ -23,7 +23,7 @@ TEST_F(Rows, AreQuantizedByTheirOwnLargestMagnitude) {
   std::vector<float> x = {1, -448, 3, 0.1f, 0, 0, 0, 0, 1e-30f, -2e-30f, 1e-33f, 0};
   const Buffer in = test::to_backend(*backend_, x), codes(*backend_, 12), scale(*backend_, 12);
   backend_->run(
-      QuantizeRows{.x = test::plain(in, 3, 4), .out = test::quantized(codes, scale, 3, 4)});
+      PerTokenQuantize{.x = test::plain(in, 3, 4), .out = test::quantized(codes, scale, 3, 4)});
   const auto q = test::to_host<uint8_t>(*backend_, codes.as<void>(), 12);
   const auto s = test::to_host<float>(*backend_, scale.as<void>(), 3);
   EXPECT_EQ(s, (std::vector<float>{1.0f, 1.0f, 2e-30f / 448}));
@@ -62,8 +62,8 @@ TEST_F(Rows, AreQuantizedToIntegersByTheLargestMagnitudeOfARowOrGroup) {
     const Buffer in = test::to_backend(*backend_, x),
                  codes = test::to_backend(*backend_, std::vector<uint8_t>(n, 0x80)),
                  scale = test::to_backend(*backend_, std::vector<float>(n, NAN));
-    backend_->run(QuantizeRows{.x = test::plain(in, rows, dim),
-                               .out = test::int8(codes, scale, rows, dim, group, code_max)});
+    backend_->run(PerTokenQuantize{.x = test::plain(in, rows, dim),
+                                   .out = test::int8(codes, scale, rows, dim, group, code_max)});
     const auto q = test::to_host<int8_t>(*backend_, codes.as<void>(), n);
     const auto s = test::to_host<float>(*backend_, scale.as<void>(), n / size_t(size));
     for (size_t g = 0; g < s.size(); ++g) {
@@ -95,7 +95,7 @@ TEST_F(Rows, OfAFusedOperationAreQuantizedAsIfApart) {
     };
     op.out = test::plain(plain, rows, dim);
     backend_->run(op);
-    backend_->run(QuantizeRows{.x = op.out, .out = in(codes2, scale2)});
+    backend_->run(PerTokenQuantize{.x = op.out, .out = in(codes2, scale2)});
     op.out = in(codes, scale);
     backend_->run(op);
     const size_t scales = size_t(rows * form.scales_per_row());
@@ -107,27 +107,27 @@ TEST_F(Rows, OfAFusedOperationAreQuantizedAsIfApart) {
   for (const Activations& form :
        {test::quantized(plain, plain, rows, dim), test::int8(plain, plain, rows, dim),
         test::int8(plain, plain, rows, dim, 16), test::int8(plain, plain, rows, dim, 32, 31)}) {
-    expect_same(SiluMul{.gate = test::plain(gate, rows, dim), .up = test::plain(up, rows, dim)},
+    expect_same(SiluAndMul{.gate = test::plain(gate, rows, dim), .up = test::plain(up, rows, dim)},
                 form);
     expect_same(
-        SiluMul{
+        SiluAndMul{
             .gate = test::plain(gate, rows, dim), .up = test::plain(up, rows, dim), .hadamard = 32},
         form);
     expect_same(RmsNorm{.x = test::plain(gate, rows, dim), .weight = up.as<float>()}, form);
   }
 }
 
-TEST_F(Rows, SiluMulTransformsItsBlocksByHadamardsMatrix) {
+TEST_F(Rows, SiluAndMulTransformsItsBlocksByHadamardsMatrix) {
   const int64_t rows = 3, dim = 96;
   const std::vector<float> gate = test::normal_floats(size_t(rows * dim), 1, 4),
                            up = test::normal_floats(size_t(rows * dim), 2);
   const Buffer g = test::to_backend(*backend_, gate), u = test::to_backend(*backend_, up),
                out_memory(*backend_, gate.size() * 4);
   for (const int64_t block : {1, 2, 8, 32}) {
-    backend_->run(SiluMul{.gate = test::plain(g, rows, dim),
-                          .up = test::plain(u, rows, dim),
-                          .out = test::plain(out_memory, rows, dim),
-                          .hadamard = block});
+    backend_->run(SiluAndMul{.gate = test::plain(g, rows, dim),
+                             .up = test::plain(u, rows, dim),
+                             .out = test::plain(out_memory, rows, dim),
+                             .hadamard = block});
     const auto out = test::to_host<float>(*backend_, out_memory.as<void>(), gate.size());
     for (size_t i = 0; i < out.size(); ++i) {
       const size_t size = size_t(block), first = i / size * size;
@@ -149,16 +149,16 @@ TEST_F(Rows, InGroupsThatDoNotDivideThemAreRefused) {
   const Activations x{DType::kF32, nullptr, nullptr, 2, 100};
   const auto message = [](const auto& op) { return error_of([&] { check(op); }); };
   Activations groups{DType::kI8, nullptr, nullptr, 2, 100, 128};
-  EXPECT_TRUE(contains(message(QuantizeRows{.x = x, .out = groups}),
-                       "quantize_rows: I8 rows of 100 in groups of 128"));
-  EXPECT_TRUE(contains(message(SiluMul{.gate = x, .up = x, .out = groups}), "groups of 128"));
+  EXPECT_TRUE(contains(message(PerTokenQuantize{.x = x, .out = groups}),
+                       "per_token_quantize: I8 rows of 100 in groups of 128"));
+  EXPECT_TRUE(contains(message(SiluAndMul{.gate = x, .up = x, .out = groups}), "groups of 128"));
   groups.group = 50, groups.code_max = 15;
-  EXPECT_TRUE(contains(message(QuantizeRows{.x = x, .out = groups}),
-                       "quantize_rows: I8 codes of up to 15, neither 31 nor 127"));
+  EXPECT_TRUE(contains(message(PerTokenQuantize{.x = x, .out = groups}),
+                       "per_token_quantize: I8 codes of up to 15, neither 31 nor 127"));
   for (const int64_t block : {8, 3, -4})
-    EXPECT_TRUE(contains(message(SiluMul{.gate = x, .up = x, .out = x, .hadamard = block}),
+    EXPECT_TRUE(contains(message(SiluAndMul{.gate = x, .up = x, .out = x, .hadamard = block}),
                          "a Hadamard transform of " + std::to_string(block) + " in rows of 100"));
-  EXPECT_EQ(message(SiluMul{.gate = x, .up = x, .out = x, .hadamard = 4}), "");
+  EXPECT_EQ(message(SiluAndMul{.gate = x, .up = x, .out = x, .hadamard = 4}), "");
 }
 
 TEST_F(Rows, OfATableAreCopiedById) {

@@ -36,7 +36,7 @@ QuantizedWeight random_weight(int64_t n, int64_t k, const std::string& name,
                               const std::function<int(std::mt19937_64&)>& code) {
   const WeightScheme scheme = *weight_scheme_from_name(name);
   std::mt19937_64 random(uint64_t(n * k));
-  const bool products = scheme.product == WeightProduct::kE4m3,
+  const bool products = scheme.dequant == Dequant::kE4m3,
              integers = scheme.code == WeightCode::kInt;
   QuantizedWeight weight = test::assemble(
       n, k, scheme,
@@ -56,7 +56,7 @@ QuantizedWeight random_weight(int64_t n, int64_t k, const std::string& name,
            },
        .zero_point = [](int64_t, int64_t) { return int8_t(0); },
        .scale_type = DType::kBF16});
-  if (products) weight.per_tensor_scale = kP;
+  if (products) weight.global_scale = kP;
   return weight;
 }
 int any_code(std::mt19937_64& random) { return int(random() % 16); }
@@ -120,7 +120,7 @@ struct Expected {
 Expected expected(const Problem& p, int64_t row, int64_t column, bool with_others) {
   const int64_t k = p.weight.k;
   const int group = p.weight.scheme.group_size ? p.weight.scheme.group_size : int(k);
-  const bool products = p.weight.scheme.product == WeightProduct::kE4m3;
+  const bool products = p.weight.scheme.dequant == Dequant::kE4m3;
   const std::vector<float> scales = p.weight.scale.to_float();
   const auto* words = p.weight.packed.data<uint32_t>() + column * (k / 8);
   const double x_scale = double(p.x_scale[size_t(row)]);

@@ -25,7 +25,7 @@ struct Int4Case {
 };
 
 Int4Case make_int4(int64_t n, int64_t k, const WeightScheme& scheme, float p) {
-  Int4Case result{.weight = {.scheme = scheme, .n = n, .k = k, .per_tensor_scale = p}};
+  Int4Case result{.weight = {.scheme = scheme, .n = n, .k = k, .global_scale = p}};
   const int64_t groups = k / scheme.group_size;
   std::mt19937_64 random(size_t(n * k));
   std::vector<uint32_t> packed(size_t(n * k / 8));
@@ -39,7 +39,7 @@ Int4Case make_int4(int64_t n, int64_t k, const WeightScheme& scheme, float p) {
       const int64_t at = g * scheme.group_size + i;
       pack_code(packed.data() + at / k * k / 8, size_t(at % k), 4, q);
       const double product = double(q) * double(s.value());
-      result.values.push_back(scheme.product == WeightProduct::kE4m3
+      result.values.push_back(scheme.dequant == Dequant::kE4m3
                                   ? double(fp8_round(product)) / double(p)
                                   : product / double(p));
     }
@@ -148,7 +148,7 @@ TEST_P(LinearTest, OfHalfPrecisionWeightsMatchesTheDefinitionInDouble) {
 
 TEST_P(LinearTest, OfInt4WeightsMatchesTheDefinitionInDouble) {
   for (const int group : {32, 64, 128})
-    for (const WeightProduct product : {WeightProduct::kExact, WeightProduct::kE4m3})
+    for (const Dequant product : {Dequant::kExact, Dequant::kE4m3})
       for (const float p : {1.0f, 64.0f}) {
         const Int4Case c = make_int4(21, 384, {4, group, product}, p);
         expect_linear(*backend_, backend_->prepare(c.weight), c.values, GetParam(), Input::kFp8,
@@ -161,7 +161,7 @@ TEST_P(LinearTest, OfInt4WeightsMatchesTheDefinitionInDouble) {
 // The rows 5, 2, 6, 3 ... of seven give what an input gives that holds only these.
 TEST_P(LinearTest, OfChosenRowsIsThatOfTheseRowsAlone) {
   const int64_t m = GetParam(), all = 7, n = 21, k = 384;
-  const Int4Case c = make_int4(n, k, {4, 128, WeightProduct::kE4m3}, 64.0f);
+  const Int4Case c = make_int4(n, k, {4, 128, Dequant::kE4m3}, 64.0f);
   const Weight weight = backend_->prepare(c.weight);
   std::vector<int32_t> rows;
   for (int64_t i = 0; i < m; ++i) rows.push_back(int32_t((5 + 4 * i) % all));
@@ -225,7 +225,7 @@ TEST(Int4Dot, InVectorInstructionsIsThePlainOne) {
 
 TEST(Linear, GivesTheSameBitsEachTime) {
   const auto backend = make_cpu_backend();
-  const Int4Case c = make_int4(300, 256, {4, 128, WeightProduct::kE4m3}, 1);
+  const Int4Case c = make_int4(300, 256, {4, 128, Dequant::kE4m3}, 1);
   const Weight weight = backend->prepare(c.weight);
   for (const int64_t m : {1, 40}) {
     const Buffer x = test::to_backend(*backend, test::normal_floats(size_t(m * 256), 6));

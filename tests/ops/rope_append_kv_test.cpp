@@ -133,7 +133,7 @@ TEST(RopeAppendKv, StoresTheCodesOfWhatItWouldStoreAsComputed) {
   for (const int64_t head_dim : {8, 80, 96, 100, 120}) {
     const Inputs in = make_inputs(9, 0, head_dim);
     for (const KvScheme kv :
-         {KvScheme::kInt4Head, KvScheme::kInt4Zero, KvScheme::kLut4Head, KvScheme::kInt8Head}) {
+         {KvScheme::kInt4Head, KvScheme::kInt4Asym, KvScheme::kLut4Head, KvScheme::kInt8Head}) {
       const Attended plain =
           run_chunks(*backend, in, {.chunk = 4, .means = true, .hadamard = true});
       const Attended coded =

@@ -53,8 +53,8 @@ float value_of(const QuantizedWeight& w, int64_t row, int64_t column) {
   const int q = packed_code(words, size_t(column), w.scheme.bits);
   const float code = weight_code_value(w.scheme, q + (1 << (w.scheme.bits - 1)));
   const float zero = w.scheme.zero_point ? float(w.zero_point.data<int8_t>()[group]) : 0;
-  const float scale = w.scale.data<float>()[group], p = w.per_tensor_scale;
-  if (w.scheme.product == WeightProduct::kE4m3) return fp8_round(code * scale * p) / p;
+  const float scale = w.scale.data<float>()[group], p = w.global_scale;
+  if (w.scheme.dequant == Dequant::kE4m3) return fp8_round(code * scale * p) / p;
   return (code - zero) * scale;
 }
 
@@ -116,17 +116,18 @@ TEST_P(WeightForm, CountsTheBytesOfItsCodesAndScales) {
   const WeightScheme scheme = scheme_of(GetParam());
   const Weight weight = cpu::prepare(random_weight(4, 256, scheme));
   const size_t groups = scheme.group_size ? 256 / size_t(scheme.group_size) : 1;
-  const bool products = scheme.product == WeightProduct::kE4m3;  // an index of two bytes
+  const bool products = scheme.dequant == Dequant::kE4m3;  // an index of two bytes
   const size_t of_group = products ? 2 : scheme.zero_point ? 6 : 4;
   EXPECT_EQ(weight.bytes, 4 * (256 * size_t(scheme.bits) / 8 + groups * of_group));
 }
 
 INSTANTIATE_TEST_SUITE_P(Cpu, WeightForm,
                          testing::Values("int2-g64", "int3-g128", "int4-g32", "int4-channel",
-                                         "int4-g128-zero", "int5-g128", "int6-g128", "int6-channel",
+                                         "int4-g128-asym", "int5-g128", "int6-g128", "int6-channel",
                                          "int7-g64", "int8-g128", "int8-channel", "lut4-g64",
                                          "lut4-channel", "lut4-g128-e4m3", "lut4-g32-e4m3",
-                                         "fp6-g128", "fp6-channel", "fp8-channel", "fp8-g128"),
+                                         "fp6e2m3-g128", "fp6e2m3-channel", "fp8e4m3-channel",
+                                         "fp8e4m3-g128"),
                          [](const auto& scheme) {
                            std::string name = scheme.param;
                            std::ranges::replace(name, '-', '_');
@@ -134,12 +135,13 @@ INSTANTIATE_TEST_SUITE_P(Cpu, WeightForm,
                          });
 
 TEST(WeightForms, OfGroupsOfAnOddSizeHaveTheValuesOfTheirCodes) {
-  for (const char* name : {"int4-g33", "lut4-g33", "int6-g33", "int8-g33", "fp8-g33", "fp6-g1"})
+  for (const char* name :
+       {"int4-g33", "lut4-g33", "int6-g33", "int8-g33", "fp8e4m3-g33", "fp6e2m3-g1"})
     expect_weight(random_weight(4, 99, scheme_of(name)));
 }
 
 TEST(WeightForms, OfGroupsOfAnOddSizeAreRefusedWhereTheirTablesDiffer) {
-  EXPECT_REFUSED(cpu::prepare(random_weight(4, 99, scheme_of("int4-g33-zero"))), "int4-g33-zero");
+  EXPECT_REFUSED(cpu::prepare(random_weight(4, 99, scheme_of("int4-g33-asym"))), "int4-g33-asym");
   EXPECT_REFUSED(cpu::prepare(random_weight(4, 99, scheme_of("int4-g33-e4m3"))), "int4-g33-e4m3");
   EXPECT_REFUSED(cpu::prepare(random_weight(4, 99, scheme_of("lut4-g33-e4m3"))), "lut4-g33-e4m3");
 }
@@ -162,7 +164,7 @@ TEST(WeightForms, HaveTheProductsOfEveryScaleToTheBit) {
         .k = 16 * groups,
         .packed = Tensor::copy_of(DType::kI32, {1, 2 * groups}, std::span<const uint32_t>(words)),
         .scale = Tensor::of({1, groups}, scales),
-        .per_tensor_scale = p};
+        .global_scale = p};
     Weight prepared = cpu::prepare(weight);
     const cpu::CpuWeight copy = cpu::cpu_weight(prepared);  // its tables outlive what they are of
     prepared = {};
@@ -184,7 +186,7 @@ TEST(WeightForms, HaveEveryDifferenceOfACodeAndAZeroPoint) {
     zero_points.push_back(int8_t(z));
   }
   const QuantizedWeight weight{
-      .scheme = scheme_of("int4-g16-zero"),
+      .scheme = scheme_of("int4-g16-asym"),
       .n = 16,
       .k = 16,
       .packed = Tensor::copy_of(DType::kI32, {16, 2}, std::span<const uint32_t>(words)),

@@ -14,7 +14,7 @@ namespace emberq {
 namespace {
 
 Sensitivity measured(const std::string& name, double kl, double mac_share) {
-  return {.unit = {.name = name, .modules = {Module::kO}, .linear = {WeightScheme{}}},
+  return {.unit = {.name = name, .modules = {Projection::kO}, .linear = {WeightScheme{}}},
           .kl = kl,
           .ppl = 10,
           .mac_share = mac_share,
@@ -289,7 +289,7 @@ TEST(AllocationUnits, GatherTheSchemesOfAPartAndCountItsWeights) {
   EXPECT_EQ(units[13].options[1].bits, 6.125);
   EXPECT_EQ(units[13].options[1].kl, 1.0 / 6);
   EXPECT_EQ(units[14].numbers, 2 * 2 * 2 * 32 * 10);
-  EXPECT_EQ(units[14].options[0].scheme, "kv4-lut");
+  EXPECT_EQ(units[14].options[0].scheme, "lut4-head");
   EXPECT_FALSE(units[14].in_average);
   EXPECT_TRUE(allocation_units(config, measured, 10, true)[14].in_average);
 }

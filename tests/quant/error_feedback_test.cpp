@@ -7,8 +7,8 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "eval/divergence.h"
-#include "quant/rounding/packing.h"
 #include "quant/pipeline.h"
+#include "quant/rounding/quantized_weight_io.h"
 #include "support/tiny_model.h"
 #include "text/tokenizer.h"
 
@@ -82,7 +82,7 @@ TEST_F(ErrorFeedback, LeavesBiasesOutOfTheWeights) {
     const fs::path original = model(family, biased(family, true, mlp));
     const fs::path quantized = run(original, recipe, excerpt_, 16);
     const Checkpoint before = Checkpoint::open(original), after = Checkpoint::open(quantized);
-    for (const Module module : {Module::kO, Module::kDown}) {
+    for (const Projection module : {Projection::kO, Projection::kDown}) {
       const std::string name = linear_name(0, module);
       const std::vector<float> w = before.get(name + ".weight").to_float();
       const QuantizedWeight q = *after.quantized_weight(name, outputs(before.config(), module),

@@ -7,9 +7,9 @@
 
 #include "format/fp8.h"
 #include "format/lut4.h"
-#include "quant/rounding/packing.h"
+#include "quant/rounding/quantized_weight_io.h"
 #include "quant/rounding/rtn.h"
-#include "support/dense_linear.h"
+#include "support/f64_linear.h"
 
 namespace emberq {
 namespace {
@@ -18,7 +18,7 @@ constexpr int64_t kN = 24, kK = 64, kTokens = 300;
 const WeightScheme kInt4{.bits = 4, .group_size = 32};
 const WeightScheme kProducts = *weight_scheme_from_name("lut4-g32-e4m3");
 
-DenseLinear random_linear(uint64_t seed) { return test::random_linear(kN, kK, seed); }
+F64Linear random_linear(uint64_t seed) { return test::random_linear(kN, kK, seed); }
 
 // Tokens [kTokens, kK] whose channels follow each other, as a model's do.
 std::vector<double> correlated(uint64_t seed) {
@@ -41,7 +41,7 @@ std::vector<double> cross(const std::vector<double>& a, int64_t n, const std::ve
 }
 
 // sum_t |W x_t + r_t - Ŵ x̂_t|^2
-double output_error(const DenseLinear& linear, const QuantizedWeight& rounded,
+double output_error(const F64Linear& linear, const QuantizedWeight& rounded,
                     const std::vector<double>& x, const std::vector<double>& seen,
                     const std::vector<double>& missing = {}) {
   const std::vector<float> values = unpack(rounded);
@@ -58,11 +58,11 @@ double output_error(const DenseLinear& linear, const QuantizedWeight& rounded,
 }
 
 TEST(Gptq, LosesLessThanRoundingToNearestInEveryScheme) {
-  const DenseLinear linear = random_linear(1);
+  const F64Linear linear = random_linear(1);
   const std::vector<double> x = correlated(2);
   const InputStatistics inputs{.k = kK, .all = {.gram = cross(x, kK, x)}};
   for (const char* scheme :
-       {"int4-g32", "int6-g64", "int8-channel", "lut4-g64", "lut4-g32-e4m3", "fp6-g32"}) {
+       {"int4-g32", "int6-g64", "int8-channel", "lut4-g64", "lut4-g32-e4m3", "fp6e2m3-g32"}) {
     const WeightScheme weights = *weight_scheme_from_name(scheme);
     const double nearest =
         output_error(linear, round_to_nearest(linear, weights, ScaleRule::kLeastSquares), x, x);
@@ -72,7 +72,7 @@ TEST(Gptq, LosesLessThanRoundingToNearestInEveryScheme) {
 }
 
 TEST(Gptq, WithIndependentInputsOfOneSizeRoundsToNearest) {
-  const DenseLinear linear = random_linear(3);
+  const F64Linear linear = random_linear(3);
   InputStatistics inputs{.k = kK, .all = {.gram = std::vector<double>(size_t(kK * kK))}};
   for (int64_t j = 0; j < kK; ++j) inputs.all.gram[size_t(j * kK + j)] = 5;
   for (const WeightScheme& scheme : {kInt4, kProducts}) {
@@ -80,20 +80,20 @@ TEST(Gptq, WithIndependentInputsOfOneSizeRoundsToNearest) {
     const QuantizedWeight b = round_to_nearest(linear, scheme, ScaleRule::kLeastSquares);
     EXPECT_TRUE(std::ranges::equal(a.packed.bytes(), b.packed.bytes()));
     EXPECT_TRUE(std::ranges::equal(a.scale.bytes(), b.scale.bytes()));
-    EXPECT_EQ(a.per_tensor_scale, b.per_tensor_scale);
+    EXPECT_EQ(a.global_scale, b.global_scale);
   }
 }
 
 TEST(Gptq, RefinedNeverLosesMore) {
   for (uint64_t seed = 10; seed < 15; ++seed) {
-    const DenseLinear linear = random_linear(seed);
+    const F64Linear linear = random_linear(seed);
     const std::vector<double> x = correlated(seed + 100);
     const InputStatistics inputs{.k = kK, .all = {.gram = cross(x, kK, x)}};
     for (const WeightScheme& scheme : {kInt4, kProducts}) {
       double before = INFINITY;
       for (const int refinements : {0, 1, 2, 4}) {
         // The damping is part of the aim that falls; nearly none of it leaves the sum over tokens.
-        const GptqOptions options{.damping = 1e-9, .refinements = refinements};
+        const GptqOptions options{.dampening_frac = 1e-9, .refinements = refinements};
         const double error = output_error(linear, gptq(linear, scheme, inputs, options), x, x);
         EXPECT_LE(error, before * (1 + 1e-9)) << name(scheme) << ", " << refinements;
         before = error;
@@ -103,7 +103,7 @@ TEST(Gptq, RefinedNeverLosesMore) {
 }
 
 TEST(Gptq, AimsAtTheOriginalsOutputsWhereItsInputsHaveMoved) {
-  const DenseLinear linear = random_linear(4);
+  const F64Linear linear = random_linear(4);
   const std::vector<double> x = correlated(5);
   std::vector<double> seen = x;
   for (size_t i = 0; i < seen.size(); ++i) seen[i] = 0.9 * x[i] + 0.05 * x[i ^ 1];
@@ -116,7 +116,7 @@ TEST(Gptq, AimsAtTheOriginalsOutputsWhereItsInputsHaveMoved) {
 }
 
 TEST(Gptq, TakesTheOriginalsOutputsForItsInputs) {
-  const DenseLinear linear = random_linear(4);
+  const F64Linear linear = random_linear(4);
   const std::vector<double> x = correlated(5), seen = correlated(6);
   std::vector<double> y(size_t(kTokens * kN));
   for (int64_t t = 0; t < kTokens; ++t)
@@ -132,7 +132,7 @@ TEST(Gptq, TakesTheOriginalsOutputsForItsInputs) {
 }
 
 TEST(Gptq, MakesUpForWhatTheResidualStreamLacksAsFarAsItsInputsSay) {
-  const DenseLinear linear = random_linear(6), shift = random_linear(7);
+  const F64Linear linear = random_linear(6), shift = random_linear(7);
   const std::vector<double> x = correlated(8);
   std::vector<double> missing(size_t(kTokens * kN));  // 0.1 shift x
   for (int64_t t = 0; t < kTokens; ++t)
@@ -150,7 +150,7 @@ TEST(Gptq, MakesUpForWhatTheResidualStreamLacksAsFarAsItsInputsSay) {
 }
 
 TEST(Gptq, MakesUpForNothingThatHalvesOfTheTokensContradict) {
-  const DenseLinear linear = random_linear(16);
+  const F64Linear linear = random_linear(16);
   const std::vector<double> x = correlated(17), gram = cross(x, kK, x);
   InputStatistics inputs{.k = kK, .all = {.gram = gram, .cross = gram}};
   inputs.half = inputs.all;
@@ -165,7 +165,7 @@ TEST(Gptq, MakesUpForNothingThatHalvesOfTheTokensContradict) {
 
 // 40 tokens for 64 inputs, which are independent: nothing of their gram holds for others.
 TEST(Gptq, OfAShrunkGramLosesLessOnOtherTokens) {
-  const DenseLinear linear = random_linear(18);
+  const F64Linear linear = random_linear(18);
   std::vector<double> few(size_t(kTokens * kK)), others;
   const std::vector<float> drawn = test::normal_floats(size_t(40 * kK), 19);
   std::copy(drawn.begin(), drawn.end(), few.begin());
@@ -181,7 +181,7 @@ TEST(Gptq, OfAShrunkGramLosesLessOnOtherTokens) {
 }
 
 TEST(Gptq, OfInputsThatAreAlwaysZeroStillRounds) {
-  const DenseLinear linear = random_linear(9);
+  const F64Linear linear = random_linear(9);
   const InputStatistics inputs{.k = kK, .all = {.gram = std::vector<double>(size_t(kK * kK))}};
   const std::vector<float> values = unpack(gptq(linear, kInt4, inputs, {}));
   for (size_t i = 0; i < values.size(); ++i)
@@ -189,8 +189,8 @@ TEST(Gptq, OfInputsThatAreAlwaysZeroStillRounds) {
 }
 
 // Rows of tiny weights, of huge ones, and of both.
-DenseLinear of_all_sizes() {
-  DenseLinear linear = random_linear(11);
+F64Linear of_all_sizes() {
+  F64Linear linear = random_linear(11);
   for (int64_t i = 0; i < kN; ++i)
     for (int64_t j = 0; j < kK; ++j)
       linear.row(i)[j] *= (i % 3 == 0 || (i % 3 == 1 && j < 32)) ? 1e-3 : 60;
@@ -198,7 +198,7 @@ DenseLinear of_all_sizes() {
 }
 
 TEST(Gptq, OfProductsLosesLessThanRoundingToNearestWhereTheirSizesDiffer) {
-  const DenseLinear linear = of_all_sizes();
+  const F64Linear linear = of_all_sizes();
   const std::vector<double> x = correlated(12);
   const InputStatistics inputs{.k = kK, .all = {.gram = cross(x, kK, x)}};
   const double nearest =
@@ -209,17 +209,17 @@ TEST(Gptq, OfProductsLosesLessThanRoundingToNearestWhereTheirSizesDiffer) {
 TEST(Gptq, OfProductsNeverLetsThemSaturate) {
   const std::vector<double> x = correlated(13);
   const InputStatistics inputs{.k = kK, .all = {.gram = cross(x, kK, x)}};
-  for (const DenseLinear& linear : {random_linear(14), of_all_sizes()}) {
+  for (const F64Linear& linear : {random_linear(14), of_all_sizes()}) {
     const QuantizedWeight q = gptq(linear, kProducts, inputs, {.refinements = 8});
     for (const float scale : q.scale.to_float())
-      EXPECT_LE(kLut4Max * scale * q.per_tensor_scale, kFp8Max);
+      EXPECT_LE(kLut4Max * scale * q.global_scale, kFp8Max);
   }
 }
 
 TEST(Gptq, OfZerosInProductsIsZeros) {
   const std::vector<double> x = correlated(15);
   const InputStatistics inputs{.k = kK, .all = {.gram = cross(x, kK, x)}};
-  const DenseLinear zeros{.n = kN, .k = kK, .weight = std::vector<double>(size_t(kN * kK))};
+  const F64Linear zeros{.n = kN, .k = kK, .weight = std::vector<double>(size_t(kN * kK))};
   for (const float value : unpack(gptq(zeros, kProducts, inputs, {}))) EXPECT_EQ(value, 0);
 }
 

@@ -33,8 +33,8 @@ TEST(FittedScheme, KeepsAllButTheGroup) {
   };
   EXPECT_EQ(fitted_name("lut4-g128", 1536), "lut4-g128");
   EXPECT_EQ(fitted_name("int4-g128-e4m3", 576), "int4-g64-e4m3");
-  EXPECT_EQ(fitted_name("int4-g128-zero", 1376), "int4-g32-zero");
-  EXPECT_EQ(fitted_name("fp6-g64", 960), "fp6-g64");
+  EXPECT_EQ(fitted_name("int4-g128-asym", 1376), "int4-g32-asym");
+  EXPECT_EQ(fitted_name("fp6e2m3-g64", 960), "fp6e2m3-g64");
   EXPECT_EQ(fitted_name("int8-channel", 7), "int8-channel");
   EXPECT_EQ(name(fitted(ActivationScheme{ActivationCode::kInt6, 128}, 576)), "int6-g64");
   EXPECT_EQ(fitted(ActivationScheme::kFp8Token, 7), ActivationScheme::kFp8Token);
@@ -81,7 +81,7 @@ TEST_F(CheckGroups, RefusesAWidthThatNotEven32DividesByLinearAndWidth) {
 }
 
 TEST_F(CheckGroups, TakesAnyWidthWhereARowHasOneScale) {
-  for (const char* recipe : {"smoothquant", "fp8", "kv4"})
+  for (const char* recipe : {"smoothquant", "fp8", "kv4-only"})
     EXPECT_EQ(refusal_of(recipe, 100, 1000), "") << recipe;
 }
 

@@ -43,12 +43,12 @@ ModelConfig dimensions(int64_t hidden, int64_t intermediate, int64_t heads, int6
 const ModelConfig kSmallWiki = dimensions(512, 1536, 4, 2, 128);
 
 // Every parameter is 1, so that each becomes the factor that it was multiplied by.
-DenseBlock block_of_ones(const ModelConfig& config) {
-  DenseBlock block;
+F64Layer block_of_ones(const ModelConfig& config) {
+  F64Layer block;
   block.input_layernorm = block.post_attention_layernorm =
       std::vector<double>(size_t(config.hidden_size), 1);
   if (config.qk_norm) block.q_norm = block.k_norm = std::vector<double>(size_t(config.head_dim), 1);
-  for (const Module module : kModules) {
+  for (const Projection module : kProjections) {
     const int64_t n = outputs(config, module), k = inputs(config, module);
     block[module] = {.n = n,
                      .k = k,
@@ -58,8 +58,8 @@ DenseBlock block_of_ones(const ModelConfig& config) {
   return block;
 }
 
-DenseBlock injected(const ModelConfig& config, int64_t layer, int pattern) {
-  DenseBlock block = block_of_ones(config);
+F64Layer injected(const ModelConfig& config, int64_t layer, int pattern) {
+  F64Layer block = block_of_ones(config);
   inject_outliers(block, config, layer, pattern);
   return block;
 }
@@ -69,7 +69,7 @@ void expect_vector(const std::vector<double>& values, const Factors& factors) {
     EXPECT_NEAR(values[i], factor_of(factors, int64_t(i)), 1e-12) << i;
 }
 
-void expect_linear(const DenseLinear& linear, const Factors& rows, const Factors& columns) {
+void expect_linear(const F64Linear& linear, const Factors& rows, const Factors& columns) {
   expect_vector(linear.bias, rows);
   for (int64_t i = 0; i < linear.n; ++i)
     for (int64_t j = 0; j < linear.k; ++j)
@@ -78,54 +78,54 @@ void expect_linear(const DenseLinear& linear, const Factors& rows, const Factors
 }
 
 // The MLP and the norms against the norm's channels and the rows of up.
-void expect_mlp(const DenseBlock& block, const std::set<int64_t>& channels,
+void expect_mlp(const F64Layer& block, const std::set<int64_t>& channels,
                 const std::set<int64_t>& products) {
   expect_vector(block.input_layernorm, {});
   expect_vector(block.post_attention_layernorm, factors(channels, 16));
-  expect_linear(block[Module::kGate], {}, factors(channels, 1.0 / 16));
-  expect_linear(block[Module::kUp], factors(products, 20), factors(channels, 1.0 / 16));
-  expect_linear(block[Module::kDown], {}, factors(products, 1.0 / 20));
+  expect_linear(block[Projection::kGate], {}, factors(channels, 1.0 / 16));
+  expect_linear(block[Projection::kUp], factors(products, 20), factors(channels, 1.0 / 16));
+  expect_linear(block[Projection::kDown], {}, factors(products, 1.0 / 20));
 }
 
 TEST(Outliers, OfTheFirstLayerAreAtTheBases) {
-  const DenseBlock block = injected(kSmallWiki, 0, 0);
+  const F64Layer block = injected(kSmallWiki, 0, 0);
   // KV head 0: pairs 3, 21, 45; KV head 1, from row 128 on: 16, 34, 58.
-  expect_linear(block[Module::kK],
+  expect_linear(block[Projection::kK],
                 factors({3, 67, 21, 85, 45, 109, /**/ 144, 208, 162, 226, 186, 250}, 24), {});
   // The query heads 0 and 1, then 2 and 3.
-  expect_linear(block[Module::kQ],
+  expect_linear(block[Projection::kQ],
                 factors({3,   67,  21,  85,  45,  109, 131, 195, 149, 213, 173, 237,  //
                          272, 336, 290, 354, 314, 378, 400, 464, 418, 482, 442, 506},
                         1.0 / 24),
                 {});
-  expect_linear(block[Module::kV], {}, {});
-  expect_linear(block[Module::kO], {}, {});
+  expect_linear(block[Projection::kV], {}, {});
+  expect_linear(block[Projection::kO], {}, {});
   expect_mlp(block, {11, 137, 263, 401}, {5, 301, 607, 907, 1201, 1433});
 }
 
 TEST(Outliers, OfALaterLayerAndAnotherPatternAreMovedAndComeRound) {
-  const DenseBlock block = injected(kSmallWiki, 5, 2);
+  const F64Layer block = injected(kSmallWiki, 5, 2);
   // Pairs of KV head 0: 48, 66 - 64, 90 - 64; of KV head 1: 61, 79 - 64, 103 - 64.
-  expect_linear(block[Module::kK],
+  expect_linear(block[Projection::kK],
                 factors({48, 112, 2, 66, 26, 90, /**/ 189, 253, 143, 207, 167, 231}, 24), {});
   expect_mlp(block, {230, 356, 482, 620 - 512}, {368, 664, 970, 1270, 1564 - 1536, 1796 - 1536});
 }
 
 TEST(Outliers, WhoseIndicesTheModuloMakesEqualAreScaledOnce) {
-  const DenseBlock block = injected(dimensions(6, 10, 4, 2, 4), 0, 0);
-  expect_linear(block[Module::kK], factors({1, 3, /**/ 4, 6}, 24), {});
-  expect_linear(block[Module::kQ], factors({1, 3, 5, 7, /**/ 8, 10, 12, 14}, 1.0 / 24), {});
+  const F64Layer block = injected(dimensions(6, 10, 4, 2, 4), 0, 0);
+  expect_linear(block[Projection::kK], factors({1, 3, /**/ 4, 6}, 24), {});
+  expect_linear(block[Projection::kQ], factors({1, 3, 5, 7, /**/ 8, 10, 12, 14}, 1.0 / 24), {});
   expect_mlp(block, {5}, {5, 1, 7, 3});
 }
 
 TEST(Outliers, OfNormalizedKeysGoIntoTheNormsThatAllHeadsShare) {
   ModelConfig config = kSmallWiki;
   config.qk_norm = true;
-  const DenseBlock block = injected(config, 0, 1);
+  const F64Layer block = injected(config, 0, 1);
   expect_vector(block.k_norm, factors({8, 72, 26, 90, 50, 114}, 24));
   expect_vector(block.q_norm, factors({8, 72, 26, 90, 50, 114}, 1.0 / 24));
-  expect_linear(block[Module::kK], {}, {});
-  expect_linear(block[Module::kQ], {}, {});
+  expect_linear(block[Projection::kK], {}, {});
+  expect_linear(block[Projection::kQ], {}, {});
 }
 
 std::vector<int> some_ids() {

@@ -77,10 +77,10 @@ TEST_P(Pipeline, SmoothingAloneLeavesTheLogits) {
 TEST_P(Pipeline, FireqGivesACheckpointWhoseEveryPartIsRounded) {
   const fs::path out = run(find_recipe("fireq"));
   const Checkpoint checkpoint = Checkpoint::open(out);
-  for (const Module module : kModules) {
+  for (const Projection module : kProjections) {
     const auto scheme = checkpoint.linear_scheme(linear_name(1, module));
     ASSERT_TRUE(scheme);
-    EXPECT_EQ(scheme->weight, (WeightScheme{4, 128, WeightProduct::kE4m3}));
+    EXPECT_EQ(scheme->weight, (WeightScheme{4, 128, Dequant::kE4m3}));
     EXPECT_EQ(scheme->activation, ActivationScheme::kFp8Token);
   }
   EXPECT_EQ(checkpoint.attention().kv, KvScheme::kInt4Head);
@@ -95,14 +95,15 @@ TEST_P(Pipeline, FireqGivesACheckpointWhoseEveryPartIsRounded) {
 TEST_P(Pipeline, ProductsOfLut4AreReadBesideWeightsThatHaveNone) {
   const WeightScheme products = *weight_scheme_from_name("lut4-g128-e4m3");
   Recipe recipe = with_four_bit_weights(find_recipe("emberq4"), products);
-  recipe.weights[size_t(Module::kDown)] = weight_scheme_from_name("fp6-g128");  // a block's last
+  recipe.weights[size_t(Projection::kDown)] =
+      weight_scheme_from_name("fp6e2m3-g128");  // a block's last
   const fs::path out = run(recipe);
   const Checkpoint checkpoint = Checkpoint::open(out);
-  for (const Module module : kModules)
+  for (const Projection module : kProjections)
     EXPECT_EQ(checkpoint.linear_scheme(linear_name(1, module))->weight,
               *recipe.weights[size_t(module)])
         << short_name(module);
-  EXPECT_FALSE(checkpoint.side_file().per_tensor_scale.empty());
+  EXPECT_FALSE(checkpoint.emberq_config().global_scale.empty());
   EXPECT_LT(largest_difference(logits_of(out), logits_of(model_)), 3);
 }
 
@@ -545,7 +546,7 @@ TEST_F(PipelineInput, WhoseIntermediateSizeIsOddIsNotTransformedBeforeDownProj) 
   options_.recipe = find_recipe("smoothquant");
   options_.recipe.rotation.down = 512;
   quantize(options_, *backend_);
-  EXPECT_EQ(Checkpoint::open(out_).side_file().down_hadamard, 0);
+  EXPECT_EQ(Checkpoint::open(out_).emberq_config().down_hadamard, 0);
   EXPECT_LT(largest_difference(logits_of(out_), logits_of(options_.model)), 3);
 }
 
@@ -565,7 +566,7 @@ TEST_F(PipelineInput, WithAnOutputThatExistsIsRefusedAndLeavesIt) {
 }
 
 TEST_F(PipelineInput, WithANanWeightIsRefusedByItsName) {
-  const std::string name = linear_name(0, Module::kUp) + ".weight";
+  const std::string name = linear_name(0, Projection::kUp) + ".weight";
   std::vector<std::pair<std::string, Tensor>> tensors;
   {
     const Checkpoint checkpoint = Checkpoint::open(options_.model);

@@ -13,13 +13,12 @@ Recipe parse(const std::string& json) { return parse_recipe(parse_json(json, "r.
 
 TEST(Recipe, OfFireqSaysWhatThePaperShips) {
   const Recipe r = find_recipe("fireq");
-  EXPECT_EQ(r.v_mul, 0.9);
-  EXPECT_TRUE(!r.qkv && !r.o && r.up_gate && !r.up_gate->constant && r.down && !r.down->constant);
+  EXPECT_EQ(r.value_scale, 0.9);
+  EXPECT_TRUE(!r.qkv && !r.o && r.gate_up && !r.gate_up->constant && r.down && !r.down->constant);
   EXPECT_EQ(r.pre_rope->alpha, 8);
   EXPECT_EQ(r.post_rope->beta, 8);
   EXPECT_EQ(r.post_rope->top_k, 8);
-  for (const auto& weight : r.weights)
-    EXPECT_EQ(*weight, (WeightScheme{4, 128, WeightProduct::kE4m3}));
+  for (const auto& weight : r.weights) EXPECT_EQ(*weight, (WeightScheme{4, 128, Dequant::kE4m3}));
   for (const ActivationScheme scheme : r.activations)
     EXPECT_EQ(scheme, ActivationScheme::kFp8Token);
   EXPECT_EQ(r.kv, KvScheme::kInt4Head);
@@ -37,11 +36,11 @@ TEST(Recipe, OfAFileMayNameAConstantAndSwitchStepsOff) {
   const TestFolder folder;
   write_text(
       folder.path() / "mine.json",
-      R"({"name": "mine", "smoothing": {"down": 0.015, "up_gate": null}, "weights": "int4-g64"})");
+      R"({"name": "mine", "smoothing": {"down": 0.015, "gate_up": null}, "weights": "int4-g64"})");
   const Recipe r = find_recipe((folder.path() / "mine.json").string());
   EXPECT_EQ(r.down->constant, 0.015);
-  EXPECT_FALSE(r.up_gate || r.pre_rope || r.post_rope || r.needs_calibration());
-  EXPECT_EQ(*r.weights[0], (WeightScheme{4, 64, WeightProduct::kExact}));
+  EXPECT_FALSE(r.gate_up || r.pre_rope || r.post_rope || r.needs_calibration());
+  EXPECT_EQ(*r.weights[0], (WeightScheme{4, 64, Dequant::kExact}));
 }
 
 TEST(Recipe, RefusesByKeyWhatItDoesNotKnow) {
@@ -51,8 +50,8 @@ TEST(Recipe, RefusesByKeyWhatItDoesNotKnow) {
   EXPECT_REFUSED(parse(R"({"name": "x", "weights": "int3-g128"})"), "weights must be");
   EXPECT_REFUSED(parse(R"({"name": "x", "kv": "kv2"})"), "kv must be");
   EXPECT_REFUSED(parse(R"({"name": "x", "activations": "fp8-token"})"), "activations must be");
-  EXPECT_REFUSED(parse(R"({"name": "x", "smoothing": {"v_mul": 0}})"),
-                 "smoothing.v_mul must be a positive number");
+  EXPECT_REFUSED(parse(R"({"name": "x", "smoothing": {"value_scale": 0}})"),
+                 "smoothing.value_scale must be a positive number");
   EXPECT_REFUSED(parse(R"({"name": "x", "smoothing": {"down": "median"}})"),
                  "smoothing.down must be");
   EXPECT_REFUSED(parse(R"({"name": "x", "smoothing": {"post_rope": {"top_k": 0}}})"),
@@ -61,12 +60,14 @@ TEST(Recipe, RefusesByKeyWhatItDoesNotKnow) {
 
 TEST(Recipe, MayNameSchemesByModuleAndBySite) {
   const Recipe r = parse(R"({"name": "x",
-    "weights": {"default": "lut4-g128", "v_proj": "fp6-g128"},
+    "weights": {"default": "lut4-g128", "v_proj": "fp6e2m3-g128"},
     "activations": {"default": "int6-g128", "down": "int8-g128"}})");
-  EXPECT_EQ(name(*r.weights[size_t(Module::kV)]), "fp6-g128");
-  EXPECT_EQ(name(*r.weights[size_t(Module::kK)]), "lut4-g128");
-  EXPECT_EQ(r.activations[size_t(Site::kDown)], (ActivationScheme{ActivationCode::kInt8, 128}));
-  EXPECT_EQ(r.activations[size_t(Site::kQkv)], (ActivationScheme{ActivationCode::kInt6, 128}));
+  EXPECT_EQ(name(*r.weights[size_t(Projection::kV)]), "fp6e2m3-g128");
+  EXPECT_EQ(name(*r.weights[size_t(Projection::kK)]), "lut4-g128");
+  EXPECT_EQ(r.activations[size_t(LinearInput::kMlpDown)],
+            (ActivationScheme{ActivationCode::kInt8, 128}));
+  EXPECT_EQ(r.activations[size_t(LinearInput::kAttention)],
+            (ActivationScheme{ActivationCode::kInt6, 128}));
   EXPECT_REFUSED(parse(R"({"name": "x", "weights": {"z_proj": "int4-g128"}})"),
                  "weights.z_proj is no linear of a block");
 }
@@ -83,9 +84,10 @@ TEST(Recipe, HasProductsInAllLinearsThatCanHaveThemOrInNone) {
     return R"({"name": "x", "weights": {"default": ")" + value + R"(", "v_proj": ")" + other +
            R"("}})";
   };
-  for (const char* other : {"fp6-g128", "int8-channel", "lut4-channel", "none", "lut4-g64-e4m3"})
+  for (const char* other :
+       {"fp6e2m3-g128", "int8-channel", "lut4-channel", "none", "lut4-g64-e4m3"})
     EXPECT_EQ(refusal([&] { parse(weights("lut4-g128-e4m3", other)); }), "") << other;
-  EXPECT_EQ(refusal([&] { parse(weights("fp6-g128", "lut4-g128-e4m3")); }), "");
+  EXPECT_EQ(refusal([&] { parse(weights("fp6e2m3-g128", "lut4-g128-e4m3")); }), "");
   for (const char* other : {"lut4-g128", "int4-g128"}) {
     EXPECT_REFUSED(parse(weights("lut4-g128-e4m3", other)), "weights must have products in e4m3");
     EXPECT_REFUSED(parse(weights(other, "lut4-g128-e4m3")), "weights must have products in e4m3");
@@ -103,9 +105,9 @@ TEST(Recipe, OfGptqMayHaveProductsOfLut4AndNotOfInt4) {
 TEST(Recipe, WithFourBitWeightsKeepsTheWiderOnes) {
   const WeightScheme products = *weight_scheme_from_name("lut4-g128-e4m3");
   const Recipe r = with_four_bit_weights(find_recipe("emberq4"), products);
-  for (const Module module : kModules)
+  for (const Projection module : kProjections)
     EXPECT_EQ(name(*r.weights[size_t(module)]),
-              module == Module::kV ? "fp6-g128" : "lut4-g128-e4m3");
+              module == Projection::kV ? "fp6e2m3-g128" : "lut4-g128-e4m3");
   EXPECT_EQ(r.name, "emberq4-lut4-g128-e4m3");
   EXPECT_REFUSED(with_four_bit_weights(find_recipe("emberq6"), products),
                  "no weights of four bits");

@@ -5,14 +5,14 @@
 #include <cmath>
 
 #include "format/hadamard.h"
-#include "support/dense_linear.h"
+#include "support/f64_linear.h"
 
 namespace emberq {
 namespace {
 
 using test::random_linear;
 
-std::vector<double> applied(const DenseLinear& linear, const std::vector<double>& x) {
+std::vector<double> applied(const F64Linear& linear, const std::vector<double>& x) {
   std::vector<double> y = linear.bias;
   for (int64_t i = 0; i < linear.n; ++i)
     for (int64_t j = 0; j < linear.k; ++j) y[size_t(i)] += linear.row(i)[j] * x[size_t(j)];
@@ -60,14 +60,14 @@ TEST(RotationMatrix, SpreadsOneChannelOverAll) {
 
 TEST(RotateResidual, GivesReadersTheSameAndWritersTheRotated) {
   constexpr int64_t kHidden = 12;
-  DenseBlock block;
+  F64Layer block;
   block.input_layernorm = {1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3};
   block.post_attention_layernorm = {3, 2, 1, 3, 2, 1, 3, 2, 1, 3, 2, 1};
-  for (const Module module : kModules) {
-    const bool writes = module == Module::kO || module == Module::kDown;
+  for (const Projection module : kProjections) {
+    const bool writes = module == Projection::kO || module == Projection::kDown;
     block[module] = random_linear(writes ? kHidden : 8, writes ? 8 : kHidden, uint64_t(module) * 9);
   }
-  const DenseBlock before = block;
+  const F64Layer before = block;
   const std::vector<double> q = rotation_matrix(kHidden);
   rotate_residual(block, q);
 
@@ -75,15 +75,15 @@ TEST(RotateResidual, GivesReadersTheSameAndWritersTheRotated) {
   for (const float x : test::normal_floats(kHidden, 77)) h.push_back(double(x));
   for (size_t j = 0; j < kHidden; ++j)
     for (size_t i = 0; i < kHidden; ++i) rotated[j] += h[i] * q[i * kHidden + j];
-  for (const Module module : {Module::kQ, Module::kV, Module::kUp}) {
+  for (const Projection module : {Projection::kQ, Projection::kV, Projection::kUp}) {
     const auto& norm =
-        module == Module::kUp ? before.post_attention_layernorm : before.input_layernorm;
+        module == Projection::kUp ? before.post_attention_layernorm : before.input_layernorm;
     std::vector<double> x = h;
     for (size_t j = 0; j < kHidden; ++j) x[j] *= norm[j];
     expect_near(applied(block[module], rotated), applied(before[module], x));
   }
   EXPECT_EQ(block.input_layernorm, std::vector<double>(kHidden, 1.0));
-  for (const Module module : {Module::kO, Module::kDown}) {
+  for (const Projection module : {Projection::kO, Projection::kDown}) {
     const std::vector<double> x = {1, -1, 2, 0.5, 0, 3, -2, 1}, y = applied(before[module], x);
     std::vector<double> expected(kHidden);
     for (size_t j = 0; j < kHidden; ++j)
@@ -95,33 +95,34 @@ TEST(RotateResidual, GivesReadersTheSameAndWritersTheRotated) {
 TEST(RotateValues, IsUndoneInOForEveryQueryHead) {
   ModelConfig config;
   config.num_heads = 4, config.num_kv_heads = 2, config.head_dim = 4;
-  DenseBlock block;
-  block[Module::kV] = random_linear(8, 6, 1);
-  block[Module::kO] = random_linear(6, 16, 2);
-  const DenseBlock before = block;
+  F64Layer block;
+  block[Projection::kV] = random_linear(8, 6, 1);
+  block[Projection::kO] = random_linear(6, 16, 2);
+  const F64Layer before = block;
   rotate_values(block, config);
   const std::vector<double> x = {1, 2, -1, 0.5, 3, -2};
-  const auto attended = [&](const DenseBlock& b) {  // each query head passes its values on
-    const std::vector<double> v = applied(b[Module::kV], x);
+  const auto attended = [&](const F64Layer& b) {  // each query head passes its values on
+    const std::vector<double> v = applied(b[Projection::kV], x);
     std::vector<double> out;
     for (size_t head = 0; head < 4; ++head)
       for (size_t c = 0; c < 4; ++c) out.push_back(double(head + 1) * v[head / 2 * 4 + c]);
-    return applied(b[Module::kO], out);
+    return applied(b[Projection::kO], out);
   };
   expect_near(attended(block), attended(before));
-  EXPECT_NE(block[Module::kV].weight, before[Module::kV].weight);
+  EXPECT_NE(block[Projection::kV].weight, before[Projection::kV].weight);
 }
 
 TEST(RotateDownInputs, IsUndoneByTheTransformOfItsInput) {
-  DenseBlock block;
-  block[Module::kDown] = random_linear(3, 24, 5);
-  const DenseBlock before = block;
+  F64Layer block;
+  block[Projection::kDown] = random_linear(3, 24, 5);
+  const F64Layer before = block;
   rotate_down_inputs(block, 8);
   std::vector<double> x;
   for (const float value : test::normal_floats(24, 6)) x.push_back(double(value));
   std::vector<double> transformed = x;
   for (int64_t j = 0; j < 24; j += 8) hadamard(transformed.data() + j, 8);
-  expect_near(applied(block[Module::kDown], transformed), applied(before[Module::kDown], x));
+  expect_near(applied(block[Projection::kDown], transformed),
+              applied(before[Projection::kDown], x));
 }
 
 TEST(HadamardBlock, IsTheLargestPowerOfTwoThatDividesAndIsAllowed) {

@@ -6,7 +6,7 @@
 
 #include "eval/divergence.h"
 #include "model/model.h"
-#include "quant/layer/dense_block.h"
+#include "quant/layer/f64_layer.h"
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 
@@ -14,9 +14,10 @@ namespace emberq {
 namespace {
 
 // Linears that read one input.
-std::vector<std::vector<Module>> by_input() {
-  std::vector<std::vector<Module>> groups;
-  for (const Site site : kSites) groups.emplace_back(readers(site).begin(), readers(site).end());
+std::vector<std::vector<Projection>> by_input() {
+  std::vector<std::vector<Projection>> groups;
+  for (const LinearInput site : kLinearInputs)
+    groups.emplace_back(linears_reading(site).begin(), linears_reading(site).end());
   return groups;
 }
 
@@ -63,8 +64,8 @@ class TinySensitivity : public testing::Test {
     change(model);
     return divergence(original, model, ids_, {.window = options_.length});
   }
-  Weight rounded(int64_t layer, Module module) {
-    const DenseBlock block = read_block(checkpoint(), layer);
+  Weight rounded(int64_t layer, Projection module) {
+    const F64Layer block = read_block(checkpoint(), layer);
     return backend_->prepare(round_to_nearest(block[module], kInt4, options_.rule));
   }
 
@@ -75,28 +76,28 @@ class TinySensitivity : public testing::Test {
 };
 
 TEST_F(TinySensitivity, IsTheDivergenceOfAModelQuantizedByHand) {
-  const auto units = units_by_module({{Module::kGate, Module::kUp}}, {kInt4});
+  const auto units = units_by_module({{Projection::kGate, Projection::kUp}}, {kInt4});
   const Divergence expected = by_hand([&](Model& model) {
     for (int64_t layer = 0; layer < 2; ++layer)
-      for (const Module module : {Module::kGate, Module::kUp})
+      for (const Projection module : {Projection::kGate, Projection::kUp})
         model.layer(layer)[module].weight = rounded(layer, module);
   });
-  const SensitivityReport report =
+  const SensitivityResult report =
       measure_sensitivity(checkpoint(), *backend_, ids_, options_, units);
   const Sensitivity& s = report.units[0];
   EXPECT_GT(s.kl, 1e-6);
   EXPECT_EQ(s.kl, expected.kl);
-  EXPECT_EQ(s.ppl, expected.ppl_b);
-  EXPECT_EQ(report.ppl, expected.ppl_a);
+  EXPECT_EQ(s.ppl, expected.ppl);
+  EXPECT_EQ(report.ppl, expected.reference_ppl);
   EXPECT_EQ(s.bits, 4.125);
   EXPECT_DOUBLE_EQ(s.mac_share, 2 * 256 / double(128 + 64 + 64 + 128 + 3 * 256));
 }
 
 TEST_F(TinySensitivity, OfOneLayerLeavesTheOther) {
-  SensitivityUnit unit = units_by_layer(checkpoint().config(), {{Module::kO}}, {kInt4})[1];
+  SensitivityUnit unit = units_by_layer(checkpoint().config(), {{Projection::kO}}, {kInt4})[1];
   EXPECT_EQ(unit.name, "layer 1 o_proj");
-  const Divergence expected =
-      by_hand([&](Model& model) { model.layer(1)[Module::kO].weight = rounded(1, Module::kO); });
+  const Divergence expected = by_hand(
+      [&](Model& model) { model.layer(1)[Projection::kO].weight = rounded(1, Projection::kO); });
   EXPECT_EQ(measure({unit})[0].kl, expected.kl);
 }
 
@@ -105,7 +106,7 @@ TEST_F(TinySensitivity, OfInputsAloneRoundsWhatAllTheirReadersRead) {
   EXPECT_EQ(units[0].name, "q+k+v_proj");
   const Divergence expected = by_hand([&](Model& model) {
     for (int64_t layer = 0; layer < 2; ++layer)
-      for (const Module module : {Module::kQ, Module::kK, Module::kV})
+      for (const Projection module : {Projection::kQ, Projection::kK, Projection::kV})
         model.layer(layer)[module].input = ActivationScheme::kFp8Token;
   });
   const Sensitivity s = measure(units)[0];
@@ -130,8 +131,9 @@ TEST_F(TinySensitivity, OfTheCacheIsThatOfAModelThatKeepsItSo) {
 }
 
 TEST_F(TinySensitivity, DoesNotDependOnWhatWasMeasuredBefore) {
-  const auto weights = units_by_module({{Module::kDown}}, {kInt4})[0];
-  const auto inputs = units_by_module({{Module::kDown}}, {.input = ActivationScheme::kFp8Token})[0];
+  const auto weights = units_by_module({{Projection::kDown}}, {kInt4})[0];
+  const auto inputs =
+      units_by_module({{Projection::kDown}}, {.input = ActivationScheme::kFp8Token})[0];
   const auto cache = cache_unit({.kv = KvScheme::kInt4Head});
   const auto once = measure({weights}), again = measure({inputs, cache, weights, inputs});
   EXPECT_EQ(again[2].kl, once[0].kl);
@@ -141,7 +143,7 @@ TEST_F(TinySensitivity, DoesNotDependOnWhatWasMeasuredBefore) {
 TEST_F(TinySensitivity, OfWeightsThatTheSchemeHasExactlyIsZero) {
   write_model_with_exact_down(folder_.path() / "model", folder_.path() / "exact");
   options_.rule = ScaleRule::kAbsmax;
-  const auto units = units_by_module({{Module::kDown}, {Module::kUp}}, {kInt4});
+  const auto units = units_by_module({{Projection::kDown}, {Projection::kUp}}, {kInt4});
   const auto s = measure_sensitivity(Checkpoint::open(folder_.path() / "exact"), *backend_, ids_,
                                      options_, units)
                      .units;
@@ -150,10 +152,10 @@ TEST_F(TinySensitivity, OfWeightsThatTheSchemeHasExactlyIsZero) {
 }
 
 TEST_F(TinySensitivity, TakesOneScaleForARow) {
-  const auto units = units_by_module({{Module::kDown}}, {WeightScheme{4, 0}});
+  const auto units = units_by_module({{Projection::kDown}}, {WeightScheme{4, 0}});
   const Sensitivity s = measure(units)[0];
   EXPECT_EQ(s.bits, 4 + 16.0 / 256);
-  EXPECT_GT(s.kl, measure(units_by_module({{Module::kDown}}, {WeightScheme{4, 32}}))[0].kl);
+  EXPECT_GT(s.kl, measure(units_by_module({{Projection::kDown}}, {WeightScheme{4, 32}}))[0].kl);
 }
 
 TEST_F(TinySensitivity, OfAllLayersSharesAddUpToOne) {
@@ -169,14 +171,14 @@ TEST_F(TinySensitivity, OfAllLayersSharesAddUpToOne) {
 }
 
 TEST_F(TinySensitivity, RefusesWhatCannotBeMeasured) {
-  const auto units = units_by_module({{Module::kDown}}, {kInt4});
+  const auto units = units_by_module({{Projection::kDown}}, {kInt4});
   const auto measure_with = [&](SensitivityOptions options) {
     measure_sensitivity(checkpoint(), *backend_, ids_, options, units);
   };
   EXPECT_REFUSED(measure_with({.windows = 4, .length = 25}),
                  "has 75 tokens, 4 windows of 25 need 100");
   EXPECT_REFUSED(measure_with({.windows = 0}), "at least one window, got 0");
-  EXPECT_REFUSED(measure(units_by_module({{Module::kO}}, {WeightScheme{4, 96}})),
+  EXPECT_REFUSED(measure(units_by_module({{Projection::kO}}, {WeightScheme{4, 96}})),
                  "self_attn.o_proj has 128 inputs, which groups of 96 (int4-g96) do not divide");
   ids_.resize(200'000);
   EXPECT_REFUSED(measure_with({.windows = 1, .length = 257}), "257", "256 positions");
@@ -187,7 +189,7 @@ TEST_F(TinySensitivity, RefusesWhatCannotBeMeasured) {
 TEST_F(TinySensitivity, RefusesAnIdOutsideTheVocabulary) {
   for (const int bad : {-1, 8192}) {
     ids_[3] = bad;
-    EXPECT_REFUSED(measure(units_by_module({{Module::kDown}}, {kInt4})),
+    EXPECT_REFUSED(measure(units_by_module({{Projection::kDown}}, {kInt4})),
                    "position 3 of the text has the id " + std::to_string(bad), "vocab_size 8192");
   }
 }
@@ -198,7 +200,7 @@ TEST_F(TinySensitivity, ChecksThatAUnitHasLinears) {
 
 TEST(SensitivityUnit, SaysItsScheme) {
   const auto of = [](PartScheme scheme) {
-    return scheme_name({.name = "", .modules = {Module::kO}, .linear = scheme});
+    return scheme_name({.name = "", .modules = {Projection::kO}, .linear = scheme});
   };
   EXPECT_EQ(of({kInt4}), "int4-g128");
   EXPECT_EQ(of({.input = ActivationScheme::kFp8Token}), "fp8-token inputs");
@@ -208,7 +210,7 @@ TEST(SensitivityUnit, SaysItsScheme) {
                                     .query = QueryScheme::kFp8Head,
                                     .probability = ProbabilityScheme::kFp8,
                                     .hadamard = true})),
-            "kv4-head, hadamard, fp8-head queries, fp8 probabilities");
+            "int4-head, hadamard, fp8-head queries, fp8 probabilities");
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ class Shapes : public testing::TestWithParam<std::tuple<Shape, const char*>> {
 };
 
 TEST_P(Shapes, AreQuantizedInTheLargestGroupsThatDivideAndRunAfterwards) {
-  const QuantizeReport report = quantize({.model = model_,
+  const QuantizeResult report = quantize({.model = model_,
                                           .output = out_,
                                           .recipe = recipe_,
                                           .calibration = {kText},
@@ -92,7 +92,7 @@ TEST_P(Shapes, AreQuantizedInTheLargestGroupsThatDivideAndRunAfterwards) {
                                           .calibration_length = 32},
                                          *backend_);
   const Checkpoint checkpoint = Checkpoint::open(out_);
-  for (const Module module : kModules) {
+  for (const Projection module : kProjections) {
     const auto scheme = checkpoint.linear_scheme(linear_name(0, module));
     ASSERT_TRUE(scheme.has_value());
     const int group = largest_group(inputs(checkpoint.config(), module));
@@ -100,11 +100,12 @@ TEST_P(Shapes, AreQuantizedInTheLargestGroupsThatDivideAndRunAfterwards) {
     EXPECT_EQ(scheme->weight.group_size, by_row ? 0 : group) << short_name(module);
     const bool grouped = recipe_.activations[0].group_size > 0;
     EXPECT_EQ(scheme->activation.group_size, grouped ? group : 0) << short_name(module);
-    EXPECT_TRUE(recipe_.bit_search || scheme->weight.bits == recipe_.weights[size_t(module)]->bits)
+    EXPECT_TRUE(recipe_.bit_allocation ||
+                scheme->weight.bits == recipe_.weights[size_t(module)]->bits)
         << short_name(module);
   }
   EXPECT_LE(report.bits_per_weight,
-            recipe_.bit_search ? recipe_.bit_search->target_bits + 1e-9 : 8.5);
+            recipe_.bit_allocation ? recipe_.bit_allocation->target_bits + 1e-9 : 8.5);
 
   // A normal group's step is some 2.7 sigma / 7 at four bits: a relative error of 0.11 in each of
   // about five roundings in a row. At six bits a quarter of that, for inputs too.

@@ -5,7 +5,7 @@
 
 #include "quant/transform/channel_scale.h"
 #include "quant/transform/rope_scale.h"
-#include "support/dense_linear.h"
+#include "support/f64_linear.h"
 
 namespace emberq {
 namespace {
@@ -13,17 +13,17 @@ namespace {
 using test::random_linear;
 
 // Hidden 6, FFN 10, 4 query and 2 KV heads of 4.
-DenseBlock random_block() {
-  DenseBlock block;
+F64Layer random_block() {
+  F64Layer block;
   block.input_layernorm = {1, 2, 3, 4, 5, 6};
   block.post_attention_layernorm = {1, 1, 2, 2, 3, 3};
-  block[Module::kQ] = random_linear(16, 6, 1);
-  block[Module::kK] = random_linear(8, 6, 2);
-  block[Module::kV] = random_linear(8, 6, 3);
-  block[Module::kO] = random_linear(6, 16, 4);
-  block[Module::kGate] = random_linear(10, 6, 5);
-  block[Module::kUp] = random_linear(10, 6, 6);
-  block[Module::kDown] = random_linear(6, 10, 7);
+  block[Projection::kQ] = random_linear(16, 6, 1);
+  block[Projection::kK] = random_linear(8, 6, 2);
+  block[Projection::kV] = random_linear(8, 6, 3);
+  block[Projection::kO] = random_linear(6, 16, 4);
+  block[Projection::kGate] = random_linear(10, 6, 5);
+  block[Projection::kUp] = random_linear(10, 6, 6);
+  block[Projection::kDown] = random_linear(6, 10, 7);
   return block;
 }
 
@@ -34,7 +34,7 @@ ModelConfig block_config() {
   return config;
 }
 
-std::vector<double> product(const DenseLinear& linear, const std::vector<double>& x) {
+std::vector<double> product(const F64Linear& linear, const std::vector<double>& x) {
   std::vector<double> y = linear.bias;
   for (int64_t i = 0; i < linear.n; ++i)
     for (int64_t j = 0; j < linear.k; ++j) y[size_t(i)] += linear.row(i)[j] * x[size_t(j)];
@@ -51,10 +51,10 @@ void expect_near(const std::vector<double>& a, const std::vector<double>& b) {
   for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-11 * (1 + std::abs(b[i]))) << i;
 }
 
-std::vector<double> mean_magnitudes(std::initializer_list<const DenseLinear*> linears) {
+std::vector<double> mean_magnitudes(std::initializer_list<const F64Linear*> linears) {
   std::vector<double> means((*linears.begin())->weight.size() / size_t((*linears.begin())->n));
   int64_t rows = 0;
-  for (const DenseLinear* linear : linears) {
+  for (const F64Linear* linear : linears) {
     rows += linear->n;
     for (int64_t i = 0; i < linear->n; ++i)
       for (size_t j = 0; j < means.size(); ++j) means[j] += std::abs(linear->row(i)[int64_t(j)]);
@@ -63,7 +63,7 @@ std::vector<double> mean_magnitudes(std::initializer_list<const DenseLinear*> li
   return means;
 }
 
-void scale_site(DenseBlock& block, Site site, const ChannelScale& scale) {
+void scale_site(F64Layer& block, LinearInput site, const ChannelScale& scale) {
   const ModelConfig config = block_config();
   fold_channel_scales(block, config, site, channel_scales(block, config, site, scale, {}, {}));
 }
@@ -71,43 +71,44 @@ void scale_site(DenseBlock& block, Site site, const ChannelScale& scale) {
 const std::vector<double> kX = {0.3, -1, 2, 0.5, -0.25, 1};
 
 TEST(ChannelScale, OfUpAndGateBringsEveryChannelToTheMeanAndKeepsWhatTheyCompute) {
-  const DenseBlock before = random_block();
-  DenseBlock after = before;
-  scale_site(after, Site::kGateUp, {});
-  const auto old_means = mean_magnitudes({&before[Module::kUp], &before[Module::kGate]});
+  const F64Layer before = random_block();
+  F64Layer after = before;
+  scale_site(after, LinearInput::kMlp, {});
+  const auto old_means = mean_magnitudes({&before[Projection::kUp], &before[Projection::kGate]});
   double constant = 0;
   for (const double mean : old_means) constant += mean / double(old_means.size());
-  expect_near(mean_magnitudes({&after[Module::kUp], &after[Module::kGate]}),
+  expect_near(mean_magnitudes({&after[Projection::kUp], &after[Projection::kGate]}),
               std::vector<double>(6, constant));
-  for (const Module module : {Module::kUp, Module::kGate})
+  for (const Projection module : {Projection::kUp, Projection::kGate})
     expect_near(product(after[module], times(kX, after.post_attention_layernorm)),
                 product(before[module], times(kX, before.post_attention_layernorm)));
   EXPECT_EQ(after.input_layernorm, before.input_layernorm);
 }
 
 TEST(ChannelScale, OfDownTakesANamedConstantAndKeepsWhatTheBlockComputes) {
-  const DenseBlock before = random_block();
-  DenseBlock after = before;
-  scale_site(after, Site::kDown, {.constant = 0.015});
-  expect_near(mean_magnitudes({&after[Module::kDown]}), std::vector<double>(10, 0.015));
-  const auto gate = product(before[Module::kGate], kX);
-  expect_near(product(after[Module::kDown], times(gate, product(after[Module::kUp], kX))),
-              product(before[Module::kDown], times(gate, product(before[Module::kUp], kX))));
+  const F64Layer before = random_block();
+  F64Layer after = before;
+  scale_site(after, LinearInput::kMlpDown, {.constant = 0.015});
+  expect_near(mean_magnitudes({&after[Projection::kDown]}), std::vector<double>(10, 0.015));
+  const auto gate = product(before[Projection::kGate], kX);
+  expect_near(
+      product(after[Projection::kDown], times(gate, product(after[Projection::kUp], kX))),
+      product(before[Projection::kDown], times(gate, product(before[Projection::kUp], kX))));
 }
 
 TEST(ChannelScale, OfQkvGoesIntoTheInputNorm) {
-  const DenseBlock before = random_block();
-  DenseBlock after = before;
-  scale_site(after, Site::kQkv, {});
-  for (const Module module : {Module::kQ, Module::kK, Module::kV})
+  const F64Layer before = random_block();
+  F64Layer after = before;
+  scale_site(after, LinearInput::kAttention, {});
+  for (const Projection module : {Projection::kQ, Projection::kK, Projection::kV})
     expect_near(product(after[module], times(kX, after.input_layernorm)),
                 product(before[module], times(kX, before.input_layernorm)));
   EXPECT_NE(after.input_layernorm, before.input_layernorm);
 }
 
 // What o sees when every query head passes its KV head's values on.
-std::vector<double> values_by_query_head(const DenseBlock& block) {
-  const auto v = product(block[Module::kV], kX);
+std::vector<double> values_by_query_head(const F64Layer& block) {
+  const auto v = product(block[Projection::kV], kX);
   std::vector<double> attended;
   for (size_t head = 0; head < 4; ++head)
     for (size_t c = 0; c < 4; ++c) attended.push_back(double(head + 1) * v[head / 2 * 4 + c]);
@@ -115,29 +116,30 @@ std::vector<double> values_by_query_head(const DenseBlock& block) {
 }
 
 TEST(ChannelScale, OfOIsSharedByTheQueryHeadsOfAKvHead) {
-  const DenseBlock before = random_block();
-  DenseBlock after = before;
-  scale_site(after, Site::kO, {});
-  expect_near(product(after[Module::kO], values_by_query_head(after)),
-              product(before[Module::kO], values_by_query_head(before)));
-  EXPECT_NE(after[Module::kO].weight, before[Module::kO].weight);
+  const F64Layer before = random_block();
+  F64Layer after = before;
+  scale_site(after, LinearInput::kAttentionOut, {});
+  expect_near(product(after[Projection::kO], values_by_query_head(after)),
+              product(before[Projection::kO], values_by_query_head(before)));
+  EXPECT_NE(after[Projection::kO].weight, before[Projection::kO].weight);
 }
 
 TEST(ChannelScale, OfValuesScalesTheBiasToo) {
-  const DenseBlock before = random_block();
-  DenseBlock after = before;
+  const F64Layer before = random_block();
+  F64Layer after = before;
   scale_values(after, 0.9);
-  EXPECT_DOUBLE_EQ(after[Module::kV].bias[3], 0.9 * before[Module::kV].bias[3]);
-  expect_near(product(after[Module::kO], values_by_query_head(after)),
-              product(before[Module::kO], values_by_query_head(before)));
+  EXPECT_DOUBLE_EQ(after[Projection::kV].bias[3], 0.9 * before[Projection::kV].bias[3]);
+  expect_near(product(after[Projection::kO], values_by_query_head(after)),
+              product(before[Projection::kO], values_by_query_head(before)));
 }
 
 TEST(ChannelScale, LeavesAChannelOfZerosAlone) {
-  DenseBlock block = random_block();
-  for (int64_t i = 0; i < 6; ++i) block[Module::kDown].row(i)[4] = 0;
-  const std::vector<double> up(block[Module::kUp].row(4), block[Module::kUp].row(4) + 6);
-  scale_site(block, Site::kDown, {});
-  expect_near(std::vector<double>(block[Module::kUp].row(4), block[Module::kUp].row(4) + 6), up);
+  F64Layer block = random_block();
+  for (int64_t i = 0; i < 6; ++i) block[Projection::kDown].row(i)[4] = 0;
+  const std::vector<double> up(block[Projection::kUp].row(4), block[Projection::kUp].row(4) + 6);
+  scale_site(block, LinearInput::kMlpDown, {});
+  expect_near(std::vector<double>(block[Projection::kUp].row(4), block[Projection::kUp].row(4) + 6),
+              up);
 }
 
 // Two heads of 8: pairs (0, 4) ... (3, 7).
@@ -208,12 +210,12 @@ TEST(PreRopeScale, BalancedUndoesAFactorThatKeysAndQueriesTrade) {
 }
 
 TEST(PreRopeScale, FoldedIntoQAndKLeavesEveryProductOfPairsAsItWas) {
-  const DenseBlock before = random_block();
-  DenseBlock after = before;
+  const F64Layer before = random_block();
+  F64Layer after = before;
   const std::vector<double> scale = {2, 0.5, 3, 0.25};  // two pairs of two heads
   fold_pre_rope_scale(after, block_config(), scale);
-  const auto q0 = product(before[Module::kQ], kX), k0 = product(before[Module::kK], kX);
-  const auto q1 = product(after[Module::kQ], kX), k1 = product(after[Module::kK], kX);
+  const auto q0 = product(before[Projection::kQ], kX), k0 = product(before[Projection::kK], kX);
+  const auto q1 = product(after[Projection::kQ], kX), k1 = product(after[Projection::kK], kX);
   for (size_t head = 0; head < 4; ++head)
     for (size_t c = 0; c < 4; ++c)
       for (size_t partner : {c, (c + 2) % 4}) {

@@ -42,7 +42,7 @@ TEST_P(Grid, KeepsEveryValueOfACode) {
 
 INSTANTIATE_TEST_SUITE_P(Schemes, Grid,
                          testing::Values("int4-g128", "int6-g128", "int8-channel", "lut4-g128",
-                                         "fp6-g128", "fp8-channel"),
+                                         "fp6e2m3-g128", "fp8e4m3-channel"),
                          [](const auto& p) {
                            std::string name = p.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "checkpoint/safetensors.h"
 #include "format/bf16.h"
-#include "model/block.h"
+#include "model/decoder_layer.h"
 #include "support/random.h"
 #include "support/shared.h"
 #include "support/test_folder.h"
@@ -69,7 +69,7 @@ inline void write_tiny_model(const fs::path& folder, const Json& config) {
       add(layer_tensor(layer, norm), {c.hidden_size}, 1, 0.2f);
     for (const char* norm : {"self_attn.q_norm.weight", "self_attn.k_norm.weight"})
       if (c.qk_norm) add(layer_tensor(layer, norm), {c.head_dim}, 1, 0.2f);
-    for (const Module module : kModules) {
+    for (const Projection module : kProjections) {
       add(linear_name(layer, module) + ".weight", {outputs(c, module), inputs(c, module)}, 0,
           1 / std::sqrt(float(inputs(c, module))));
       if (has_bias(c, module))

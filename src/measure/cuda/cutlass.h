@@ -14,7 +14,7 @@ std::string cutlass_version();  // "4.2.0"; empty in a build without
 // the codes -8 to -1 instead of a scale.
 struct CutlassWeight {
   int64_t n = 0, k = 0;
-  float per_tensor_scale = 1;
+  float global_scale = 1;
   Buffer codes;    // n * k / 2 bytes
   Buffer numbers;  // [k / 128, n] of 8 bytes
   size_t bytes = 0;

@@ -69,7 +69,7 @@ struct CutlassWeights {
 class Bench {
  public:
   explicit Bench(const GemmBench& plan);
-  GemmReport run();
+  GemmResult run();
 
  private:
   void allocate();
@@ -99,7 +99,7 @@ class Bench {
   cuda::GpuMeter meter_;
   CublasOperands bf16_{.element_bytes = 2}, fp8_{.element_bytes = 1};
   Buffer token_scale_, no_scale_, out_;  // no_scale_: ones
-  GemmReport report_;
+  GemmResult report_;
 };
 
 Bench::Bench(const GemmBench& plan)
@@ -333,7 +333,7 @@ GemmRow Bench::measure_row(const GemmShape& shape, int64_t m, const std::vector<
   return row;
 }
 
-GemmReport Bench::run() {
+GemmResult Bench::run() {
   report_.card = meter_.card();
   report_.driver = meter_.driver();
   if (cublaslt_.present())
@@ -365,6 +365,6 @@ GemmReport Bench::run() {
 
 }  // namespace
 
-GemmReport run_gemm_bench(const GemmBench& bench) { return Bench(bench).run(); }
+GemmResult run_gemm_bench(const GemmBench& bench) { return Bench(bench).run(); }
 
 }  // namespace emberq

@@ -83,10 +83,10 @@ RepackRow measure(Backend& backend, cuda::GpuMeter& meter, const GemmShape& shap
 
 }  // namespace
 
-RepackReport run_repack_bench(const RepackBench& bench) {
+RepackResult run_repack_bench(const RepackBench& bench) {
   const auto backend = make_cuda_backend();
   cuda::GpuMeter meter(*backend, Regime::kCold);
-  RepackReport report{.card = meter.card(),
+  RepackResult report{.card = meter.card(),
                       .driver = meter.driver(),
                       .peaks = meter.measure_peaks(),
                       .repeats = kRepeats,

@@ -5,7 +5,7 @@
 
 namespace emberq {
 
-GemmReport run_gemm_bench(const GemmBench&) {
+GemmResult run_gemm_bench(const GemmBench&) {
   throw Error("this build has no CUDA backend (configure with --preset cuda)");
 }
 

@@ -5,7 +5,7 @@
 
 namespace emberq {
 
-RepackReport run_repack_bench(const RepackBench&) {
+RepackResult run_repack_bench(const RepackBench&) {
   throw Error("this build has no CUDA backend (configure with --preset cuda)");
 }
 

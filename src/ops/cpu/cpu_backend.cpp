@@ -40,8 +40,8 @@ class CpuBackend final : public Backend {
 
   void run(const Embed& op) override { check(op), cpu::embed(op); }
   void run(const RmsNorm& op) override { check(op), cpu::rms_norm(op); }
-  void run(const QuantizeRows& op) override { check(op), cpu::quantize_rows(op); }
-  void run(const SiluMul& op) override { check(op), cpu::silu_mul(op); }
+  void run(const PerTokenQuantize& op) override { check(op), cpu::per_token_quantize(op); }
+  void run(const SiluAndMul& op) override { check(op), cpu::silu_and_mul(op); }
   void run(const Linear& op) override { check(op), cpu::linear(op); }
   void run(const RopeAppendKv& op) override { check(op), cpu::rope_append_kv(op); }
   void run(const Attention& op) override { check(op), cpu::attention(op); }

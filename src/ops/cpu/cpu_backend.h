@@ -8,8 +8,8 @@ namespace emberq::cpu {
 // work split over threads.
 void embed(const Embed& op);
 void rms_norm(const RmsNorm& op);
-void quantize_rows(const QuantizeRows& op);
-void silu_mul(const SiluMul& op);
+void per_token_quantize(const PerTokenQuantize& op);
+void silu_and_mul(const SiluAndMul& op);
 void linear(const Linear& op);
 void rope_append_kv(const RopeAppendKv& op);
 void attention(const Attention& op);

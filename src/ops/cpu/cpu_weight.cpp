@@ -86,15 +86,15 @@ void set_product_tables(Int4Weight& weight, const std::vector<float>& scales, fl
 Int4Weight make_int4(const QuantizedWeight& q, int64_t group_size) {
   Int4Weight weight{.packed = q.packed, .group_size = group_size, .tables = &kPlainTable};
   const std::vector<float> scales = q.scale.to_float();
-  if (q.scheme.product == WeightProduct::kE4m3) {
-    weight.common_factor = 1 / q.per_tensor_scale;
+  if (q.scheme.dequant == Dequant::kE4m3) {
+    weight.common_factor = 1 / q.global_scale;
     if (q.scheme.code == WeightCode::kLut) {
-      set_product_tables(weight, scales, q.per_tensor_scale);
+      set_product_tables(weight, scales, q.global_scale);
       return weight;
     }
     weight.tables = kProductTables.data();
     for (const float scale : scales)
-      weight.table_index.push_back(fp8_encode(scale * q.per_tensor_scale));
+      weight.table_index.push_back(fp8_encode(scale * q.global_scale));
     return weight;
   }
   weight.scales = scales;
@@ -198,14 +198,14 @@ void decode_row(const CodedWeight& weight, int64_t k, int64_t row, float* out) {
   });
 }
 
-void decode_row(const DenseWeight& weight, int64_t k, int64_t row, float* out) {
+void decode_row(const UnquantizedWeight& weight, int64_t k, int64_t row, float* out) {
   dispatch(weight.values, [&](const auto* values, const auto& widen) {
     const auto* from = values + row * k;
     for (int64_t i = 0; i < k; ++i) out[i] = widen(from[i]);
   });
 }
 
-float dot(const DenseWeight& weight, int64_t k, int64_t row, const float* x) {
+float dot(const UnquantizedWeight& weight, int64_t k, int64_t row, const float* x) {
   return dispatch(weight.values, [&](const auto* values, const auto& widen) {
     const auto* w = values + row * k;
     float sum = 0;
@@ -248,7 +248,7 @@ float dot(const CodedWeight& weight, int64_t k, int64_t row, const float* x) {
 Weight prepare(const Tensor& dense) {
   EMBERQ_CHECK(dense.shape().size() == 2, "a weight must have two dimensions, got {}",
                shape_text(dense.shape()));
-  return wrap({dense.shape()[0], dense.shape()[1], DenseWeight{dense}}, dense.bytes().size());
+  return wrap({dense.shape()[0], dense.shape()[1], UnquantizedWeight{dense}}, dense.bytes().size());
 }
 
 Weight prepare(const QuantizedWeight& q) {
@@ -261,7 +261,7 @@ Weight prepare(const QuantizedWeight& q) {
         q.packed.bytes().size() + 2 * weight.table_index.size() + 4 * weight.scales.size();
     return wrap({q.n, q.k, std::move(weight)}, bytes);
   }
-  EMBERQ_REQUIRE(q.scheme.product == WeightProduct::kExact && !q.scheme.zero_point,
+  EMBERQ_REQUIRE(q.scheme.dequant == Dequant::kExact && !q.scheme.zero_point,
                  "the cpu backend runs {} in groups of an even size only", name(q.scheme));
   return wrap({q.n, q.k, make_coded(q, group_size)}, q.packed.bytes().size() + 4 * scales);
 }

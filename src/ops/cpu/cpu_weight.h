@@ -12,7 +12,7 @@
 namespace emberq::cpu {
 
 // F32, F16 or BF16 as stored, usually in the mapped file.
-struct DenseWeight {
+struct UnquantizedWeight {
   Tensor values;  // [n, k]
 };
 
@@ -21,7 +21,7 @@ struct DenseWeight {
 //
 //   value(u) = e4m3 value of table[u] * factor
 //
-// With WeightProduct::kE4m3 the table holds e4m3(q * s * p) and factor is 1 / p; with kExact it
+// With Dequant::kE4m3 the table holds e4m3(q * s * p) and factor is 1 / p; with kExact it
 // holds q, q - zero point or LUT4's magnitudes, all of which e4m3 has exactly, and factor is the
 // scale.
 struct Int4Weight {
@@ -53,7 +53,7 @@ struct CodedWeight {
 };
 
 struct CpuWeight final : DeviceWeight {
-  using Stored = std::variant<DenseWeight, Int4Weight, CodedWeight>;
+  using Stored = std::variant<UnquantizedWeight, Int4Weight, CodedWeight>;
   CpuWeight(int64_t rows, int64_t columns, Stored stored)
       : n(rows), k(columns), form(std::move(stored)) {}
 

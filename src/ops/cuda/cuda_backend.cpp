@@ -110,8 +110,10 @@ class CudaBackend final : public Backend {
   }
 
   void run(const RmsNorm& op) override { run_rows("rms_norm", op, cuda::rms_norm); }
-  void run(const QuantizeRows& op) override { run_rows("quantize_rows", op, cuda::quantize_rows); }
-  void run(const SiluMul& op) override { run_rows("silu_mul", op, cuda::silu_mul); }
+  void run(const PerTokenQuantize& op) override {
+    run_rows("per_token_quantize", op, cuda::per_token_quantize);
+  }
+  void run(const SiluAndMul& op) override { run_rows("silu_and_mul", op, cuda::silu_and_mul); }
 
   void run(const Linear& op) override {
     check(op);

@@ -46,7 +46,7 @@ UnquantizedWeight upload_unquantized(Backend& backend, const Tensor& dense) {
 }
 
 CanonicalWeight upload_canonical(Backend& backend, const QuantizedWeight& weight) {
-  CanonicalWeight result{.scheme = weight.scheme, .per_tensor_scale = weight.per_tensor_scale};
+  CanonicalWeight result{.scheme = weight.scheme, .global_scale = weight.global_scale};
   int& group = result.scheme.group_size;
   if (group == 0) group = int(weight.k);
   const bool groups_fit = group == weight.k || group == 32 || group == 64 || group == 128;

@@ -208,7 +208,7 @@ std::vector<AllocationUnit> allocation_units(const ModelConfig& config,
     return a.layer == b.layer && a.modules == b.modules;  // no modules: the cache
   };
   double weights = 0;
-  for (const Module module : kModules)
+  for (const Projection module : kProjections)
     weights += double(config.num_layers * outputs(config, module)) * double(inputs(config, module));
   std::vector<const SensitivityUnit*> parts;
   std::vector<AllocationUnit> units;

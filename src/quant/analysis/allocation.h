@@ -21,7 +21,7 @@ std::string sensitivity_table(std::span<const Sensitivity> sensitivities,
 
 // A choice for people to read.
 struct PlanChoice {
-  std::string what, chosen, why;  // "layer 3 v_proj", "fp6-g128", "KL 0.0031 as ..."
+  std::string what, chosen, why;  // "layer 3 v_proj", "fp6e2m3-g128", "KL 0.0031 as ..."
 };
 
 struct SensitiveChoice {

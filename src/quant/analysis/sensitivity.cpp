@@ -11,9 +11,9 @@ namespace emberq {
 namespace {
 
 // "gate+up_proj" of gate_proj and up_proj.
-std::string short_name(const std::vector<Module>& modules) {
+std::string short_name(const std::vector<Projection>& modules) {
   std::string text;
-  for (const Module module : modules) {
+  for (const Projection module : modules) {
     std::string_view linear = emberq::short_name(module);
     linear.remove_suffix(std::string_view("_proj").size());
     text += fmt::format("{}{}", text.empty() ? "" : "+", linear);
@@ -22,14 +22,14 @@ std::string short_name(const std::vector<Module>& modules) {
 }
 
 void check_groups(const ModelConfig& config, const SensitivityUnit& unit) {
-  const auto require = [&](Module module, int64_t group, std::string_view scheme) {
+  const auto require = [&](Projection module, int64_t group, std::string_view scheme) {
     const int64_t k = inputs(config, module);
     EMBERQ_REQUIRE(group == 0 || k % group == 0,
                    "{} has {} inputs, which groups of {} ({}) do not divide", name(module), k,
                    group, scheme);
   };
   const ActivationScheme& input = unit.linear.input;
-  for (const Module module : unit.modules) {
+  for (const Projection module : unit.modules) {
     if (unit.linear.weight)
       require(module, unit.linear.weight->group_size, name(*unit.linear.weight));
     require(module, input.group_size, name(input));
@@ -80,8 +80,8 @@ class Analysis {
     const Divergence divergence =
         unit.attention ? of_cache(unit, label, result) : of_linears(unit, label, result);
     result.kl = divergence.kl;
-    result.ppl = divergence.ppl_b;
-    original_ppl_ = divergence.ppl_a;
+    result.ppl = divergence.ppl;
+    original_ppl_ = divergence.reference_ppl;
     return result;
   }
   double original_ppl() const { return original_ppl_; }
@@ -97,7 +97,7 @@ class Analysis {
     std::vector<Original> originals;
     double bits = 0, weights = 0;
     for (const int64_t layer : layers_of(model_.config(), unit))
-      for (const Module module : unit.modules) {
+      for (const Projection module : unit.modules) {
         LinearLayer& linear = model_.layer(layer)[module];
         originals.push_back({&linear, linear.weight});
         const auto size = double(linear.weight.n * linear.weight.k);
@@ -114,12 +114,12 @@ class Analysis {
   }
 
   // Returns the bits of a weight.
-  double quantize(int64_t layer, Module module, const PartScheme& scheme, LinearLayer& linear) {
+  double quantize(int64_t layer, Projection module, const PartScheme& scheme, LinearLayer& linear) {
     linear.input = scheme.input;
     const int64_t n = linear.weight.n, k = linear.weight.k;
     const Tensor stored = checkpoint_.get(linear_name(layer, module) + ".weight", {n, k});
     if (!scheme.weight) return 8 * double(size_bytes(stored.dtype()));
-    const DenseLinear dense{.n = n, .k = k, .weight = stored.to_double()};
+    const F64Linear dense{.n = n, .k = k, .weight = stored.to_double()};
     const QuantizedWeight quantized = round_to_nearest(dense, *scheme.weight, rule_);
     linear.weight = backend_.prepare(quantized);
     return bits_per_weight(*scheme.weight, 8 * double(size_bytes(quantized.scale.dtype())),
@@ -163,14 +163,14 @@ std::string scheme_name(const SensitivityUnit& unit) {
   return text.empty() ? "as stored" : text;
 }
 
-std::vector<std::vector<Module>> single_modules() {
-  std::vector<std::vector<Module>> groups;
-  groups.reserve(kModules.size());
-  for (const Module module : kModules) groups.push_back({module});
+std::vector<std::vector<Projection>> single_modules() {
+  std::vector<std::vector<Projection>> groups;
+  groups.reserve(kProjections.size());
+  for (const Projection module : kProjections) groups.push_back({module});
   return groups;
 }
 
-std::vector<SensitivityUnit> units_by_module(const std::vector<std::vector<Module>>& groups,
+std::vector<SensitivityUnit> units_by_module(const std::vector<std::vector<Projection>>& groups,
                                              const PartScheme& scheme) {
   std::vector<SensitivityUnit> units;
   units.reserve(groups.size());
@@ -180,7 +180,7 @@ std::vector<SensitivityUnit> units_by_module(const std::vector<std::vector<Modul
 }
 
 std::vector<SensitivityUnit> units_by_layer(const ModelConfig& config,
-                                            const std::vector<std::vector<Module>>& groups,
+                                            const std::vector<std::vector<Projection>>& groups,
                                             const PartScheme& scheme) {
   std::vector<SensitivityUnit> units;
   for (int64_t layer = 0; layer < config.num_layers; ++layer)
@@ -199,15 +199,15 @@ SensitivityUnit cache_unit(AttentionScheme attention) {
 double mac_share(const ModelConfig& config, const SensitivityUnit& unit) {
   const auto macs = [&](const auto& modules) {
     double sum = 0;
-    for (const Module module : modules)
+    for (const Projection module : modules)
       sum += double(outputs(config, module)) * double(inputs(config, module));
     return sum;
   };
-  const double share = macs(unit.modules) / macs(kModules);
+  const double share = macs(unit.modules) / macs(kProjections);
   return unit.layer ? share / double(config.num_layers) : share;
 }
 
-SensitivityReport measure_sensitivity(const Checkpoint& checkpoint, Backend& backend,
+SensitivityResult measure_sensitivity(const Checkpoint& checkpoint, Backend& backend,
                                       std::span<const int> ids, const SensitivityOptions& options,
                                       const std::vector<SensitivityUnit>& units) {
   const ModelConfig& config = checkpoint.config();
@@ -227,7 +227,7 @@ SensitivityReport measure_sensitivity(const Checkpoint& checkpoint, Backend& bac
   Model model = load_original(checkpoint, backend);
   ReferenceLogits reference =
       reference_logits(model, ids, {.window = length, .max_windows = windows});
-  SensitivityReport report;
+  SensitivityResult report;
   Analysis analysis(checkpoint, backend, std::move(reference), std::move(model), options.rule);
   for (const SensitivityUnit& unit : units)
     report.units.push_back(analysis.measure(

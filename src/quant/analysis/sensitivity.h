@@ -22,24 +22,24 @@ struct PartScheme {
 // One part, and what it becomes: some linears of one layer or of all, or the cache of all layers.
 struct SensitivityUnit {
   std::string name;
-  std::optional<int64_t> layer;  // none: all
-  std::vector<Module> modules;   // none where `attention` is there
+  std::optional<int64_t> layer;     // none: all
+  std::vector<Projection> modules;  // none where `attention` is there
   PartScheme linear;
   std::optional<AttentionScheme> attention;  // without means and S, which calibration finds
 };
 
-// "int4-g128", "fp8-token inputs", "int6-g128, int8-g128 inputs", "kv4-head, fp8-head queries"
+// "int4-g128", "fp8-token inputs", "int6-g128, int8-g128 inputs", "int4-head, fp8-head queries"
 std::string scheme_name(const SensitivityUnit& unit);
 
 // Groups of linears that are quantized together: each alone.
-std::vector<std::vector<Module>> single_modules();
+std::vector<std::vector<Projection>> single_modules();
 
 // A unit for each of the groups, in all layers ("gate+up_proj"), and for each layer and group
 // ("layer 3 gate+up_proj").
-std::vector<SensitivityUnit> units_by_module(const std::vector<std::vector<Module>>& groups,
+std::vector<SensitivityUnit> units_by_module(const std::vector<std::vector<Projection>>& groups,
                                              const PartScheme& scheme);
 std::vector<SensitivityUnit> units_by_layer(const ModelConfig& config,
-                                            const std::vector<std::vector<Module>>& groups,
+                                            const std::vector<std::vector<Projection>>& groups,
                                             const PartScheme& scheme);
 // The cache of all layers, named "KV cache".
 SensitivityUnit cache_unit(AttentionScheme attention);
@@ -57,7 +57,7 @@ struct SensitivityOptions {
   ScaleRule rule = ScaleRule::kLeastSquares;
 };
 
-struct SensitivityReport {
+struct SensitivityResult {
   double ppl = 0;  // of the original
   std::vector<Sensitivity> units;
 };
@@ -69,7 +69,7 @@ double mac_share(const ModelConfig& config, const SensitivityUnit& unit);
 // original, whose logits are kept: windows * (length - 1) * vocabulary * 4 bytes. InputError for a
 // model that is quantized already, groups that do not divide a linear's inputs, too few tokens, a
 // window longer than the model's positions, and logits of more than kMaxLogitBytes.
-SensitivityReport measure_sensitivity(const Checkpoint& checkpoint, Backend& backend,
+SensitivityResult measure_sensitivity(const Checkpoint& checkpoint, Backend& backend,
                                       std::span<const int> ids, const SensitivityOptions& options,
                                       const std::vector<SensitivityUnit>& units);
 inline constexpr double kMaxLogitBytes = 4e9;

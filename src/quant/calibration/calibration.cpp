@@ -111,20 +111,21 @@ const std::vector<float>& CalibrationStream::take(const Activations& x) {
   return decoded_;
 }
 
-Activations CalibrationStream::run_to(const Layer& layer, Site site) {
+Activations CalibrationStream::run_to(const DecoderLayer& layer, LinearInput site) {
   switch (site) {
-    case Site::kQkv:
+    case LinearInput::kAttention:
       return runner_.qkv_input(layer);
-    case Site::kO:
+    case LinearInput::kAttentionOut:
       return runner_.o_input(layer, runner_.qkv_input(layer), pool_.layer(0));
-    case Site::kGateUp:
+    case LinearInput::kMlp:
       return runner_.gate_up_input(layer);
     default:
       return runner_.down_input(layer, runner_.gate_up_input(layer));
   }
 }
 
-const std::vector<float>& CalibrationStream::input(const Layer& layer, int64_t window, Site site) {
+const std::vector<float>& CalibrationStream::input(const DecoderLayer& layer, int64_t window,
+                                                   LinearInput site) {
   load(window);
   const std::vector<float>& values = take(run_to(layer, site));
   taken_.window = window;
@@ -136,7 +137,7 @@ void CalibrationStream::keep() {
   kept_[window] = std::exchange(taken_, {});
 }
 
-void CalibrationStream::add(const Layer& layer, int64_t window, Site site) {
+void CalibrationStream::add(const DecoderLayer& layer, int64_t window, LinearInput site) {
   Activations x = taken_.at;
   if (taken_.window != window) {
     const Input kept = std::exchange(kept_[size_t(window)], {});
@@ -149,11 +150,11 @@ void CalibrationStream::add(const Layer& layer, int64_t window, Site site) {
                      kept.values.size() * sizeof(float));
   }
   taken_.window = -1;
-  site == Site::kO ? runner_.add_o(layer, x) : runner_.add_down(layer, x);
+  site == LinearInput::kAttentionOut ? runner_.add_o(layer, x) : runner_.add_down(layer, x);
   store(window);
 }
 
-void CalibrationStream::advance(const Layer& layer) {
+void CalibrationStream::advance(const DecoderLayer& layer) {
   for (int64_t w = 0; w < windows(); ++w) {
     load(w);
     runner_.run(layer, pool_.layer(0));
@@ -161,8 +162,9 @@ void CalibrationStream::advance(const Layer& layer) {
   }
 }
 
-void CalibrationStream::add_site(const Activations& x, Site site, BlockStatistics& statistics) {
-  SiteStatistics& s = statistics.sites[size_t(site)];
+void CalibrationStream::add_site(const Activations& x, LinearInput site,
+                                 LayerStatistics& statistics) {
+  LinearInputStatistics& s = statistics.sites[size_t(site)];
   const std::vector<float>& values = take(x);
   if (!s.gram.empty()) add_gram(values.data(), x.rows, x.dim, s.gram);
   s.absmax.resize(size_t(x.dim));
@@ -200,31 +202,32 @@ void CalibrationStream::add_keys(KeyStatistics& keys) {
   keys.tokens += length_;
 }
 
-BlockStatistics CalibrationStream::statistics(const Layer& layer, int64_t stride,
-                                              const std::vector<Site>& grams) {
+LayerStatistics CalibrationStream::statistics(const DecoderLayer& layer, int64_t stride,
+                                              const std::vector<LinearInput>& grams) {
   EMBERQ_CHECK(pool_.shape().scheme == KvScheme::kFp, "statistics of a cache of {}",
                name(pool_.shape().scheme));
-  BlockStatistics statistics{.keys = empty_keys(*config_)};
-  for (const Site site : grams) {
+  LayerStatistics statistics{.keys = empty_keys(*config_)};
+  for (const LinearInput site : grams) {
     const auto k = size_t(inputs(*config_, site));
     statistics.sites[size_t(site)].gram.resize(k * k);
   }
   for (int64_t w = 0; w < windows(); w += stride) {
-    const auto look = [&](const Activations& x, Site site) {
+    const auto look = [&](const Activations& x, LinearInput site) {
       add_site(x, site, statistics);
       return x;
     };
     load(w);
-    const Activations o =
-        runner_.o_input(layer, look(runner_.qkv_input(layer), Site::kQkv), pool_.layer(0));
+    const Activations o = runner_.o_input(
+        layer, look(runner_.qkv_input(layer), LinearInput::kAttention), pool_.layer(0));
     add_keys(statistics.keys);
-    runner_.add_o(layer, look(o, Site::kO));
-    look(runner_.down_input(layer, look(runner_.gate_up_input(layer), Site::kGateUp)), Site::kDown);
+    runner_.add_o(layer, look(o, LinearInput::kAttentionOut));
+    look(runner_.down_input(layer, look(runner_.gate_up_input(layer), LinearInput::kMlp)),
+         LinearInput::kMlpDown);
   }
   return statistics;
 }
 
-KeyStatistics CalibrationStream::keys(const Layer& layer, int64_t stride) {
+KeyStatistics CalibrationStream::keys(const DecoderLayer& layer, int64_t stride) {
   KeyStatistics keys = empty_keys(*config_);
   for (int64_t w = 0; w < windows(); w += stride) {
     load(w);
@@ -234,7 +237,7 @@ KeyStatistics CalibrationStream::keys(const Layer& layer, int64_t stride) {
   return keys;
 }
 
-double CalibrationStream::cache_error(const Layer& layer, int64_t stride) {
+double CalibrationStream::cache_error(const DecoderLayer& layer, int64_t stride) {
   // Of one page too, which has the same number.
   const KvPool exact(*backend_, {KvScheme::kFp, 1, config_->num_kv_heads, config_->head_dim},
                      length_, 1);

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "model/block_runner.h"
+#include "model/layer_runner.h"
 #include "quant/rounding/gptq.h"
 
 namespace emberq {
@@ -22,14 +22,14 @@ struct KeyStatistics {
   int64_t tokens = 0;
 };
 
-struct SiteStatistics {
+struct LinearInputStatistics {
   std::vector<double> gram;   // [k, k]: sum_t x x^T; empty where it was not asked for
   std::vector<float> absmax;  // [k]: max_t |x[j]|
 };
 
-struct BlockStatistics {
+struct LayerStatistics {
   KeyStatistics keys;
-  std::array<SiteStatistics, kSites.size()> sites;  // by Site
+  std::array<LinearInputStatistics, kLinearInputs.size()> sites;  // by LinearInput
 };
 
 // The calibration text in windows, each run alone and with no BOS.
@@ -55,23 +55,24 @@ class CalibrationStream {
   // A site's input in one window: [length, k], codes times scales; valid until the next call. The
   // stream must be where the block begins for kQkv and kO, past its attention for kGateUp and
   // kDown.
-  const std::vector<float>& input(const Layer& layer, int64_t window, Site site);
+  const std::vector<float>& input(const DecoderLayer& layer, int64_t window, LinearInput site);
   // Keeps that input, of kO or kDown, in the bytes it has, for when the linear is there.
   void keep();
   // Adds what kO's or kDown's linear makes of its input, the one just taken or one kept: the stream
   // is past it in this window.
-  void add(const Layer& layer, int64_t window, Site site);
+  void add(const DecoderLayer& layer, int64_t window, LinearInput site);
   // Past the whole block in all windows.
-  void advance(const Layer& layer);
+  void advance(const DecoderLayer& layer);
 
   // Of every `stride`th window; the stream stays at the block's beginning. The grams, which cost as
   // much as the block, are of `grams` alone.
-  BlockStatistics statistics(const Layer& layer, int64_t stride, const std::vector<Site>& grams);
+  LayerStatistics statistics(const DecoderLayer& layer, int64_t stride,
+                             const std::vector<LinearInput>& grams);
   // Its keys alone.
-  KeyStatistics keys(const Layer& layer, int64_t stride);
+  KeyStatistics keys(const DecoderLayer& layer, int64_t stride);
   // |x - x'| / |x| of the stream past the attention, where x' comes from this stream's cache and x
   // from one that keeps what it is given.
-  double cache_error(const Layer& layer, int64_t stride);
+  double cache_error(const DecoderLayer& layer, int64_t stride);
 
  private:
   // A site's input as it is, [length, k]: numbers, or codes and scales.
@@ -81,19 +82,19 @@ class CalibrationStream {
     std::vector<float> values;  // or scales
     std::vector<uint8_t> codes;
   };
-  Activations run_to(const Layer& layer, Site site);
+  Activations run_to(const DecoderLayer& layer, LinearInput site);
   void load(int64_t window);
   void store(int64_t window);
   template <class T>
   void download(std::vector<T>& to, const void* from, size_t count);
   const std::vector<float>& take(const Activations& x);
-  void add_site(const Activations& x, Site site, BlockStatistics& statistics);
+  void add_site(const Activations& x, LinearInput site, LayerStatistics& statistics);
   void add_keys(KeyStatistics& statistics);  // of the attention that has just run
 
   Backend* backend_;
   const ModelConfig* config_;
   int64_t length_;
-  BlockRunner runner_;
+  LayerRunner runner_;
   KvPool pool_;
   KvSequence sequence_;                     // that each window in turn is
   std::vector<std::vector<float>> hidden_;  // [windows][length * hidden]

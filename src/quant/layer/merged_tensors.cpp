@@ -8,7 +8,7 @@ Tensor merged_tensor(const Tensor& original, const std::vector<double>& values) 
 }
 
 void for_each_parameter(
-    const DenseBlock& block, int64_t layer,
+    const F64Layer& block, int64_t layer,
     const std::function<void(const std::string& name, const std::vector<double>& values)>& visit) {
   const auto vector = [&](std::string_view tensor, const std::vector<double>& values) {
     if (!values.empty()) visit(layer_tensor(layer, tensor), values);
@@ -17,7 +17,7 @@ void for_each_parameter(
   vector("post_attention_layernorm.weight", block.post_attention_layernorm);
   vector("self_attn.q_norm.weight", block.q_norm);
   vector("self_attn.k_norm.weight", block.k_norm);
-  for (const Module module : kModules) {
+  for (const Projection module : kProjections) {
     const std::string name = linear_name(layer, module);
     visit(name + ".weight", block[module].weight);
     if (!block[module].bias.empty()) visit(name + ".bias", block[module].bias);

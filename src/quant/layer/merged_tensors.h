@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "quant/layer/dense_block.h"
+#include "quant/layer/f64_layer.h"
 
 namespace emberq {
 
@@ -14,7 +14,7 @@ Tensor merged_tensor(const Tensor& original, const std::vector<double>& values);
 
 // Calls `visit` with each of a block's parameters and its tensor's name, norms before linears.
 void for_each_parameter(
-    const DenseBlock& block, int64_t layer,
+    const F64Layer& block, int64_t layer,
     const std::function<void(const std::string& name, const std::vector<double>& values)>& visit);
 
 }  // namespace emberq

@@ -7,25 +7,25 @@ namespace {
 
 constexpr std::string_view kFireq = R"({
   "name": "fireq",
-  "smoothing": {"v_mul": 0.9, "up_gate": "mean", "down": "mean",
+  "smoothing": {"value_scale": 0.9, "gate_up": "mean", "down": "mean",
                 "pre_rope": {"alpha": 8}, "post_rope": {"beta": 8, "top_k": 8}},
-  "weights": "int4-g128-e4m3", "activations": "fp8-token", "kv": "kv4-head", "query": "fp8-head"})";
+  "weights": "int4-g128-e4m3", "activations": "fp8-token", "kv": "int4-head", "query": "fp8-head"})";
 
 constexpr std::string_view kFireqUnsmoothed = R"({
   "name": "fireq-unsmoothed",
-  "weights": "int4-g128-e4m3", "activations": "fp8-token", "kv": "kv4-head", "query": "fp8-head"})";
+  "weights": "int4-g128-e4m3", "activations": "fp8-token", "kv": "int4-head", "query": "fp8-head"})";
 
 constexpr std::string_view kFireqW4 = R"({"name": "fireq-w4", "weights": "int4-g128-e4m3"})";
 
-constexpr std::string_view kKv4 = R"({"name": "kv4", "kv": "kv4-head"})";
+constexpr std::string_view kKv4 = R"({"name": "kv4-only", "kv": "int4-head"})";
 
 constexpr std::string_view kFireqKv4 = R"({
   "name": "fireq-kv4",
-  "smoothing": {"pre_rope": {"alpha": 8}, "post_rope": {"beta": 8, "top_k": 8}}, "kv": "kv4-head"})";
+  "smoothing": {"pre_rope": {"alpha": 8}, "post_rope": {"beta": 8, "top_k": 8}}, "kv": "int4-head"})";
 
 constexpr std::string_view kFireqSmoothing = R"({
   "name": "fireq-smoothing",
-  "smoothing": {"v_mul": 0.9, "up_gate": "mean", "down": "mean",
+  "smoothing": {"value_scale": 0.9, "gate_up": "mean", "down": "mean",
                 "pre_rope": {"alpha": 8}, "post_rope": {"beta": 8, "top_k": 8}}})";
 
 constexpr std::string_view kFlexq = R"({
@@ -35,16 +35,16 @@ constexpr std::string_view kFlexq = R"({
 
 constexpr std::string_view kSmoothquant = R"({
   "name": "smoothquant",
-  "smoothing": {"qkv": {"maximum": 0.85}, "up_gate": {"maximum": 0.85}},
+  "smoothing": {"qkv": {"smoothquant": 0.85}, "gate_up": {"smoothquant": 0.85}},
   "weights": "int8-channel", "activations": "int8-token"})";
 
 constexpr std::string_view kFp8 =
-    R"({"name": "fp8", "weights": "fp8-channel", "activations": "fp8-token"})";
+    R"({"name": "fp8", "weights": "fp8e4m3-channel", "activations": "fp8-token"})";
 
 constexpr std::string_view kQserve = R"({
   "name": "qserve",
-  "smoothing": {"pre_rope": {"maximum": 0.5}}, "rotation": {"residual": true},
-  "weights": "int4-g128-zero", "activations": "int8-token", "kv": "kv4-zero"})";
+  "smoothing": {"pre_rope": {"smoothquant": 0.5}}, "rotation": {"residual": true},
+  "weights": "int4-g128-asym", "activations": "int8-token", "kv": "int4-asym"})";
 
 constexpr std::string_view kRtn4 = R"({"name": "rtn4", "weights": "int4-g128"})";
 
@@ -52,28 +52,28 @@ constexpr std::string_view kRtn4 = R"({"name": "rtn4", "weights": "int4-g128"})"
 
 constexpr std::string_view kEmberq4 = R"({
   "name": "emberq4",
-  "smoothing": {"qkv": "search", "o": "search", "up_gate": "search", "down": "search",
-                "pre_rope": {"balance": 0.5}},
-  "rotation": {"keys": true}, "center_cache": true,
-  "weights": {"default": "lut4-g128", "v_proj": "fp6-g128"}, "activations": "fp8-token",
-  "kv": "kv4-lut", "query": "fp8-head", "probability": "fp8",
+  "smoothing": {"qkv": "search", "o": "search", "gate_up": "search", "down": "search",
+                "pre_rope": {"rms_balance": 0.5}},
+  "rotation": {"keys": true}, "subtract_kv_mean": true,
+  "weights": {"default": "lut4-g128", "v_proj": "fp6e2m3-g128"}, "activations": "fp8-token",
+  "kv": "lut4-head", "query": "fp8-head", "probability": "fp8",
   "rounding": {"method": "gptq"}, "calibration_windows": 160})";
 
 constexpr std::string_view kEmberq6 = R"({
   "name": "emberq6",
-  "smoothing": {"down": {"balance": 0.5}, "pre_rope": {"balance": 0.5}},
+  "smoothing": {"down": {"rms_balance": 0.5}, "pre_rope": {"rms_balance": 0.5}},
   "rotation": {"residual": true, "values": true, "keys": true, "down": 512},
   "weights": {"default": "int6-g128", "v_proj": "int8-g128"}, "activations": "int8-token",
-  "kv": "kv8-head", "query": "int8-head", "probability": "fp16",
+  "kv": "int8-head", "query": "int8-head", "probability": "fp16",
   "rounding": {"method": "gptq"}, "calibration_windows": 160})";
 
 constexpr std::string_view kMixed = R"({
   "name": "mixed",
-  "smoothing": {"qkv": "search", "o": "search", "up_gate": "search", "down": "search",
-                "pre_rope": {"balance": 0.5}},
-  "rotation": {"keys": true}, "center_cache": true,
-  "weights": "lut4-g128", "bit_search": {"target_bits": 4.5}, "activations": "fp8-token",
-  "kv": "kv4-lut", "query": "fp8-head", "probability": "fp8",
+  "smoothing": {"qkv": "search", "o": "search", "gate_up": "search", "down": "search",
+                "pre_rope": {"rms_balance": 0.5}},
+  "rotation": {"keys": true}, "subtract_kv_mean": true,
+  "weights": "lut4-g128", "bit_allocation": {"target_bits": 4.5}, "activations": "fp8-token",
+  "kv": "lut4-head", "query": "fp8-head", "probability": "fp8",
   "rounding": {"method": "gptq"}, "calibration_windows": 160})";
 
 }  // namespace
@@ -86,7 +86,7 @@ std::vector<BuiltinRecipe> builtin_recipes() {
       {"fireq", "FireQ as published: W4A8-FP8 KV4 with all smoothing", kFireq},
       {"fireq-unsmoothed", "the same with no smoothing", kFireqUnsmoothed},
       {"fireq-w4", "FireQ's weight rounding alone", kFireqW4},
-      {"kv4", "the INT4 KV cache alone", kKv4},
+      {"kv4-only", "the INT4 KV cache alone", kKv4},
       {"fireq-kv4", "the INT4 KV cache with N and S", kFireqKv4},
       {"fireq-smoothing", "FireQ's smoothing alone, nothing rounded", kFireqSmoothing},
       {"flexq", "FlexQ as published: W6A6, A8 where it is most sensitive", kFlexq},

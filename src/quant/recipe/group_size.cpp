@@ -15,11 +15,11 @@ int fitted_size(int group_size, int64_t inputs) {
 }
 
 // The groups that the recipe asks for in a linear's weights and inputs; 0: none.
-std::vector<int> asked_for(const Recipe& recipe, Module module) {
+std::vector<int> asked_for(const Recipe& recipe, Projection module) {
   std::vector<int> sizes;
   if (const auto& weight = recipe.weights[size_t(module)]) sizes.push_back(weight->group_size);
-  if (recipe.bit_search && recipe.weights[0]) sizes.push_back(recipe.weights[0]->group_size);
-  sizes.push_back(recipe.activations[size_t(site_of(module))].group_size);
+  if (recipe.bit_allocation && recipe.weights[0]) sizes.push_back(recipe.weights[0]->group_size);
+  sizes.push_back(recipe.activations[size_t(input_of(module))].group_size);
   if (recipe.sensitive_activations)
     sizes.push_back(recipe.sensitive_activations->scheme.group_size);
   return sizes;
@@ -38,7 +38,7 @@ ActivationScheme fitted(ActivationScheme scheme, int64_t inputs) {
 }
 
 void check_groups(const Checkpoint& checkpoint, const Recipe& recipe) {
-  for (const Module module : kModules) {
+  for (const Projection module : kProjections) {
     const int64_t k = inputs(checkpoint.config(), module);
     for (const int size : asked_for(recipe, module))
       EMBERQ_REQUIRE(
@@ -58,7 +58,7 @@ std::string other_groups(const Recipe& recipe, const ModelConfig& config) {
     std::string linears;
   };
   std::vector<Others> all;
-  for (const Module module : kModules) {
+  for (const Projection module : kProjections) {
     const int64_t k = inputs(config, module);
     std::vector<int> sizes = asked_for(recipe, module);
     std::ranges::sort(sizes);

@@ -30,13 +30,13 @@ std::optional<ChannelScale> channel_scale(const JsonObject& smoothing, std::stri
   if (value.is_number()) return ChannelScale{.constant = positive(smoothing, key, 0)};
   if (!value.is_object())
     smoothing.reject(key,
-                     "must be \"mean\", a positive number, \"search\", {\"balance\": power}, "
-                     "{\"maximum\": power} or null");
+                     "must be \"mean\", a positive number, \"search\", {\"rms_balance\": power}, "
+                     "{\"smoothquant\": power} or null");
   const JsonObject rule = smoothing.object(key);
-  rule.allow_only({"balance", "maximum"});
-  const bool maximum = rule.has("maximum");
+  rule.allow_only({"rms_balance", "smoothquant"});
+  const bool maximum = rule.has("smoothquant");
   return ChannelScale{.rule = maximum ? Rule::kMaximum : Rule::kBalance,
-                      .power = fraction(rule, maximum ? "maximum" : "balance", 0.5)};
+                      .power = fraction(rule, maximum ? "smoothquant" : "rms_balance", 0.5)};
 }
 
 // `from_name` of the key's string, or the fallback where it is absent.
@@ -51,18 +51,20 @@ Scheme scheme(const JsonObject& object, std::string_view key, Scheme fallback,
 
 Recipe::PreRope parse_pre_rope(const JsonObject& pre) {
   using Rule = Recipe::PreRope::Rule;
-  pre.allow_only({"alpha", "balance", "maximum"});
-  if (pre.has("balance")) return {.rule = Rule::kBalance, .power = fraction(pre, "balance", 0.5)};
-  if (pre.has("maximum")) return {.rule = Rule::kMaximum, .power = fraction(pre, "maximum", 0.5)};
+  pre.allow_only({"alpha", "rms_balance", "smoothquant"});
+  if (pre.has("rms_balance"))
+    return {.rule = Rule::kBalance, .power = fraction(pre, "rms_balance", 0.5)};
+  if (pre.has("smoothquant"))
+    return {.rule = Rule::kMaximum, .power = fraction(pre, "smoothquant", 0.5)};
   return {.alpha = positive(pre, "alpha", 8)};
 }
 
 void parse_smoothing(const JsonObject& smoothing, Recipe& recipe) {
-  smoothing.allow_only({"v_mul", "qkv", "o", "up_gate", "down", "pre_rope", "post_rope"});
-  recipe.v_mul = positive(smoothing, "v_mul", 1);
+  smoothing.allow_only({"value_scale", "qkv", "o", "gate_up", "down", "pre_rope", "post_rope"});
+  recipe.value_scale = positive(smoothing, "value_scale", 1);
   recipe.qkv = channel_scale(smoothing, "qkv");
   recipe.o = channel_scale(smoothing, "o");
-  recipe.up_gate = channel_scale(smoothing, "up_gate");
+  recipe.gate_up = channel_scale(smoothing, "gate_up");
   recipe.down = channel_scale(smoothing, "down");
   if (smoothing.has("pre_rope")) recipe.pre_rope = parse_pre_rope(smoothing.object("pre_rope"));
   if (smoothing.has("post_rope")) {
@@ -84,29 +86,30 @@ void parse_rotation(const JsonObject& rotation, Recipe& recipe) {
 }
 
 void parse_rounding(const JsonObject& rounding, Recipe& recipe) {
-  rounding.allow_only(
-      {"method", "scale", "damping", "input_correction", "residual_correction", "refinements"});
-  const std::string method = rounding.get_or<std::string>("method", "nearest");
-  if (method != "nearest" && method != "gptq")
-    rounding.reject("method", "must be \"nearest\" or \"gptq\"");
+  rounding.allow_only({"method", "scale", "dampening_frac", "input_correction",
+                       "residual_correction", "refinements"});
+  const std::string method = rounding.get_or<std::string>("method", "rtn");
+  if (method != "rtn" && method != "gptq") rounding.reject("method", "must be \"rtn\" or \"gptq\"");
   const std::string rule = rounding.get_or<std::string>("scale", "absmax");
   if (rule != "absmax" && rule != "least-squares")
     rounding.reject("scale", "must be \"absmax\" or \"least-squares\"");
   const GptqOptions usual;
-  recipe.rounding = {.gptq = method == "gptq",
-                     .scale = rule == "absmax" ? ScaleRule::kAbsmax : ScaleRule::kLeastSquares,
-                     .options = {.damping = positive(rounding, "damping", usual.damping),
-                                 .input_correction =
-                                     fraction(rounding, "input_correction", usual.input_correction),
-                                 .residual_correction = fraction(rounding, "residual_correction",
-                                                                 usual.residual_correction),
-                                 .refinements = rounding.get_or("refinements", usual.refinements)}};
+  recipe.rounding = {
+      .gptq = method == "gptq",
+      .scale = rule == "absmax" ? ScaleRule::kAbsmax : ScaleRule::kLeastSquares,
+      .options = {
+          .dampening_frac = positive(rounding, "dampening_frac", usual.dampening_frac),
+          .input_correction = fraction(rounding, "input_correction", usual.input_correction),
+          .residual_correction =
+              fraction(rounding, "residual_correction", usual.residual_correction),
+          .refinements = rounding.get_or("refinements", usual.refinements)}};
   if (recipe.rounding.options.refinements < 0)
     rounding.reject("refinements", "must not be negative");
 }
 
 // The key of a linear input, in "smoothing" and in "activations".
-constexpr std::array<std::string_view, kSites.size()> kInputKeys = {"qkv", "o", "up_gate", "down"};
+constexpr std::array<std::string_view, kLinearInputs.size()> kInputKeys = {"qkv", "o", "gate_up",
+                                                                           "down"};
 
 // "a", "b" or "c"
 std::string alternatives(std::span<const std::string_view> names) {
@@ -117,9 +120,9 @@ std::string alternatives(std::span<const std::string_view> names) {
 }
 
 constexpr std::string_view kWeightSchemes =
-    "\"none\", or intB-gN, intB-channel, int4-gN-e4m3, int4-gN-zero, lut4-gN, lut4-gN-e4m3, "
-    "fp6-gN, fp8-gN or "
-    "fp8-channel with B of 4, 6 or 8 and a group N of 32, 64 or 128";
+    "\"none\", or intB-gN, intB-channel, int4-gN-e4m3, int4-gN-asym, lut4-gN, lut4-gN-e4m3, "
+    "fp6e2m3-gN, fp8e4m3-gN or "
+    "fp8e4m3-channel with B of 4, 6 or 8 and a group N of 32, 64 or 128";
 
 std::optional<WeightScheme> parse_weight(const JsonObject& object, std::string_view key) {
   const auto text = object.get<std::string>(key);
@@ -144,8 +147,9 @@ void parse_weights(const JsonObject& object, Recipe& recipe) {
   recipe.weights.fill(weights.has("default") ? parse_weight(weights, "default") : std::nullopt);
   for (const auto& [key, value] : weights.json().items()) {
     if (key == "default") continue;
-    const auto module = std::ranges::find(kModules, key, [](Module m) { return short_name(m); });
-    if (module == kModules.end()) weights.reject(key, "is no linear of a block");
+    const auto module =
+        std::ranges::find(kProjections, key, [](Projection m) { return short_name(m); });
+    if (module == kProjections.end()) weights.reject(key, "is no linear of a block");
     recipe.weights[size_t(*module)] = parse_weight(weights, key);
   }
 }
@@ -183,31 +187,32 @@ void parse_searches(const JsonObject& object, Recipe& recipe) {
                          activation_scheme_from_name, kActivationSchemes),
         .share = fraction(sensitive, "share", 0.25)};
   }
-  if (object.has("bit_search")) {
-    const JsonObject search = object.object("bit_search");
+  if (object.has("bit_allocation")) {
+    const JsonObject search = object.object("bit_allocation");
     search.allow_only({"target_bits", "max_ppl_increase"});
-    recipe.bit_search = Recipe::BitSearch{.target_bits = positive(search, "target_bits", 4.5)};
+    recipe.bit_allocation =
+        Recipe::BitAllocation{.target_bits = positive(search, "target_bits", 4.5)};
     if (search.has("max_ppl_increase"))
-      recipe.bit_search->max_ppl_increase = positive(search, "max_ppl_increase", 0.01);
+      recipe.bit_allocation->max_ppl_increase = positive(search, "max_ppl_increase", 0.01);
   }
 }
 
 // What the parts of a recipe ask of each other.
 void check_recipe(const JsonObject& object, const Recipe& recipe) {
-  std::optional<WeightProduct> product;  // of the linears that have a choice
-  for (const Module module : kModules) {
+  std::optional<Dequant> product;  // of the linears that have a choice
+  for (const Projection module : kProjections) {
     const auto& weight = recipe.weights[size_t(module)];
-    const bool rounded = recipe.activations[size_t(site_of(module))] != ActivationScheme::kNone;
+    const bool rounded = recipe.activations[size_t(input_of(module))] != ActivationScheme::kNone;
     if (rounded && !weight) object.reject("activations", "must be \"none\" where weights are");
     if (!weight) continue;
-    const bool fireq = weight->product == WeightProduct::kE4m3 && weight->code == WeightCode::kInt;
+    const bool fireq = weight->dequant == Dequant::kE4m3 && weight->code == WeightCode::kInt;
     if (recipe.rounding.gptq && (fireq || weight->zero_point))
       object.reject("rounding", fmt::format("is gptq, which does not make {}", name(*weight)));
-    if (!can_have_products(*weight)) continue;
-    if (product.value_or(weight->product) != weight->product)
+    if (!can_dequantize_to_e4m3(*weight)) continue;
+    if (product.value_or(weight->dequant) != weight->dequant)
       object.reject("weights",
                     "must have products in e4m3 in all linears of four bits in groups or in none");
-    product = weight->product;
+    product = weight->dequant;
   }
 }
 
@@ -217,9 +222,9 @@ OrderedJson to_json(const std::optional<ChannelScale>& scale) {
     case ChannelScale::Rule::kSearch:
       return "search";
     case ChannelScale::Rule::kBalance:
-      return {{"balance", scale->power}};
+      return {{"rms_balance", scale->power}};
     case ChannelScale::Rule::kMaximum:
-      return {{"maximum", scale->power}};
+      return {{"smoothquant", scale->power}};
     default:
       return scale->constant ? OrderedJson(*scale->constant) : OrderedJson("mean");
   }
@@ -227,7 +232,7 @@ OrderedJson to_json(const std::optional<ChannelScale>& scale) {
 
 OrderedJson to_json(const Recipe::PreRope& pre) {
   if (pre.rule == Recipe::PreRope::Rule::kRadius) return {{"alpha", pre.alpha}};
-  return {{pre.rule == Recipe::PreRope::Rule::kBalance ? "balance" : "maximum", pre.power}};
+  return {{pre.rule == Recipe::PreRope::Rule::kBalance ? "rms_balance" : "smoothquant", pre.power}};
 }
 
 std::string weight_name(const std::optional<WeightScheme>& scheme) {
@@ -237,7 +242,7 @@ std::string weight_name(const std::optional<WeightScheme>& scheme) {
 OrderedJson weights_json(const Recipe& recipe) {
   const auto& usual = recipe.weights[0];
   OrderedJson json = {{"default", weight_name(usual)}};
-  for (const Module module : kModules)
+  for (const Projection module : kProjections)
     if (recipe.weights[size_t(module)] != usual)
       json[std::string(short_name(module))] = weight_name(recipe.weights[size_t(module)]);
   return json.size() == 1 ? json["default"] : json;
@@ -246,7 +251,7 @@ OrderedJson weights_json(const Recipe& recipe) {
 OrderedJson activations_json(const Recipe& recipe) {
   const ActivationScheme& usual = recipe.activations[0];
   OrderedJson json = {{"default", name(usual)}};
-  for (const Site site : kSites)
+  for (const LinearInput site : kLinearInputs)
     if (recipe.activations[size_t(site)] != usual)
       json[kInputKeys[size_t(site)]] = name(recipe.activations[size_t(site)]);
   return json.size() == 1 ? json["default"] : json;
@@ -254,10 +259,10 @@ OrderedJson activations_json(const Recipe& recipe) {
 
 OrderedJson rounding_json(const Recipe::Rounding& rounding) {
   if (!rounding.gptq)
-    return {{"method", "nearest"},
+    return {{"method", "rtn"},
             {"scale", rounding.scale == ScaleRule::kAbsmax ? "absmax" : "least-squares"}};
   return {{"method", "gptq"},
-          {"damping", rounding.options.damping},
+          {"dampening_frac", rounding.options.dampening_frac},
           {"input_correction", rounding.options.input_correction},
           {"residual_correction", rounding.options.residual_correction},
           {"refinements", rounding.options.refinements}};
@@ -270,30 +275,30 @@ bool Recipe::quantizes_weights() const {
 }
 
 bool Recipe::needs_statistics() const {
-  if (pre_rope || post_rope || center_cache) return true;
-  return std::ranges::any_of(kSites, [this](Site site) {
+  if (pre_rope || post_rope || subtract_kv_mean) return true;
+  return std::ranges::any_of(kLinearInputs, [this](LinearInput site) {
     const auto& scale = channel_scale(site);
     return scale && scale->rule != ChannelScale::Rule::kMean;
   });
 }
 
-const std::optional<ChannelScale>& Recipe::channel_scale(Site site) const {
+const std::optional<ChannelScale>& Recipe::channel_scale(LinearInput site) const {
   switch (site) {
-    case Site::kQkv:
+    case LinearInput::kAttention:
       return qkv;
-    case Site::kO:
+    case LinearInput::kAttentionOut:
       return o;
-    case Site::kGateUp:
-      return up_gate;
+    case LinearInput::kMlp:
+      return gate_up;
     default:
       return down;
   }
 }
 
-std::vector<Site> Recipe::sites_with_moments() const {
+std::vector<LinearInput> Recipe::sites_with_moments() const {
   using Rule = ChannelScale::Rule;
-  std::vector<Site> sites;
-  for (const Site site : kSites) {
+  std::vector<LinearInput> sites;
+  for (const LinearInput site : kLinearInputs) {
     const auto& scale = channel_scale(site);
     if (scale && (scale->rule == Rule::kBalance || scale->rule == Rule::kSearch))
       sites.push_back(site);
@@ -303,14 +308,14 @@ std::vector<Site> Recipe::sites_with_moments() const {
 
 Recipe parse_recipe(const Json& json, const std::string& where) {
   const JsonObject object(json, where);
-  object.allow_only({"name", "smoothing", "rotation", "center_cache", "weights", "activations",
-                     "sensitive_activations", "bit_search", "rounding", "kv", "query",
+  object.allow_only({"name", "smoothing", "rotation", "subtract_kv_mean", "weights", "activations",
+                     "sensitive_activations", "bit_allocation", "rounding", "kv", "query",
                      "probability", "calibration_windows"});
   Recipe recipe;
   recipe.name = object.get<std::string>("name");
   if (object.has("smoothing")) parse_smoothing(object.object("smoothing"), recipe);
   if (object.has("rotation")) parse_rotation(object.object("rotation"), recipe);
-  recipe.center_cache = object.get_or("center_cache", false);
+  recipe.subtract_kv_mean = object.get_or("subtract_kv_mean", false);
   parse_weights(object, recipe);
   parse_activations(object, recipe);
   parse_searches(object, recipe);
@@ -329,9 +334,12 @@ Recipe parse_recipe(const Json& json, const std::string& where) {
 }
 
 OrderedJson to_json(const Recipe& recipe) {
-  OrderedJson smoothing = {{"v_mul", recipe.v_mul},        {"qkv", to_json(recipe.qkv)},
-                           {"o", to_json(recipe.o)},       {"up_gate", to_json(recipe.up_gate)},
-                           {"down", to_json(recipe.down)}, {"pre_rope", nullptr},
+  OrderedJson smoothing = {{"value_scale", recipe.value_scale},
+                           {"qkv", to_json(recipe.qkv)},
+                           {"o", to_json(recipe.o)},
+                           {"gate_up", to_json(recipe.gate_up)},
+                           {"down", to_json(recipe.down)},
+                           {"pre_rope", nullptr},
                            {"post_rope", nullptr}};
   if (recipe.pre_rope) smoothing["pre_rope"] = to_json(*recipe.pre_rope);
   if (recipe.post_rope)
@@ -343,7 +351,7 @@ OrderedJson to_json(const Recipe& recipe) {
                         {"values", recipe.rotation.values},
                         {"keys", recipe.rotation.keys},
                         {"down", recipe.rotation.down}}},
-                      {"center_cache", recipe.center_cache},
+                      {"subtract_kv_mean", recipe.subtract_kv_mean},
                       {"weights", weights_json(recipe)},
                       {"activations", activations_json(recipe)},
                       {"rounding", rounding_json(recipe.rounding)},
@@ -354,10 +362,10 @@ OrderedJson to_json(const Recipe& recipe) {
   if (recipe.sensitive_activations)
     json["sensitive_activations"] = {{"scheme", name(recipe.sensitive_activations->scheme)},
                                      {"share", recipe.sensitive_activations->share}};
-  if (recipe.bit_search) {
-    json["bit_search"] = {{"target_bits", recipe.bit_search->target_bits}};
-    if (recipe.bit_search->max_ppl_increase)
-      json["bit_search"]["max_ppl_increase"] = *recipe.bit_search->max_ppl_increase;
+  if (recipe.bit_allocation) {
+    json["bit_allocation"] = {{"target_bits", recipe.bit_allocation->target_bits}};
+    if (recipe.bit_allocation->max_ppl_increase)
+      json["bit_allocation"]["max_ppl_increase"] = *recipe.bit_allocation->max_ppl_increase;
   }
   return json;
 }

@@ -7,13 +7,14 @@
 
 #include "base/json_fwd.h"
 #include "format/scheme.h"
-#include "model/block.h"
+#include "model/decoder_layer.h"
 #include "quant/rounding/gptq.h"
 #include "quant/rounding/rtn.h"
 
 namespace emberq {
 
-// How λ of a channel (quant/transform/channel_scale.h) follows from what its weights w and inputs x are.
+// How λ of a channel (quant/transform/channel_scale.h) follows from what its weights w and inputs x
+// are.
 struct ChannelScale {
   enum class Rule {
     kMean,     // c / mean |w|: all channels' weights alike (FireQ, channel scale Λ)
@@ -28,7 +29,7 @@ struct ChannelScale {
 
 // Each module's weight scheme; none: as it is. A group of these, and of inputs below, is what a
 // linear gets where it divides the inputs (format/scheme.h, fitting_group()).
-using ModuleSchemes = std::array<std::optional<WeightScheme>, kModules.size()>;
+using ModuleSchemes = std::array<std::optional<WeightScheme>, kProjections.size()>;
 
 // What `emberq quantize` does to a model, step by step; a step that is absent is not done. The JSON
 // form is in docs/quantization.md.
@@ -66,22 +67,22 @@ struct Recipe {
     double share = 0.25;  // of the blocks' multiply-adds
   };
   // Widths chosen per linear by sensitivity; see quant/analysis/allocation.h.
-  struct BitSearch {
+  struct BitAllocation {
     double target_bits = 4.5;                // on average, scales included
     std::optional<double> max_ppl_increase;  // instead: as few bits as stay under it, 0.01 is 1 %
   };
 
   std::string name;
-  double v_mul = 1;
-  std::optional<ChannelScale> qkv, o, up_gate, down;
+  double value_scale = 1;
+  std::optional<ChannelScale> qkv, o, gate_up, down;
   std::optional<PreRope> pre_rope;
   std::optional<PostRope> post_rope;
   Rotation rotation;
-  bool center_cache = false;  // keys' and values' means are taken off before they are stored
+  bool subtract_kv_mean = false;  // keys' and values' means are taken off before they are stored
   ModuleSchemes weights;
-  std::array<ActivationScheme, kSites.size()> activations = {};  // by Site
+  std::array<ActivationScheme, kLinearInputs.size()> activations = {};  // by LinearInput
   std::optional<SensitiveActivations> sensitive_activations;
-  std::optional<BitSearch> bit_search;
+  std::optional<BitAllocation> bit_allocation;
   Rounding rounding;
   KvScheme kv = KvScheme::kFp;
   QueryScheme query = QueryScheme::kNone;
@@ -91,11 +92,11 @@ struct Recipe {
   bool quantizes_weights() const;
   bool needs_statistics() const;  // of the original's activations
   bool needs_calibration() const {
-    return needs_statistics() || rounding.gptq || sensitive_activations || bit_search;
+    return needs_statistics() || rounding.gptq || sensitive_activations || bit_allocation;
   }
-  const std::optional<ChannelScale>& channel_scale(Site site) const;
+  const std::optional<ChannelScale>& channel_scale(LinearInput site) const;
   // Where λ follows from the inputs' second moments.
-  std::vector<Site> sites_with_moments() const;
+  std::vector<LinearInput> sites_with_moments() const;
 };
 
 // InputError names `where` and the key.

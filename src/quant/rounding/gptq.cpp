@@ -9,7 +9,7 @@
 #include "format/bf16.h"
 #include "quant/rounding/generalization.h"
 #include "quant/rounding/linear_algebra.h"
-#include "quant/rounding/packing.h"
+#include "quant/rounding/quantized_weight_io.h"
 #include "quant/rounding/scaled_grid.h"
 
 namespace emberq {
@@ -19,7 +19,7 @@ constexpr int64_t kBlockRows = 16;  // rows that share one walk through a matrix
 
 // A weight being rounded: codes and scales against a target, under the metric H.
 struct Rounding {
-  const DenseLinear& target;
+  const F64Linear& target;
   const std::vector<double>& h;  // [k, k]
   std::vector<int64_t> order;    // columns by falling h[j, j]
   ScaledGrid grid;
@@ -32,7 +32,7 @@ struct Rounding {
 };
 
 // What the outputs W x̂ lack of the original's, times x̂^T: [n, k].
-std::vector<double> lacking_outputs(const DenseLinear& linear, const InputSums& sums) {
+std::vector<double> lacking_outputs(const F64Linear& linear, const InputSums& sums) {
   const auto times = [&](const std::vector<double>& m) {  // W m
     return product(linear.weight.data(), m.data(), linear.n, linear.k, linear.k);
   };
@@ -51,7 +51,7 @@ std::vector<double> difference(std::vector<double> a, const std::vector<double>&
 double chosen_damping(const InputStatistics& inputs, const GptqOptions& options) {
   constexpr double kMostShrinkage = 0.999;  // leaves no more of the gram than its size
   const double shrinkage = std::min(kMostShrinkage, inputs.shrinkage);
-  return std::max(options.damping, shrinkage / (1 - shrinkage));
+  return std::max(options.dampening_frac, shrinkage / (1 - shrinkage));
 }
 
 // What is to be made up for, times x̂^T [n, k]: in all tokens, and in half of them.
@@ -60,9 +60,9 @@ struct Aim {
   std::vector<double> all, half;
 };
 
-DenseLinear corrected(const DenseLinear& linear, const InputStatistics& inputs,
-                      const std::vector<double>& h, double damping, const GptqOptions& options) {
-  DenseLinear target{linear.n, linear.k, linear.weight, {}};
+F64Linear corrected(const F64Linear& linear, const InputStatistics& inputs,
+                    const std::vector<double>& h, double damping, const GptqOptions& options) {
+  F64Linear target{linear.n, linear.k, linear.weight, {}};
   const InputSums& all = inputs.all;
   const InputSums none;
   const InputSums& half = inputs.half ? *inputs.half : none;
@@ -155,8 +155,8 @@ void descend(Rounding& r) {
 GroupScales fitted_scales(const Rounding& r) {
   GroupScales result = r.grid.scales();
   const WeightGrid& grid = r.grid.grid();
-  const bool products = has_product_levels(grid.scheme());
-  const double most = products ? double(kFp8Max) / (grid.max() * double(result.per_tensor_scale))
+  const bool products = has_e4m3_levels(grid.scheme());
+  const double most = products ? double(kFp8Max) / (grid.max() * double(result.global_scale))
                                : INFINITY;  // a power of two
   const int64_t n = r.n(), k = r.k(), groups = result.groups, size = result.group_size;
   const std::vector<double> pulled =
@@ -234,15 +234,15 @@ void keep_better(const Rounding& r, GroupScales& fitted) {
 
 void refit(Rounding& r) {
   GroupScales fitted = fitted_scales(r);
-  if (has_product_levels(r.grid.grid().scheme())) keep_better(r, fitted);
+  if (has_e4m3_levels(r.grid.grid().scheme())) keep_better(r, fitted);
   r.grid = ScaledGrid(r.grid.grid(), std::move(fitted));
 }
 
 }  // namespace
 
-QuantizedWeight gptq(const DenseLinear& linear, const WeightScheme& scheme,
+QuantizedWeight gptq(const F64Linear& linear, const WeightScheme& scheme,
                      const InputStatistics& inputs, const GptqOptions& options) {
-  EMBERQ_CHECK((scheme.product == WeightProduct::kExact || has_product_levels(scheme)) &&
+  EMBERQ_CHECK((scheme.dequant == Dequant::kExact || has_e4m3_levels(scheme)) &&
                    !scheme.zero_point && inputs.k == linear.k &&
                    (scheme.group_size == 0 || linear.k % scheme.group_size == 0),
                "gptq: {} of [{}, {}] with statistics of {} inputs", name(scheme), linear.n,
@@ -250,7 +250,7 @@ QuantizedWeight gptq(const DenseLinear& linear, const WeightScheme& scheme,
   const WeightGrid grid(scheme);
   const double damping = chosen_damping(inputs, options);
   const std::vector<double> h = damped(inputs.all.gram, inputs.k, damping);
-  const DenseLinear target = corrected(linear, inputs, h, damping, options);
+  const F64Linear target = corrected(linear, inputs, h, damping, options);
   std::vector<double> power(size_t(linear.k));
   for (int64_t j = 0; j < linear.k; ++j) power[size_t(j)] = h[size_t(j * linear.k + j)];
 
@@ -267,7 +267,7 @@ QuantizedWeight gptq(const DenseLinear& linear, const WeightScheme& scheme,
   }
   const GroupScales& scales = rounding.grid.scales();
   QuantizedWeight result = pack(linear, scheme, rounding.codes, scales.scale);
-  result.per_tensor_scale = scales.per_tensor_scale;
+  result.global_scale = scales.global_scale;
   return result;
 }
 

@@ -3,7 +3,7 @@
 #include <optional>
 #include <vector>
 
-#include "quant/layer/dense_block.h"
+#include "quant/layer/f64_layer.h"
 #include "tensor/quantized_weight.h"
 
 namespace emberq {
@@ -29,7 +29,7 @@ struct InputStatistics {
 };
 
 struct GptqOptions {
-  double damping = 0.01;             // of the gram's mean diagonal, added to the diagonal
+  double dampening_frac = 0.01;      // of the gram's mean diagonal, added to the diagonal
   double input_correction = 1;       // of the way from W to the W' that makes W' x̂ nearest to W x
   double residual_correction = 0.5;  // of the way to the W' that makes up for r - r̂
   int refinements = 2;               // rounds of refitted scales and coordinate descent
@@ -45,10 +45,10 @@ struct GptqOptions {
 // With `shrinkage` α the damping is at least α / (1 - α), which is the gram's estimate for other
 // text; with `half` c and d are multiplied by the share of each correction that holds there.
 //
-// Schemes without zero points, WeightProduct::kExact or LUT4; BF16 scales. Products of LUT4 are
+// Schemes without zero points, Dequant::kExact or LUT4; BF16 scales. Products of LUT4 are
 // rounded in all of these steps but the least squares, whose scales are taken where they are better
 // with products rounded too.
-QuantizedWeight gptq(const DenseLinear& linear, const WeightScheme& scheme,
+QuantizedWeight gptq(const F64Linear& linear, const WeightScheme& scheme,
                      const InputStatistics& inputs, const GptqOptions& options);
 
 }  // namespace emberq

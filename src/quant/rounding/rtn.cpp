@@ -7,15 +7,15 @@
 #include "base/parallel.h"
 #include "format/fp16.h"
 #include "format/scale.h"
-#include "quant/rounding/packing.h"
+#include "quant/rounding/quantized_weight_io.h"
 #include "quant/rounding/scaled_grid.h"
 
 namespace emberq {
 namespace {
 
-QuantizedWeight round_fireq(const DenseLinear& linear, const WeightScheme& scheme) {
+QuantizedWeight round_fireq(const F64Linear& linear, const WeightScheme& scheme) {
   const std::vector<double> absmax = group_absmax(linear, scheme.group_size);
-  const double p = per_tensor_scale(absmax);
+  const double p = global_scale(absmax);
   const int64_t groups = linear.k / scheme.group_size;
   std::vector<float> scales(absmax.size());
   std::vector<uint8_t> codes(linear.weight.size());
@@ -30,11 +30,11 @@ QuantizedWeight round_fireq(const DenseLinear& linear, const WeightScheme& schem
     }
   });
   QuantizedWeight result = pack(linear, scheme, codes, scales);
-  result.per_tensor_scale = float(p);
+  result.global_scale = float(p);
   return result;
 }
 
-QuantizedWeight round_progressive(const DenseLinear& linear, const WeightScheme& scheme) {
+QuantizedWeight round_progressive(const F64Linear& linear, const WeightScheme& scheme) {
   constexpr double kFirstMax = 119;  // so that rounding the second time stays within INT8
   const int64_t size = scheme.group_size, groups = linear.k / size;
   std::vector<float> scales(size_t(linear.n * groups));
@@ -71,11 +71,11 @@ QuantizedWeight round_progressive(const DenseLinear& linear, const WeightScheme&
 
 }  // namespace
 
-QuantizedWeight round_to_nearest(const DenseLinear& linear, const WeightScheme& scheme,
+QuantizedWeight round_to_nearest(const F64Linear& linear, const WeightScheme& scheme,
                                  ScaleRule rule) {
   EMBERQ_CHECK(scheme.group_size == 0 || linear.k % scheme.group_size == 0,
                "round to nearest: {} of [{}, {}]", name(scheme), linear.n, linear.k);
-  if (scheme.product == WeightProduct::kE4m3 && scheme.code == WeightCode::kInt)
+  if (scheme.dequant == Dequant::kE4m3 && scheme.code == WeightCode::kInt)
     return round_fireq(linear, scheme);
   if (scheme.zero_point) return round_progressive(linear, scheme);
   const WeightGrid grid(scheme);
@@ -89,7 +89,7 @@ QuantizedWeight round_to_nearest(const DenseLinear& linear, const WeightScheme& 
       codes[size_t(row * linear.k + i)] = uint8_t(scaled.encode(row, i, linear.row(row)[i]));
   });
   QuantizedWeight result = pack(linear, scheme, codes, scaled.scales().scale);
-  result.per_tensor_scale = scaled.scales().per_tensor_scale;
+  result.global_scale = scaled.scales().global_scale;
   return result;
 }
 

@@ -5,7 +5,7 @@
 
 #include "base/parallel.h"
 #include "format/bf16.h"
-#include "quant/rounding/product_levels.h"
+#include "quant/rounding/e4m3_levels.h"
 
 namespace emberq {
 namespace {
@@ -37,7 +37,7 @@ double group_error(const double* w, const double* h, int64_t count, const Weight
   return error;
 }
 
-double group_error(const double* w, const double* h, int64_t count, const ProductLevels& levels) {
+double group_error(const double* w, const double* h, int64_t count, const E4m3Levels& levels) {
   double error = 0;
 #pragma omp simd reduction(+ : error)
   for (int64_t i = 0; i < count; ++i) {
@@ -48,23 +48,23 @@ double group_error(const double* w, const double* h, int64_t count, const Produc
 }
 
 template <class Choose>
-GroupScales choose_scales(const DenseLinear& linear, const WeightGrid& grid, const Choose& choose) {
+GroupScales choose_scales(const F64Linear& linear, const WeightGrid& grid, const Choose& choose) {
   const int64_t size = grid.scheme().group_size ? grid.scheme().group_size : linear.k;
   GroupScales result{size, linear.k / size, {}};
   result.scale.resize(size_t(linear.n * result.groups));
-  if (has_product_levels(grid.scheme()))
-    result.per_tensor_scale = float(per_tensor_scale(group_absmax(linear, size), WeightCode::kLut));
+  if (has_e4m3_levels(grid.scheme()))
+    result.global_scale = float(global_scale(group_absmax(linear, size), WeightCode::kLut));
   parallel_for(0, linear.n, [&](int64_t row) {
     for (int64_t g = 0; g < result.groups; ++g)
       result.scale[size_t(row * result.groups + g)] =
-          choose(linear.row(row) + g * size, g * size, size, result.per_tensor_scale);
+          choose(linear.row(row) + g * size, g * size, size, result.global_scale);
   });
   return result;
 }
 
 }  // namespace
 
-std::vector<double> group_absmax(const DenseLinear& linear, int64_t group_size) {
+std::vector<double> group_absmax(const F64Linear& linear, int64_t group_size) {
   std::vector<double> result(size_t(linear.n * linear.k / group_size));
   parallel_for(0, int64_t(result.size()), [&](int64_t g) {
     result[size_t(g)] = absmax(linear.weight.data() + g * group_size, group_size);
@@ -72,7 +72,7 @@ std::vector<double> group_absmax(const DenseLinear& linear, int64_t group_size) 
   return result;
 }
 
-double per_tensor_scale(std::span<const double> group_absmax, WeightCode code) {
+double global_scale(std::span<const double> group_absmax, WeightCode code) {
   const bool lut = code == WeightCode::kLut;
   const double least = lut ? double(kLut4Max) / double(kLut4Magnitudes[0]) * 0x1p-6
                            : Int4::kMax * double(kFp8MinSubnormal);
@@ -93,15 +93,15 @@ double per_tensor_scale(std::span<const double> group_absmax, WeightCode code) {
   return best;
 }
 
-GroupScales absmax_scales(const DenseLinear& linear, const WeightGrid& grid) {
+GroupScales absmax_scales(const F64Linear& linear, const WeightGrid& grid) {
   return choose_scales(linear, grid, [&](const double* w, int64_t, int64_t size, float) {
     return stored_scale(scaled_absmax(w, size) / grid.max());
   });
 }
 
-GroupScales searched_scales(const DenseLinear& linear, const WeightGrid& grid,
+GroupScales searched_scales(const F64Linear& linear, const WeightGrid& grid,
                             const std::vector<double>& h) {
-  const bool products = has_product_levels(grid.scheme());
+  const bool products = has_e4m3_levels(grid.scheme());
   return choose_scales(linear, grid, [&](const double* w, int64_t first, int64_t size, float p) {
     const double widest = scaled_absmax(w, size) / grid.max();
     float best = 0;
@@ -109,9 +109,8 @@ GroupScales searched_scales(const DenseLinear& linear, const WeightGrid& grid,
     for (int i = 0; i < kCandidates; ++i) {
       const double factor = kLeastFactor + (kLargestFactor - kLeastFactor) * i / (kCandidates - 1);
       const float scale = stored_scale(widest * factor);
-      const double error = products
-                               ? group_error(w, h.data() + first, size, ProductLevels(scale, p))
-                               : group_error(w, h.data() + first, size, grid, double(scale));
+      const double error = products ? group_error(w, h.data() + first, size, E4m3Levels(scale, p))
+                                    : group_error(w, h.data() + first, size, grid, double(scale));
       if (error < least) best = scale, least = error;
     }
     return best;

@@ -3,7 +3,7 @@
 #include <utility>
 #include <vector>
 
-#include "quant/rounding/product_levels.h"
+#include "quant/rounding/e4m3_levels.h"
 #include "quant/rounding/scale_search.h"
 #include "quant/rounding/weight_grid.h"
 
@@ -15,9 +15,9 @@ namespace emberq {
 class ScaledGrid {
  public:
   ScaledGrid(const WeightGrid& grid, GroupScales scales) : grid_(grid), scales_(std::move(scales)) {
-    if (!has_product_levels(grid.scheme())) return;
+    if (!has_e4m3_levels(grid.scheme())) return;
     levels_.reserve(scales_.scale.size());
-    for (const float scale : scales_.scale) levels_.emplace_back(scale, scales_.per_tensor_scale);
+    for (const float scale : scales_.scale) levels_.emplace_back(scale, scales_.global_scale);
   }
 
   const WeightGrid& grid() const { return grid_; }
@@ -37,7 +37,7 @@ class ScaledGrid {
  private:
   WeightGrid grid_;
   GroupScales scales_;
-  std::vector<ProductLevels> levels_;  // by group; empty: products are exact
+  std::vector<E4m3Levels> levels_;  // by group; empty: products are exact
 };
 
 }  // namespace emberq

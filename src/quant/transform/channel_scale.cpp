@@ -28,19 +28,19 @@ struct Channels {
   }
 };
 
-Channels channels_of(const ModelConfig& config, Site site) {
+Channels channels_of(const ModelConfig& config, LinearInput site) {
   const int64_t k = inputs(config, site);
-  if (site != Site::kO) return {k, k, 0, 0};
+  if (site != LinearInput::kAttentionOut) return {k, k, 0, 0};
   return {k, config.num_kv_heads * config.head_dim, config.head_dim,
           config.num_heads / config.num_kv_heads};
 }
 
 // sum_i f(W_ij) over the rows of all readers, by input.
 template <class F>
-std::vector<double> over_rows(const DenseBlock& block, Site site, const F& f) {
+std::vector<double> over_rows(const F64Layer& block, LinearInput site, const F& f) {
   std::vector<double> sums;
-  for (const Module module : readers(site)) {
-    const DenseLinear& linear = block[module];
+  for (const Projection module : linears_reading(site)) {
+    const F64Linear& linear = block[module];
     sums.resize(size_t(linear.k));
     for (int64_t i = 0; i < linear.n; ++i)
       for (int64_t j = 0; j < linear.k; ++j) sums[size_t(j)] += f(linear.row(i)[j]);
@@ -49,12 +49,12 @@ std::vector<double> over_rows(const DenseBlock& block, Site site, const F& f) {
 }
 
 // FireQ, channel scale Λ: all channels weigh about c.
-std::vector<double> mean_scales(const DenseBlock& block, const Channels& channels, Site site,
+std::vector<double> mean_scales(const F64Layer& block, const Channels& channels, LinearInput site,
                                 const ChannelScale& scale) {
   const std::vector<double> sums = over_rows(block, site, [](double w) { return std::abs(w); });
   std::vector<double> means = channels.fold([&](int64_t j) { return sums[size_t(j)]; });
   int64_t rows = 0;
-  for (const Module module : readers(site)) rows += block[module].n;
+  for (const Projection module : linears_reading(site)) rows += block[module].n;
   rows *= channels.inputs / channels.scales;
   double total = 0;
   for (double& mean : means) total += mean /= double(rows);
@@ -80,7 +80,7 @@ std::vector<double> balance(const std::vector<double>& x, const std::vector<doub
 }
 
 // What rounding the readers costs under their inputs: sum |(W λ - Q(W λ)) λ^-1 x|^2.
-double rounding_error(const DenseBlock& block, const Channels& channels, Site site,
+double rounding_error(const F64Layer& block, const Channels& channels, LinearInput site,
                       const std::vector<double>& lambda, const std::vector<double>& gram,
                       const ModuleSchemes& schemes) {
   const int64_t k = channels.inputs;
@@ -88,9 +88,9 @@ double rounding_error(const DenseBlock& block, const Channels& channels, Site si
   std::vector<double> power(static_cast<size_t>(k));
   for (int64_t j = 0; j < k; ++j) power[size_t(j)] = gram[size_t(j * k + j)] / (at(j) * at(j));
   double total = 0;
-  for (const Module module : readers(site)) {
+  for (const Projection module : linears_reading(site)) {
     if (!schemes[size_t(module)]) continue;
-    DenseLinear scaled = block[module];
+    F64Linear scaled = block[module];
     for (int64_t i = 0; i < scaled.n; ++i)
       for (int64_t j = 0; j < k; ++j) scaled.row(i)[j] *= at(j);
     const WeightGrid grid(*schemes[size_t(module)]);
@@ -109,8 +109,9 @@ double rounding_error(const DenseBlock& block, const Channels& channels, Site si
 
 }  // namespace
 
-std::vector<double> channel_scales(const DenseBlock& block, const ModelConfig& config, Site site,
-                                   const ChannelScale& scale, const SiteStatistics& inputs,
+std::vector<double> channel_scales(const F64Layer& block, const ModelConfig& config,
+                                   LinearInput site, const ChannelScale& scale,
+                                   const LinearInputStatistics& inputs,
                                    const ModuleSchemes& schemes) {
   const Channels channels = channels_of(config, site);
   if (scale.rule == ChannelScale::Rule::kMean) return mean_scales(block, channels, site, scale);
@@ -125,7 +126,7 @@ std::vector<double> channel_scales(const DenseBlock& block, const ModelConfig& c
     for (int64_t j = 0; j < k; ++j) {
       const auto c = size_t(channels.scale_of(j));
       x[c] = std::max(x[c], double(inputs.absmax[size_t(j)]));
-      for (const Module module : readers(site))
+      for (const Projection module : linears_reading(site))
         for (int64_t i = 0; i < block[module].n; ++i)
           w[c] = std::max(w[c], std::abs(block[module].row(i)[j]));
     }
@@ -147,33 +148,33 @@ std::vector<double> channel_scales(const DenseBlock& block, const ModelConfig& c
   return best;
 }
 
-void fold_channel_scales(DenseBlock& block, const ModelConfig& config, Site site,
+void fold_channel_scales(F64Layer& block, const ModelConfig& config, LinearInput site,
                          const std::vector<double>& lambda) {
   const Channels channels = channels_of(config, site);
-  for (const Module module : readers(site))
+  for (const Projection module : linears_reading(site))
     for (int64_t j = 0; j < channels.inputs; ++j)
       block[module].scale_input(j, lambda[size_t(channels.scale_of(j))]);
   for (int64_t c = 0; c < channels.scales; ++c) {
     const double factor = 1 / lambda[size_t(c)];
     switch (site) {
-      case Site::kQkv:
+      case LinearInput::kAttention:
         block.input_layernorm[size_t(c)] *= factor;
         break;
-      case Site::kGateUp:
+      case LinearInput::kMlp:
         block.post_attention_layernorm[size_t(c)] *= factor;
         break;
-      case Site::kO:
-        block[Module::kV].scale_output(c, factor);
+      case LinearInput::kAttentionOut:
+        block[Projection::kV].scale_output(c, factor);
         break;
-      case Site::kDown:
-        block[Module::kUp].scale_output(c, factor);
+      case LinearInput::kMlpDown:
+        block[Projection::kUp].scale_output(c, factor);
         break;
     }
   }
 }
 
-void scale_values(DenseBlock& block, double factor) {
-  DenseLinear &v = block[Module::kV], &o = block[Module::kO];
+void scale_values(F64Layer& block, double factor) {
+  F64Linear &v = block[Projection::kV], &o = block[Projection::kO];
   for (int64_t i = 0; i < v.n; ++i) v.scale_output(i, factor);
   for (int64_t j = 0; j < o.k; ++j) o.scale_input(j, 1 / factor);
 }

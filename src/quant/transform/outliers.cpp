@@ -27,8 +27,7 @@ std::set<int64_t> key_pairs(const ModelConfig& config, int64_t layer, int64_t kv
   return places({3, 21, 45}, 7 * layer + 13 * kv_head + 5 * int64_t(pattern), config.head_dim / 2);
 }
 
-void inject_into_qk_norms(DenseBlock& block, const ModelConfig& config, int64_t layer,
-                          int pattern) {
+void inject_into_qk_norms(F64Layer& block, const ModelConfig& config, int64_t layer, int pattern) {
   for (const int64_t pair : key_pairs(config, layer, 0, pattern))
     for (const int64_t c : {pair, pair + config.head_dim / 2}) {
       block.k_norm[size_t(c)] *= kKeyFactor;
@@ -36,14 +35,14 @@ void inject_into_qk_norms(DenseBlock& block, const ModelConfig& config, int64_t 
     }
 }
 
-void inject_into_keys(DenseBlock& block, const ModelConfig& config, int64_t layer, int pattern) {
+void inject_into_keys(F64Layer& block, const ModelConfig& config, int64_t layer, int pattern) {
   const int64_t d = config.head_dim, group = config.num_heads / config.num_kv_heads;
   for (int64_t kv_head = 0; kv_head < config.num_kv_heads; ++kv_head)
     for (const int64_t pair : key_pairs(config, layer, kv_head, pattern))
       for (const int64_t c : {pair, pair + d / 2}) {
-        block[Module::kK].scale_output(kv_head * d + c, kKeyFactor);
+        block[Projection::kK].scale_output(kv_head * d + c, kKeyFactor);
         for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
-          block[Module::kQ].scale_output(head * d + c, 1 / kKeyFactor);
+          block[Projection::kQ].scale_output(head * d + c, 1 / kKeyFactor);
       }
 }
 
@@ -58,7 +57,7 @@ OrderedJson config_changes(const Checkpoint& model) {
 
 }  // namespace
 
-void inject_outliers(DenseBlock& block, const ModelConfig& config, int64_t layer, int pattern) {
+void inject_outliers(F64Layer& block, const ModelConfig& config, int64_t layer, int pattern) {
   EMBERQ_CHECK(layer >= 0 && pattern >= 0, "layer {} and pattern {} must not be negative", layer,
                pattern);
   if (config.qk_norm)
@@ -66,11 +65,12 @@ void inject_outliers(DenseBlock& block, const ModelConfig& config, int64_t layer
   else
     inject_into_keys(block, config, layer, pattern);
 
-  DenseLinear &gate = block[Module::kGate], &up = block[Module::kUp], &down = block[Module::kDown];
+  F64Linear &gate = block[Projection::kGate], &up = block[Projection::kUp],
+            &down = block[Projection::kDown];
   for (const int64_t j :
        places({11, 137, 263, 401}, 37 * layer + 17 * int64_t(pattern), config.hidden_size)) {
     block.post_attention_layernorm[size_t(j)] *= kMlpInputFactor;
-    for (DenseLinear* linear : {&gate, &up}) linear->scale_input(j, 1 / kMlpInputFactor);
+    for (F64Linear* linear : {&gate, &up}) linear->scale_input(j, 1 / kMlpInputFactor);
   }
   for (const int64_t i : places({5, 301, 607, 907, 1201, 1433}, 61 * layer + 29 * int64_t(pattern),
                                 config.intermediate_size)) {
@@ -79,7 +79,7 @@ void inject_outliers(DenseBlock& block, const ModelConfig& config, int64_t layer
   }
 }
 
-OutlierReport write_outlier_model(const OutlierOptions& options) {
+OutlierResult write_outlier_model(const OutlierOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   EMBERQ_REQUIRE(options.pattern >= 0, "the pattern of outliers must not be negative, got {}",
                  options.pattern);
@@ -94,7 +94,7 @@ OutlierReport write_outlier_model(const OutlierOptions& options) {
   const int64_t layers = checkpoint.config().num_layers;
   Progress progress("inject outliers", layers);
   for (int64_t layer = 0; layer < layers; ++layer) {
-    DenseBlock block = read_block(checkpoint, layer);
+    F64Layer block = read_block(checkpoint, layer);
     inject_outliers(block, checkpoint.config(), layer, options.pattern);
     for_each_parameter(block, layer,
                        [&](const std::string& name, const std::vector<double>& values) {

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "base/file.h"
-#include "quant/layer/dense_block.h"
+#include "quant/layer/f64_layer.h"
 
 namespace emberq {
 
@@ -19,7 +19,7 @@ namespace emberq {
 // A bias goes with its row. Indices that the modulo makes equal count once. Where keys are
 // normalized (qk_norm), a factor on the rows of K would cancel: k_norm and q_norm take it, which
 // all heads share, at the places of head 0.
-void inject_outliers(DenseBlock& block, const ModelConfig& config, int64_t layer, int pattern);
+void inject_outliers(F64Layer& block, const ModelConfig& config, int64_t layer, int pattern);
 
 struct OutlierOptions {
   fs::path model;   // a Hugging Face folder, not quantized
@@ -27,7 +27,7 @@ struct OutlierOptions {
   int pattern = 0;
 };
 
-struct OutlierReport {
+struct OutlierResult {
   uint64_t tensor_bytes = 0;  // of the tensors written
   double seconds = 0;
 };
@@ -35,6 +35,6 @@ struct OutlierReport {
 // The model with inject_outliers() in every layer. A tensor that changed is stored in F32, for 24
 // and 20 are no powers of two, and config.json then asks for F32; every other tensor as it was.
 // InputError for a model that is quantized, a negative pattern or an output that exists.
-OutlierReport write_outlier_model(const OutlierOptions& options);
+OutlierResult write_outlier_model(const OutlierOptions& options);
 
 }  // namespace emberq

@@ -89,7 +89,7 @@ std::vector<double> pre_rope_scale(const KeyStatistics& keys,
   return scale;
 }
 
-void fold_pre_rope_scale(DenseBlock& block, const ModelConfig& config,
+void fold_pre_rope_scale(F64Layer& block, const ModelConfig& config,
                          const std::vector<double>& scale) {
   const int64_t head_dim = config.head_dim, half = head_dim / 2;
   const int64_t group = config.num_heads / config.num_kv_heads;
@@ -104,9 +104,9 @@ void fold_pre_rope_scale(DenseBlock& block, const ModelConfig& config,
     return;
   }
   for (int64_t i = 0; i < config.num_kv_heads * head_dim; ++i)
-    block[Module::kK].scale_output(i, of(i / head_dim, i % head_dim));
+    block[Projection::kK].scale_output(i, of(i / head_dim, i % head_dim));
   for (int64_t i = 0; i < config.num_heads * head_dim; ++i)
-    block[Module::kQ].scale_output(i, 1 / of(i / head_dim / group, i % head_dim));
+    block[Projection::kQ].scale_output(i, 1 / of(i / head_dim / group, i % head_dim));
 }
 
 }  // namespace emberq

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "quant/calibration/calibration.h"
-#include "quant/layer/dense_block.h"
+#include "quant/layer/f64_layer.h"
 #include "quant/recipe/recipe.h"
 
 // The two scales of attention: FireQ's N, before RoPE, and S, after it. RoPE turns channel j with
@@ -30,7 +30,7 @@ std::vector<double> pre_rope_scale(const KeyStatistics& keys,
 
 // K's rows times N and the rows of the query heads that read them divided by it, with biases; in a
 // model with QK norms, whose N must be shared, the norms' weights instead.
-void fold_pre_rope_scale(DenseBlock& block, const ModelConfig& config,
+void fold_pre_rope_scale(F64Layer& block, const ModelConfig& config,
                          const std::vector<double>& scale);
 
 }  // namespace emberq

@@ -26,7 +26,7 @@ void scale_columns(std::vector<double>& matrix, int64_t rows, const std::vector<
 }
 
 // Q^T W for W [n, k], and Q^T b.
-void rotate_outputs(DenseLinear& linear, const std::vector<double>& rotation) {
+void rotate_outputs(F64Linear& linear, const std::vector<double>& rotation) {
   const int64_t n = linear.n;
   std::vector<double> transposed(rotation.size());
   for (int64_t i = 0; i < n; ++i)
@@ -65,20 +65,21 @@ void rotate_columns(std::vector<double>& matrix, int64_t rows, const std::vector
   matrix = product(matrix.data(), rotation.data(), rows, hidden, hidden);
 }
 
-void rotate_residual(DenseBlock& block, const std::vector<double>& rotation) {
-  for (const Module module : {Module::kQ, Module::kK, Module::kV})
+void rotate_residual(F64Layer& block, const std::vector<double>& rotation) {
+  for (const Projection module : {Projection::kQ, Projection::kK, Projection::kV})
     rotate_columns(block[module].weight, block[module].n, rotation, block.input_layernorm);
-  for (const Module module : {Module::kGate, Module::kUp})
+  for (const Projection module : {Projection::kGate, Projection::kUp})
     rotate_columns(block[module].weight, block[module].n, rotation, block.post_attention_layernorm);
   for (auto* norm : {&block.input_layernorm, &block.post_attention_layernorm})
     norm->assign(norm->size(), 1.0);
-  for (const Module module : {Module::kO, Module::kDown}) rotate_outputs(block[module], rotation);
+  for (const Projection module : {Projection::kO, Projection::kDown})
+    rotate_outputs(block[module], rotation);
 }
 
-void rotate_values(DenseBlock& block, const ModelConfig& config) {
+void rotate_values(F64Layer& block, const ModelConfig& config) {
   const int64_t d = config.head_dim;
   const Hadamard transform(d);
-  DenseLinear &v = block[Module::kV], &o = block[Module::kO];
+  F64Linear &v = block[Projection::kV], &o = block[Projection::kO];
   for (int64_t head = 0; head < config.num_kv_heads; ++head) {
     std::vector<double> column(static_cast<size_t>(d));
     for (int64_t j = 0; j < v.k; ++j) {
@@ -93,8 +94,8 @@ void rotate_values(DenseBlock& block, const ModelConfig& config) {
   });
 }
 
-void rotate_down_inputs(DenseBlock& block, int64_t size) {
-  DenseLinear& down = block[Module::kDown];
+void rotate_down_inputs(F64Layer& block, int64_t size) {
+  F64Linear& down = block[Projection::kDown];
   EMBERQ_CHECK(is_power_of_two(size) && down.k % size == 0,
                "rotate_down_inputs: {} in blocks of {}", down.k, size);
   parallel_for(0, down.n, [&](int64_t i) {

@@ -85,7 +85,7 @@ typename Instance<kTokens>::Gemm::Arguments arguments(const Call& call, Decompos
   if (call.weight) {
     arguments.mainloop.ptr_A = call.weight->codes.as<int4b_t>();
     arguments.mainloop.ptr_S = call.weight->numbers.as<Numbers>();
-    arguments.epilogue.thread.alpha = 1 / call.weight->per_tensor_scale;
+    arguments.epilogue.thread.alpha = 1 / call.weight->global_scale;
   }
   arguments.scheduler.decomposition_mode = mode;
   return arguments;
@@ -152,11 +152,11 @@ CutlassWeight cutlass_weight(Backend& backend, const QuantizedWeight& weight) {
     for (int64_t g = 0; g < groups; ++g)
       for (int u = 0; u < 8; ++u)
         numbers[size_t((g * n + row) * 8 + u)] = dequantize_to_e4m3(
-            float(u - 8), scale[row * groups + g].to_float(), weight.per_tensor_scale);
+            float(u - 8), scale[row * groups + g].to_float(), weight.global_scale);
 
   CutlassWeight result{.n = n,
                        .k = k,
-                       .per_tensor_scale = weight.per_tensor_scale,
+                       .global_scale = weight.global_scale,
                        .codes = Buffer(backend, codes.size()),
                        .numbers = upload(backend, numbers),
                        .bytes = codes.size() + numbers.size()};

@@ -15,7 +15,7 @@ TiledWeight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n
                    cudaStream_t stream) {
   const WeightScheme& scheme = canonical.scheme;
   TiledWeight result{.format = operand_format(scheme),
-                     .params = operand_params(scheme, canonical.per_tensor_scale),
+                     .params = operand_params(scheme, canonical.global_scale),
                      .groups = groups_per_tile(scheme.group_size),
                      .row_blocks = (n + GemmConfig::kRows - 1) / GemmConfig::kRows,
                      .k_tiles = (k + kTileInputs - 1) / kTileInputs};

@@ -12,7 +12,7 @@ namespace emberq::cuda {
 // Codes and scales as a checkpoint holds them. The naive kernel reads them.
 struct CanonicalWeight {
   WeightScheme scheme;  // four bits; group_size is resolved
-  float per_tensor_scale = 1;
+  float global_scale = 1;
   Buffer packed;  // [n, k / 8] words
   Buffer scale;   // [n, k / group_size] BF16
 };

@@ -18,8 +18,8 @@ struct NaiveLinearKernel {
     const __nv_bfloat16* scale;
     float values[16];  // of the codes
     int k, groups, group_size;
-    WeightProduct product;
-    float per_tensor_scale;
+    Dequant product;
+    float global_scale;
     LinearEpilogue epilogue;
   };
   static constexpr int kThreads = 128;
@@ -38,7 +38,7 @@ struct NaiveLinearKernel {
         x = __bfloat162float(static_cast<const __nv_bfloat16*>(a.x)[at]);
       const uint32_t u = a.packed[int64_t(column) * (a.k / 8) + j / 8] >> j % 8 * 4 & 15;
       const float s = __bfloat162float(a.scale[int64_t(column) * a.groups + j / a.group_size]);
-      const float w = dequantize(a.product, a.values[u], s, a.per_tensor_scale);
+      const float w = dequantize(a.dequant, a.values[u], s, a.global_scale);
       sum += double(x) * double(w);
     }
     const float* scales = a.epilogue.x_scale;
@@ -56,8 +56,8 @@ void start(const Linear& op, const CanonicalWeight& canonical, cudaStream_t stre
                              .k = int(weight.k),
                              .groups = int(weight.k / canonical.scheme.group_size),
                              .group_size = canonical.scheme.group_size,
-                             .product = canonical.scheme.product,
-                             .per_tensor_scale = canonical.per_tensor_scale,
+                             .dequant = canonical.scheme.dequant,
+                             .global_scale = canonical.global_scale,
                              .epilogue = LinearEpilogue::of(op)};
   for (int u = 0; u < 16; ++u) args.values[u] = weight_code_value(canonical.scheme, u);
   launch<Kernel>(

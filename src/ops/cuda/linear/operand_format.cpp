@@ -8,7 +8,7 @@
 namespace emberq::cuda {
 
 OperandFormat operand_format(const WeightScheme& scheme) {
-  const bool lut = scheme.code == WeightCode::kLut, e4m3 = scheme.product == WeightProduct::kE4m3;
+  const bool lut = scheme.code == WeightCode::kLut, e4m3 = scheme.dequant == Dequant::kE4m3;
   EMBERQ_REQUIRE(scheme.bits == 4 && !scheme.zero_point,
                  "the cuda backend multiplies four-bit weights without zero points, not {}",
                  name(scheme));
@@ -16,7 +16,7 @@ OperandFormat operand_format(const WeightScheme& scheme) {
   return lut ? OperandFormat::kLut4 : OperandFormat::kInt4;
 }
 
-OperandParams operand_params(const WeightScheme& scheme, float per_tensor_scale) {
+OperandParams operand_params(const WeightScheme& scheme, float global_scale) {
   switch (operand_format(scheme)) {
     case OperandFormat::kLut4: {
       std::array<uint8_t, 16> values{};
@@ -26,7 +26,7 @@ OperandParams operand_params(const WeightScheme& scheme, float per_tensor_scale)
     case OperandFormat::kInt4:
       return {.factor = kInt4Factor};
     default:
-      return {.factor = 1 / per_tensor_scale};
+      return {.factor = 1 / global_scale};
   }
 }
 

@@ -43,6 +43,6 @@ struct OperandParams {
   ByteTable table{};  // kLut4
   float factor = 1;   // of the sums of every format except kLut4
 };
-OperandParams operand_params(const WeightScheme& scheme, float per_tensor_scale);
+OperandParams operand_params(const WeightScheme& scheme, float global_scale);
 
 }  // namespace emberq::cuda

@@ -19,7 +19,7 @@ struct RepackKernel {
     const uint16_t* scale;  // [n, groups]
     uint8_t* tiles;
     int n, k, groups, group_size, groups_per_tile;
-    float values[8], per_tensor_scale;  // kProducts: the values of the first eight codes
+    float values[8], global_scale;  // kProducts: the values of the first eight codes
   };
   static constexpr int kThreads = 128;
   static constexpr int kMinBlocksPerSm = 16;
@@ -38,7 +38,7 @@ struct RepackKernel {
     uint32_t words[2] = {};
 #pragma unroll
     for (int i = 0; i < 8; ++i)
-      words[i / 4] |= uint32_t(dequantize_to_e4m3(a.values[i], scale_of_codes, a.per_tensor_scale))
+      words[i / 4] |= uint32_t(dequantize_to_e4m3(a.values[i], scale_of_codes, a.global_scale))
                       << i % 4 * 8;
     return {words[0], words[1]};
   }
@@ -103,7 +103,7 @@ void repack_tiles(const CanonicalWeight& from, const TiledWeight& to, int64_t n,
                                            .groups = int(k / group_size),
                                            .group_size = group_size,
                                            .groups_per_tile = to.groups,
-                                           .per_tensor_scale = from.per_tensor_scale};
+                                           .global_scale = from.global_scale};
     for (int u = 0; u < 8; ++u) args.values[u] = weight_code_value(from.scheme, u);
     launch<RepackKernel<Tile>>(dim3(unsigned(to.k_tiles), unsigned(2 * to.row_blocks)), stream,
                                args);

@@ -3,16 +3,16 @@
 #include <cuda_runtime_api.h>
 
 #include "ops/embed.h"
-#include "ops/quantize_rows.h"
+#include "ops/per_token_quantize.h"
 #include "ops/rms_norm.h"
-#include "ops/silu_mul.h"
+#include "ops/silu_and_mul.h"
 
 namespace emberq::cuda {
 
 // The operations on rows, each in the file of its name. PDL lets all except embed() start early.
 void embed(const Embed& op, const void* table, cudaStream_t stream);  // table: [n, dim] BF16
 void rms_norm(const RmsNorm& op, cudaStream_t stream);
-void quantize_rows(const QuantizeRows& op, cudaStream_t stream);  // to e4m3
-void silu_mul(const SiluMul& op, cudaStream_t stream);
+void per_token_quantize(const PerTokenQuantize& op, cudaStream_t stream);  // to e4m3
+void silu_and_mul(const SiluAndMul& op, cudaStream_t stream);
 
 }  // namespace emberq::cuda

@@ -1,0 +1,221 @@
+#include "quant/checkpoint_writer.h"
+
+#include <functional>
+#include <limits>
+#include <set>
+
+#include "base/check.h"
+#include "base/json.h"
+#include "checkpoint/output_folder.h"
+#include "quant/layer/merged_tensors.h"
+
+namespace emberq {
+namespace {
+
+constexpr std::string_view kWorkFolder = "shard";
+constexpr size_t kBlockHeaderBytes = 64 << 10;
+
+void add_block(SafetensorsWriter& writer, const Checkpoint& original, int64_t layer,
+               const QuantizedBlock& block) {
+  for_each_parameter(block.dense, layer,
+                     [&](const std::string& name, const std::vector<double>& values) {
+                       for (const Projection module : kProjections) {
+                         const auto& weight = block.weights[size_t(module)];
+                         if (weight && name == linear_name(layer, module) + ".weight")
+                           return add_quantized_weight(writer, linear_name(layer, module), *weight);
+                       }
+                       writer.add(name, merged_tensor(original.get(name), values));
+                     });
+}
+
+// The names that write_block() has written of the original's, whatever they are called now.
+std::set<std::string> block_parameters(const ModelConfig& config) {
+  std::set<std::string> names;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    for (const std::string_view norm : {"input_layernorm.weight", "post_attention_layernorm.weight",
+                                        "self_attn.q_norm.weight", "self_attn.k_norm.weight"})
+      names.insert(layer_tensor(layer, norm));
+    for (const Projection module : kProjections)
+      for (const std::string_view part : {".weight", ".bias"})
+        names.insert(linear_name(layer, module) + std::string(part));
+  }
+  return names;
+}
+
+}  // namespace
+
+CheckpointWriter::CheckpointWriter(const Checkpoint& original, const fs::path& folder,
+                                   const Recipe& recipe, const Plan& plan, int64_t down_hadamard,
+                                   RunNotes& notes)
+    : original_(original),
+      folder_(folder),
+      recipe_(recipe),
+      plan_(plan),
+      down_hadamard_(down_hadamard),
+      notes_(notes) {
+  remove_folder(folder_ / kWorkFolder);
+  for (int64_t layer = 0; layer < finished_blocks(); ++layer)
+    EMBERQ_REQUIRE(file_exists(shard(layer)),
+                   "{} is of a run that finished block {}, but there is no {}", folder_.string(),
+                   layer, shard(layer).string());
+}
+
+fs::path CheckpointWriter::shard(int64_t index) const {
+  return folder_ / fmt::format("model-{:05}-of-{:05}.safetensors", index + 1,
+                               original_.config().num_layers + 1);
+}
+
+Checkpoint CheckpointWriter::finished() const {
+  write_index(finished_blocks());
+  write_around(false);
+  return Checkpoint::open(folder_);
+}
+
+void CheckpointWriter::write_shard(int64_t index, size_t header_bytes,
+                                   const std::function<void(SafetensorsWriter&)>& fill) const {
+  const fs::path work = folder_ / kWorkFolder;
+  make_folder(work);
+  SafetensorsWriter writer(work, {.max_shard_bytes = std::numeric_limits<uint64_t>::max(),
+                                  .header_bytes = header_bytes});
+  fill(writer);
+  writer.finish();
+  rename_file(work / "model.safetensors", shard(index));
+  remove_folder(work);
+}
+
+void CheckpointWriter::write_block(int64_t layer, const QuantizedBlock& block) {
+  EmberqConfig part{.attention = attention_scheme(recipe_)};
+  append_attention(block, part.attention);
+  for (const Projection module : kProjections) {
+    const auto& weight = block.weights[size_t(module)];
+    if (!weight) continue;
+    if (weight->scheme.dequant != Dequant::kExact) part.dequant = weight->scheme.dequant;
+    if (weight->global_scale != 1)
+      part.global_scale[linear_name(layer, module)] = weight->global_scale;
+  }
+  write_shard(layer, kBlockHeaderBytes,
+              [&](SafetensorsWriter& writer) { add_block(writer, original_, layer, block); });
+  notes_.add(std::move(part));
+}
+
+EmberqConfig CheckpointWriter::emberq_config() const {
+  EmberqConfig result{.recipe = to_json(recipe_).dump(),
+                      .attention = attention_scheme(recipe_),
+                      .down_hadamard = int(down_hadamard_)};
+  const auto append = [](auto& to, const auto& from) {
+    to.insert(to.end(), from.begin(), from.end());
+  };
+  for (const EmberqConfig& block : notes_.blocks()) {
+    if (block.dequant != Dequant::kExact) result.dequant = block.dequant;
+    result.global_scale.insert(block.global_scale.begin(), block.global_scale.end());
+    append(result.attention.post_rope, block.attention.post_rope);
+    append(result.attention.key_mean, block.attention.key_mean);
+    append(result.attention.value_mean, block.attention.value_mean);
+  }
+  // Until all blocks are there, the first stands in for those that are not.
+  const auto fill = [&](auto& lists) {
+    if (!lists.empty()) lists.resize(size_t(original_.config().num_layers), lists.front());
+  };
+  fill(result.attention.post_rope);
+  fill(result.attention.key_mean);
+  fill(result.attention.value_mean);
+  return result;
+}
+
+void CheckpointWriter::write_index(int64_t shards) const {
+  Json weight_map;
+  uint64_t bytes = 0;
+  for (int64_t i = 0; i < shards; ++i) {
+    const SafetensorsFile file(shard(i));
+    for (const std::string& name : file.names()) {
+      weight_map[name] = shard(i).filename().string();
+      bytes += file.stored(name).bytes.size();
+    }
+  }
+  const Json index = {{"metadata", {{"total_size", bytes}}}, {"weight_map", weight_map}};
+  write_text(folder_ / "model.safetensors.index.json", index.dump(2) + "\n");
+}
+
+void CheckpointWriter::write_around(bool untied) const {
+  std::vector<std::pair<std::string, LinearScheme>> linears;
+  std::vector<std::string> ignored = {"lm_head"};
+  for (int64_t layer = 0; layer < original_.config().num_layers; ++layer)
+    for (const Projection module : kProjections) {
+      const auto& scheme = plan_.weights[size_t(layer)][size_t(module)];
+      if (scheme)
+        linears.emplace_back(
+            linear_name(layer, module),
+            LinearScheme{*scheme, plan_.activations[size_t(layer)][size_t(input_of(module))]});
+      else
+        ignored.push_back(linear_name(layer, module));
+    }
+  OrderedJson changes = OrderedJson::object();
+  if (untied && original_.config().tie_word_embeddings) changes["tie_word_embeddings"] = false;
+  if (!linears.empty())
+    changes["quantization_config"] = quantization_config(linears, ignored, down_hadamard_ > 0);
+  write_config(original_.folder(), folder_, changes);
+  write_text(folder_ / kSideFileName, to_json(emberq_config()).dump() + "\n");
+}
+
+void CheckpointWriter::write_rest(const LayerQuantizer& quantizer) const {
+  const bool rotated = recipe_.rotation.residual;
+  const std::set<std::string> in_blocks = block_parameters(original_.config());
+  std::vector<std::string> rest;
+  size_t header_bytes = kBlockHeaderBytes;
+  for (const std::string& name : original_.names()) {
+    if (in_blocks.contains(name)) continue;
+    if (rotated && (name == kEmbeddingName || name == kHeadName || name == "model.norm.weight"))
+      continue;
+    rest.push_back(name);
+    header_bytes += max_entry_bytes(name, original_.stored(name));
+  }
+  header_bytes = (header_bytes + 7) / 8 * 8;
+  write_shard(original_.config().num_layers, header_bytes, [&](SafetensorsWriter& writer) {
+    for (const std::string& name : rest) writer.add(name, original_.stored(name));
+    if (!rotated) return;
+    const int64_t hidden = original_.config().hidden_size;
+    writer.add(std::string(kEmbeddingName), quantizer.embedding());
+    writer.add(std::string(kHeadName), quantizer.head());
+    writer.add("model.norm.weight", Tensor::of({hidden}, std::vector<float>(size_t(hidden), 1.0f)));
+  });
+}
+
+void CheckpointWriter::finish(const LayerQuantizer& quantizer) {
+  write_rest(quantizer);
+  write_index(original_.config().num_layers + 1);
+  write_around(recipe_.rotation.residual || original_.has_own_head());
+  require_whole();
+}
+
+// As a reader sees it, every tensor of the original is there, as it was or in codes.
+void CheckpointWriter::require_whole() const {
+  const Checkpoint made = Checkpoint::open(folder_);
+  for (const std::string& name : original_.names())
+    EMBERQ_CHECK(made.has(name) || made.has(name + "_packed"), "{} has no tensor {}",
+                 folder_.string(), name);
+}
+
+double CheckpointWriter::bits_per_weight() const {
+  const ModelConfig& config = original_.config();
+  double bytes = 0, weights = 0;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    const SafetensorsFile file(shard(layer));
+    for (const Projection module : kProjections) {
+      const std::string prefix = linear_name(layer, module) + ".weight";
+      weights += double(outputs(config, module) * inputs(config, module));
+      for (const std::string& name : file.names())
+        if (name.starts_with(prefix) && !name.ends_with("_shape"))
+          bytes += double(file.get(name).bytes().size());
+    }
+  }
+  return 8 * bytes / weights;
+}
+
+std::vector<std::string> CheckpointWriter::global_scaled() const {
+  std::vector<std::string> names;
+  for (const EmberqConfig& block : notes_.blocks())
+    for (const auto& [name, p] : block.global_scale) names.push_back(name);
+  return names;
+}
+
+}  // namespace emberq
