@@ -65,7 +65,7 @@ void add_eval_needle(Command& eval) {
   const auto options = std::make_shared<Options>();
   add_model(command, options->model);
   command.option("--text", options->text, "The filler, a UTF-8 file").required();
-  command.option("--length", options->needle.length, "Tokens of a prompt and its answer")
+  command.option("--seq-len", options->needle.length, "Tokens of a prompt and its answer")
       .show_default();
   command
       .option("--depth", options->needle.depths,

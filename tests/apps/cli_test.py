@@ -191,7 +191,7 @@ class Program(unittest.TestCase):
         self.assertIn("piqa.jsonl line 1: query is missing", message)
 
     def test_eval_needle_is_the_same_for_the_same_seed(self):
-        args = ("eval", "needle", MODEL, "--text", CALIBRATION, "--length", "160", "--depth", "0,1", "--trials", "2")
+        args = ("eval", "needle", MODEL, "--text", CALIBRATION, "--seq-len", "160", "--depth", "0,1", "--trials", "2")
         first, again = self.json_of(*args), self.json_of(*args)
         self.assertEqual(first["depths"], again["depths"])
         self.assertEqual([score["depth"] for score in first["depths"]], [0, 1])
