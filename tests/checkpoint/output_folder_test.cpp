@@ -1,5 +1,6 @@
 #include "checkpoint/output_folder.h"
 
+#include "base/json.h"
 #include "checkpoint/support.h"
 
 namespace emberq {
