@@ -21,6 +21,7 @@ void add_generate(Command& app);
 void add_logits(Command& app);
 void add_tokenize(Command& app);
 void add_debug(Command& app);
+void add_completion(Program& program);
 void add_bench(Command& app);
 void add_bench_gemm(Command& bench);
 void add_bench_repack(Command& bench);

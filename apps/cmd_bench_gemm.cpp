@@ -4,6 +4,7 @@
 
 #include "apps/app.h"
 #include "apps/bench_report.h"
+#include "apps/version.h"
 #include "base/json.h"
 #include "base/print.h"
 #include "base/table.h"
@@ -69,7 +70,7 @@ OrderedJson report_json(const Options& options, const GemmResult& report) {
       {"card", report.card},
       {"driver", report.driver},
       {"date", utc_date()},
-      {"version", EMBERQ_VERSION},
+      {"version", version()},
       {"cublaslt", report.cublaslt.empty() ? OrderedJson(nullptr) : OrderedJson(report.cublaslt)},
       {"model", options.model},
       {"regime", options.graph ? "graph" : "cold"},

@@ -2,6 +2,7 @@
 
 #include "apps/app.h"
 #include "apps/bench_report.h"
+#include "apps/version.h"
 #include "base/json.h"
 #include "base/print.h"
 #include "base/table.h"
@@ -37,7 +38,7 @@ OrderedJson report_json(const Options& options, const RepackResult& report) {
   return {{"card", report.card},
           {"driver", report.driver},
           {"date", utc_date()},
-          {"version", EMBERQ_VERSION},
+          {"version", version()},
           {"model", options.model},
           {"repeats", report.repeats},
           {"flushed_bytes", report.flushed_bytes},

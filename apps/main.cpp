@@ -1,8 +1,11 @@
 // emberq: one program, a subcommand per job, each in the file of its name.
+#include <fmt/format.h>
+
 #include <csignal>
 #include <new>
 
 #include "apps/app.h"
+#include "apps/version.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/interrupt.h"
@@ -16,7 +19,8 @@ enum ExitStatus { kSuccess = 0, kFailedRun = 1, kBadInput = 2 };
 
 void run(int argc, char** argv) {
   Program program(
-      "emberq", "Quantizes Hugging Face LLM checkpoints and runs them.", "emberq " EMBERQ_VERSION,
+      "emberq", "Quantizes Hugging Face LLM checkpoints and runs them.",
+      fmt::format("emberq {}", version()),
       "Exit status: 0 for success, 1 for a failed run, 2 for bad input, Ctrl-C, a full disk, too "
       "little memory, or output that cannot be written. Where the reader of a pipe has gone, "
       "SIGPIPE ends the program (141 in a shell).");
@@ -33,6 +37,7 @@ void run(int argc, char** argv) {
   add_tokenize(program);
   add_bench(program);
   add_debug(program);
+  add_completion(program);
   program.run(argc, argv);
 }
 

@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "apps/app.h"
+#include "apps/version.h"
 #include "base/json.h"
 #include "eval/divergence.h"
 #include "text/read_utf8.h"
@@ -185,7 +186,7 @@ OrderedJson quantize_report(const QuantizeOptions& options, const QuantizeResult
       {"model", text_of(options.model)},
       {"recipe", options.recipe.name},
       {"created", fmt::format("{:%Y-%m-%d}", fmt::localtime(std::time(nullptr)))},
-      {"version", EMBERQ_VERSION},
+      {"version", version()},
       {"summary",
        {{"bits_per_weight", report.bits_per_weight},
         {"kv_bits", kv_bits_per_number(made)},

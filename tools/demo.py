@@ -58,7 +58,7 @@ def markdown(columns):
     lines = [["", *columns], *([label, *map(cell, columns.values())] for label, cell in ROWS)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-    aligned = [[line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))]
+    aligned = [[line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
                for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in aligned)
 

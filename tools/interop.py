@@ -37,7 +37,7 @@ def load(folder: pathlib.Path) -> dict[str, torch.Tensor]:
     tensors = {}
     for name in sorted(names):
         with safe_open(folder / name, "pt") as file:
-            tensors |= {key: file.get_tensor(key) for key in file.keys()}
+            tensors |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     return tensors
 
 

@@ -136,6 +136,28 @@ class Program(unittest.TestCase):
         done = subprocess.run([loader[1], EMBERQ, "--version"], capture_output=True, text=True)
         self.assertTrue(done.stdout.startswith("emberq "), done.stderr)
 
+    def completed(self, *words):
+        """What bash offers for the last word."""
+        script = emberq("completion", "bash").stdout.decode()
+        quoted = " ".join(f"'{word}'" for word in ("emberq", *words))
+        script += f"COMP_WORDS=({quoted}); COMP_CWD={len(words)}; _emberq; echo \"${{COMPREPLY[@]}}\"\n"
+        done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    def test_bash_completes_commands_options_and_values(self):
+        self.assertEqual(self.completed("qua"), ["quantize"])
+        self.assertEqual(self.completed("eval", "n"), ["needle"])
+        self.assertEqual(self.completed("eval", "ppl", "--max"), ["--max-windows"])
+        self.assertEqual(self.completed("generate", "model", "--kv", "kv8"), ["kv8", "kv8-head"])
+        self.assertEqual(self.completed("inspect", "model", "--th"), ["--threads"])
+        self.assertEqual(self.completed("eval", "ppl", "--text", ""), [])  # files
+        self.assertEqual(self.completed("inspect", ""), [])
+
+    def test_version_names_the_commit_of_a_checkout(self):
+        version = emberq("--version").stdout.decode()
+        if (ROOT / ".git").exists():
+            self.assertRegex(version, r"^emberq \d+\.\d+\.\d+ \(\S+\)\n$")
+
     def test_bad_commands_and_options_have_status_2(self):
         for arguments in ([], ["quantise"], ["eval"], ["debug"], ["eval", "ppl", MODEL], ["inspect", MODEL, "--frob"],
                           ["generate", MODEL, "--prompt", "x", "--greedy", "--top-k", "3"],
