@@ -7,6 +7,7 @@
 #include "base/print.h"
 #include "base/table.h"
 #include "model/model.h"
+#include "model/weight_size.h"
 
 namespace emberq {
 namespace {
@@ -24,7 +25,7 @@ std::string scheme_of(const Checkpoint& checkpoint, const std::string& linear) {
       text += fmt::format(", {} inputs", name(scheme->activation));
     return text;
   }
-  return std::string(name(checkpoint.get(linear + ".weight").dtype()));
+  return std::string(name(checkpoint.get(linear + std::string(kWeightSuffix)).dtype()));
 }
 
 std::string_view name(RopeType type) {
@@ -64,8 +65,6 @@ OrderedJson recipe_json(const EmberqConfig& emberq_config) {
 OrderedJson describe(const Checkpoint& checkpoint) {
   const ModelConfig& config = checkpoint.config();
   const AttentionScheme& attention = checkpoint.attention();
-  int64_t parameters = 0;
-  size_t linear_bytes = 0;
   OrderedJson tensors = OrderedJson::array();
   for (const std::string& tensor_name : checkpoint.names()) {
     const StoredTensor tensor = checkpoint.stored(tensor_name);
@@ -76,18 +75,12 @@ OrderedJson describe(const Checkpoint& checkpoint) {
   }
   OrderedJson linears = OrderedJson::object();
   for (int64_t layer = 0; layer < config.num_layers; ++layer)
-    for (const Projection module : kProjections) {
+    for (const Projection module : kProjections)
       linears[linear_name(layer, module)] = scheme_of(checkpoint, linear_name(layer, module));
-      parameters += outputs(config, module) * inputs(config, module);
-      for (const char* tensor :
-           {".weight", ".weight_packed", ".weight_scale", ".weight_zero_point"})
-        if (checkpoint.has(linear_name(layer, module) + tensor))
-          linear_bytes += checkpoint.get(linear_name(layer, module) + tensor).bytes().size();
-    }
   return {{"folder", checkpoint.folder().string()},
           {"config", config_json(config)},
-          {"linear_parameters", parameters},
-          {"bits_per_weight", 8 * double(linear_bytes) / double(parameters)},
+          {"linear_parameters", linear_parameters(config)},
+          {"bits_per_weight", bits_per_weight(checkpoint)},
           {"file_bytes", checkpoint.file_bytes()},
           {"quantized", checkpoint.is_quantized()},
           {"recipe", recipe_json(checkpoint.emberq_config())},

@@ -2,7 +2,7 @@
 
 #include "apps/app.h"
 #include "base/json.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/shard_writer.h"
 #include "model/logit_rows.h"
 
 namespace emberq {

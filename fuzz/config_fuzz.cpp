@@ -1,7 +1,7 @@
 // config.json, its quantization_config, and emberq.json: each is refused in a sentence, or read.
 #include "base/error.h"
 #include "base/json.h"
-#include "checkpoint/compressed_tensors.h"
+#include "checkpoint/compressed_tensors/config.h"
 #include "checkpoint/emberq_config.h"
 #include "checkpoint/model_config.h"
 

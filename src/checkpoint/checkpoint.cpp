@@ -1,21 +1,15 @@
 #include "checkpoint/checkpoint.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <cstring>
 
 #include "base/check.h"
 #include "base/json.h"
-#include "base/parallel.h"
 #include "base/warning.h"
-#include "format/fp8.h"
-#include "format/pack.h"
+#include "checkpoint/compressed_tensors/read.h"
+#include "checkpoint/shard_writer.h"
 
 namespace emberq {
 namespace {
-
-constexpr std::array kPlainTypes = {DType::kBF16, DType::kF16, DType::kF32};
 
 // Shards lie in the folder itself: a name that leads elsewhere is refused.
 bool is_file_name(const std::string& name) {
@@ -65,7 +59,7 @@ Checkpoint Checkpoint::open(const fs::path& folder) {
 
 void Checkpoint::open_weights() {
   const fs::path single = folder_ / "model.safetensors";
-  const fs::path index_path = folder_ / "model.safetensors.index.json";
+  const fs::path index_path = folder_ / kIndexName;
   if (file_exists(single)) {
     files_.emplace_back(single);
     for (const std::string& name : files_[0].names()) place_of_[name] = {0, name};
@@ -138,7 +132,7 @@ void Checkpoint::check_emberq_config(const std::string& where) const {
   for (const auto& [module, p] : emberq_config_.global_scale) {
     const auto scheme = linear_scheme(module);
     EMBERQ_REQUIRE(
-        scheme && can_dequantize_to_e4m3(scheme->weight) && has(module + ".weight_scale"),
+        scheme && can_dequantize_to_e4m3(scheme->weight) && has(module + std::string(kScaleSuffix)),
         "{}: global_scale names {}, which is not a linear in INT4 or LUT4 in groups", where,
         module);
   }
@@ -209,8 +203,8 @@ StoredTensor Checkpoint::stored(const std::string& name) const {
   return files_[found.file].stored(found.name);
 }
 
-Tensor Checkpoint::get_as(const std::string& name, std::span<const DType> types,
-                          const std::vector<int64_t>& shape) const {
+Tensor Checkpoint::get(const std::string& name, std::span<const DType> types,
+                       const std::vector<int64_t>& shape) const {
   Tensor tensor = get(name);
   std::vector<std::string_view> type_names;
   for (const DType type : types) type_names.push_back(emberq::name(type));
@@ -222,7 +216,7 @@ Tensor Checkpoint::get_as(const std::string& name, std::span<const DType> types,
 }
 
 Tensor Checkpoint::get(const std::string& name, const std::vector<int64_t>& shape) const {
-  Tensor tensor = get_as(name, kPlainTypes, shape);
+  Tensor tensor = get(name, kPlainTypes, shape);
   const int64_t bad = tensor.find_non_finite();
   EMBERQ_REQUIRE(bad < 0, "{}: {} is NaN or infinite at element {}", folder_.string(), name, bad);
   return tensor;
@@ -240,156 +234,25 @@ void Checkpoint::require_unquantized() const {
 std::optional<LinearScheme> Checkpoint::linear_scheme(const std::string& module) const {
   const auto* group = quantization_ ? quantization_->find(module) : nullptr;
   if (!group) return std::nullopt;
-  LinearScheme scheme = group->scheme;
+  return scheme_of(*group);
+}
+
+LinearScheme Checkpoint::scheme_of(const QuantizationConfig::Group& group) const {
+  LinearScheme scheme = group.scheme;
   if (can_dequantize_to_e4m3(scheme.weight)) scheme.weight.dequant = emberq_config_.dequant;
   return scheme;
 }
 
-std::optional<QuantizedWeight> Checkpoint::quantized_weight(const std::string& module, int64_t n,
-                                                            int64_t k) const {
-  const auto scheme = linear_scheme(module);
-  if (!scheme) return std::nullopt;
-  QuantizedWeight weight{.scheme = scheme->weight, .n = n, .k = k};
-  if (weight.scheme.group_size == 0) weight.scheme.group_size = int(k);
-  EMBERQ_REQUIRE(k % weight.scheme.group_size == 0,
-                 "{}: {} has {} inputs, which is not a multiple of the group size {}",
-                 folder_.string(), module, k, weight.scheme.group_size);
-  const int input_group = scheme->activation.group_size;
-  EMBERQ_REQUIRE(input_group == 0 || k % input_group == 0,
-                 "{}: {} has {} inputs, which is not a multiple of their group size {}",
-                 folder_.string(), module, k, input_group);
-  for (const char* suffix : {".weight_zero_point", ".weight_g_idx"})
-    EMBERQ_REQUIRE((weight.scheme.zero_point && suffix == std::string_view(".weight_zero_point")) ||
-                       !has(module + suffix),
-                   "{}: {}{} contradicts config.json", folder_.string(), module, suffix);
-  weight.packed = read_codes(module, weight);
-  if (weight.scheme.zero_point) weight.zero_point = read_zero_point(module, weight);
-  if (const auto p = emberq_config_.global_scale.find(module);
-      p != emberq_config_.global_scale.end())
-    weight.global_scale = p->second;
-  weight.scale = read_scale(module, weight);
-  return weight;
-}
-
-Tensor Checkpoint::read_codes(const std::string& module, const QuantizedWeight& weight) const {
-  switch (quantization_->find(module)->storage) {
-    case WeightStorage::kIntQuantized:
-      return pack_int8(module, weight);
-    case WeightStorage::kFloatQuantized:
-      return pack_e4m3(module, weight);
-    default:
-      return read_packed(module, weight);
-  }
-}
-
-Tensor Checkpoint::read_packed(const std::string& module, const QuantizedWeight& weight) const {
-  const std::string name = module + ".weight_packed";
-  const int bits = weight.scheme.bits;
-  const std::vector<int64_t> shape = {weight.n, int64_t(packed_words(size_t(weight.k), bits))};
-  const int64_t per_word = 32 / bits;
-  const std::vector<int64_t> old_shape = {weight.n, (weight.k + per_word - 1) / per_word};
-  EMBERQ_REQUIRE(shape == old_shape || get(name).shape() != old_shape,
-                 "{}: {} has {} codes in a word, as compressed-tensors before 0.17 packed them; "
-                 "pack it again with a newer one",
-                 folder_.string(), name, per_word);
-  const std::array<int64_t, 2> logical = {weight.n, weight.k};
-  const Tensor stored = get_as(module + ".weight_shape", std::array{DType::kI64}, {2});
-  EMBERQ_REQUIRE(std::equal(logical.begin(), logical.end(), stored.data<int64_t>()),
-                 "{}: {}.weight_shape must be {}, got {}", folder_.string(), module,
-                 shape_text(logical), shape_text({stored.data<int64_t>(), 2}));
-  return get_as(name, std::array{DType::kI32}, shape);
-}
-
-Tensor Checkpoint::pack_int8(const std::string& module, const QuantizedWeight& weight) const {
-  const int bits = weight.scheme.bits, max = (1 << (bits - 1)) - 1;
-  const size_t words = packed_words(size_t(weight.k), bits);
-  const Tensor codes = get_as(module + ".weight", std::array{DType::kI8}, {weight.n, weight.k});
-  std::vector<uint32_t> packed(size_t(weight.n) * words);
-  parallel_for(0, weight.n, [&](int64_t n) {
-    const int8_t* row = codes.data<int8_t>() + n * weight.k;
-    uint32_t* to = packed.data() + size_t(n) * words;
-    if (bits == 8) {  // every byte is a code: nothing to check or to shift
-      std::transform(row, row + weight.k, reinterpret_cast<uint8_t*>(to),
-                     [](int8_t code) { return uint8_t(code ^ 0x80); });
-      return;
-    }
-    for (int64_t k = 0; k < weight.k; ++k) {
-      EMBERQ_REQUIRE(-max - 1 <= row[k] && row[k] <= max,
-                     "{}: {}.weight holds {} at [{}, {}], which {} bits do not", folder_.string(),
-                     module, int(row[k]), n, k, bits);
-      pack_code(to, size_t(k), bits, row[k]);
-    }
-  });
-  return Tensor::copy_of(DType::kI32, {weight.n, int64_t(words)},
-                         std::span<const uint32_t>(packed));
-}
-
-Tensor Checkpoint::pack_e4m3(const std::string& module, const QuantizedWeight& weight) const {
-  const auto is_nan = [](uint8_t code) { return (code & 0x7f) == 0x7f; };
-  const Tensor codes = get_as(module + ".weight", std::array{DType::kF8E4M3}, {weight.n, weight.k});
-  const uint8_t* bytes = codes.data<uint8_t>();
-  parallel_for(0, weight.n, [&](int64_t n) {
-    const uint8_t* row = bytes + n * weight.k;
-    bool found = false;  // a loop without an exit is one the compiler vectorizes
-    for (int64_t k = 0; k < weight.k; ++k) found |= is_nan(row[k]);
-    EMBERQ_REQUIRE(!found, "{}: {}.weight is NaN at [{}, {}]", folder_.string(), module, n,
-                   std::find_if(row, row + weight.k, is_nan) - row);
-  });
-  const auto words = int64_t(packed_words(size_t(weight.k), 8));
-  if (weight.k % 4 == 0 && reinterpret_cast<uintptr_t>(bytes) % alignof(uint32_t) == 0) {
-    const auto owner = std::make_shared<const Tensor>(codes);  // the file's bytes are in order
-    return {DType::kI32, {weight.n, words}, {owner, codes.bytes().data()}, codes.bytes().data()};
-  }
-  std::vector<uint32_t> packed(size_t(weight.n * words));
-  for (int64_t n = 0; n < weight.n; ++n)
-    std::memcpy(packed.data() + n * words, bytes + n * weight.k, size_t(weight.k));
-  return Tensor::copy_of(DType::kI32, {weight.n, words}, std::span<const uint32_t>(packed));
-}
-
-Tensor Checkpoint::read_zero_point(const std::string& module, const QuantizedWeight& weight) const {
-  const std::string name = module + ".weight_zero_point";
-  const int bits = weight.scheme.bits, max = (1 << (bits - 1)) - 1;
-  const int64_t groups = weight.k / weight.scheme.group_size;
-  if (quantization_->find(module)->storage == WeightStorage::kIntQuantized) {
-    Tensor codes = get_as(name, std::array{DType::kI8}, {weight.n, groups});
-    for (int64_t i = 0; i < codes.size(); ++i) {
-      const int8_t code = codes.data<int8_t>()[i];
-      EMBERQ_REQUIRE(-max - 1 <= code && code <= max,
-                     "{}: {} holds {} at [{}, {}], which {} bits do not", folder_.string(), name,
-                     int(code), i / groups, i % groups, bits);
-    }
-    return codes;
-  }
-  const size_t words = packed_words(size_t(weight.n), bits);
-  const Tensor packed = get_as(name, std::array{DType::kI32}, {int64_t(words), groups});
-  std::vector<uint32_t> column(words);
-  std::vector<int8_t> codes(size_t(weight.n * groups));
-  for (int64_t g = 0; g < groups; ++g) {
-    for (size_t w = 0; w < words; ++w)
-      column[w] = packed.data<uint32_t>()[w * size_t(groups) + size_t(g)];
-    for (int64_t n = 0; n < weight.n; ++n)
-      codes[size_t(n * groups + g)] = int8_t(packed_code(column.data(), size_t(n), bits));
-  }
-  return Tensor::copy_of(DType::kI8, {weight.n, groups}, std::span<const int8_t>(codes));
-}
-
-Tensor Checkpoint::read_scale(const std::string& module, const QuantizedWeight& weight) const {
-  const std::string name = module + ".weight_scale";
-  const int64_t groups = weight.k / weight.scheme.group_size;
-  Tensor scale = get_as(name, kPlainTypes, {weight.n, groups});
-  const std::vector<float> values = scale.to_float();
-  const bool fireq =
-      weight.scheme.dequant == Dequant::kE4m3 && weight.scheme.code == WeightCode::kInt;
-  for (size_t i = 0; i < values.size(); ++i) {
-    EMBERQ_REQUIRE(values[i] >= 0 && std::isfinite(values[i]),
-                   "{}: {} must hold finite numbers that are not negative, got {} at [{}, {}]",
-                   folder_.string(), name, values[i], i / size_t(groups), i % size_t(groups));
-    const float scaled = values[i] * weight.global_scale;
-    EMBERQ_REQUIRE(!fireq || fp8_round(scaled) == scaled,
-                   "{}: {} must hold e4m3 numbers over {}, got {} at [{}, {}]", folder_.string(),
-                   name, weight.global_scale, values[i], i / size_t(groups), i % size_t(groups));
-  }
-  return scale;
+std::optional<QuantizedLinear> Checkpoint::linear(const std::string& module, int64_t n,
+                                                  int64_t k) const {
+  const auto* group = quantization_ ? quantization_->find(module) : nullptr;
+  if (!group) return std::nullopt;
+  const LinearScheme scheme = scheme_of(*group);
+  const auto p = emberq_config_.global_scale.find(module);
+  return QuantizedLinear{
+      .weight = read_quantized_weight(*this, module, {scheme, group->storage}, n, k,
+                                      p == emberq_config_.global_scale.end() ? 1.0f : p->second),
+      .input = scheme.activation};
 }
 
 }  // namespace emberq

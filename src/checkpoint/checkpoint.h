@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <map>
 #include <optional>
 #include <span>
@@ -7,7 +8,7 @@
 #include <vector>
 
 #include "base/file.h"
-#include "checkpoint/compressed_tensors.h"
+#include "checkpoint/compressed_tensors/config.h"
 #include "checkpoint/emberq_config.h"
 #include "checkpoint/model_config.h"
 #include "checkpoint/safetensors.h"
@@ -17,6 +18,15 @@ namespace emberq {
 
 inline constexpr std::string_view kEmbeddingName = "model.embed_tokens.weight";
 inline constexpr std::string_view kHeadName = "lm_head.weight";
+
+// The types of a plain weight.
+inline constexpr std::array kPlainTypes = {DType::kBF16, DType::kF16, DType::kF32};
+
+// A linear in codes, and what it rounds its input to.
+struct QuantizedLinear {
+  QuantizedWeight weight;
+  ActivationScheme input = ActivationScheme::kNone;
+};
 
 // A Hugging Face model folder, read: config.json; weights in model.safetensors or in the shards
 // that model.safetensors.index.json lists; how they are quantized, where they are. Tensors are
@@ -46,6 +56,9 @@ class Checkpoint {
   StoredTensor stored(const std::string& name) const;  // of any type; InputError where missing
   // A plain weight: F32, F16 or BF16, of this shape, without NaN or infinity; or an InputError.
   Tensor get(const std::string& name, const std::vector<int64_t>& shape) const;
+  // Of one of these types and of this shape; or an InputError.
+  Tensor get(const std::string& name, std::span<const DType> types,
+             const std::vector<int64_t>& shape) const;
 
   const std::vector<SafetensorsFile>& files() const { return files_; }  // of the weights
   // Whether the output head is kHeadName, and not the embedding.
@@ -62,8 +75,7 @@ class Checkpoint {
   std::optional<LinearScheme> linear_scheme(const std::string& module) const;
   // The linear `module` of n outputs and k inputs in codes, with its group_size resolved; nullopt
   // likewise. InputError where the tensors are not what the configuration says.
-  std::optional<QuantizedWeight> quantized_weight(const std::string& module, int64_t n,
-                                                  int64_t k) const;
+  std::optional<QuantizedLinear> linear(const std::string& module, int64_t n, int64_t k) const;
 
  private:
   // Where a tensor is: the index of its file in files_, and its name there.
@@ -80,15 +92,7 @@ class Checkpoint {
   const Place& place(const std::string& name) const;
   void check_emberq_config(const std::string& where) const;
   void check_attention(const std::string& where) const;
-  // InputError names what it must be and what it is.
-  Tensor get_as(const std::string& name, std::span<const DType> types,
-                const std::vector<int64_t>& shape) const;
-  Tensor read_packed(const std::string& module, const QuantizedWeight& weight) const;
-  Tensor pack_int8(const std::string& module, const QuantizedWeight& weight) const;
-  Tensor pack_e4m3(const std::string& module, const QuantizedWeight& weight) const;
-  Tensor read_codes(const std::string& module, const QuantizedWeight& weight) const;
-  Tensor read_zero_point(const std::string& module, const QuantizedWeight& weight) const;
-  Tensor read_scale(const std::string& module, const QuantizedWeight& weight) const;
+  LinearScheme scheme_of(const QuantizationConfig::Group& group) const;
 
   fs::path folder_;
   ModelConfig config_;

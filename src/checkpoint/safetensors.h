@@ -8,8 +8,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
-#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -70,52 +68,5 @@ class SafetensorsFile {
   SafetensorsHeader header_;
   std::unordered_map<std::string, size_t> index_;  // into header_.tensors
 };
-
-struct SafetensorsWriterOptions {
-  uint64_t max_shard_bytes = 5'000'000'000;  // as transformers cuts them
-  size_t header_bytes = 256 << 10;           // reserved for the header of each shard, or its first
-                                             // tensor's entry where that takes more
-};
-
-// What a tensor takes of a header at most, wherever it lies in the file.
-size_t max_entry_bytes(const std::string& name, const StoredTensor& tensor);
-
-// Writes the weights of a model into its folder as they come, one tensor in memory at a time. Each
-// shard's header is written last, into space reserved for it and padded with spaces; a shard is
-// closed when the next tensor would take it past its size, or past its header's space.
-//
-// The files have names that no reader knows until finish(). Whoever owns the folder removes it
-// where that is not reached (OutputDirectory).
-class SafetensorsWriter {
- public:
-  explicit SafetensorsWriter(const fs::path& folder, SafetensorsWriterOptions options = {});
-
-  void add(const std::string& name, const Tensor& tensor);
-  void add(const std::string& name, const StoredTensor& tensor);
-  // Names the files: model.safetensors, or model-0000i-of-0000N.safetensors with
-  // model.safetensors.index.json.
-  void finish();
-
-  uint64_t total_bytes() const { return total_bytes_; }  // of the tensors so far
-
- private:
-  void open_shard(size_t entry_bytes);
-  void close_shard();
-  fs::path partial_path(size_t shard) const;
-
-  fs::path folder_;
-  SafetensorsWriterOptions options_;
-  std::vector<std::vector<std::string>> shards_;  // the tensors of each; the last is open
-  std::optional<FileWriter> file_;                // of the open shard
-  std::string header_;                            // of the open shard, so far
-  size_t header_room_ = 0;                        // of the open shard
-  uint64_t data_bytes_ = 0;                       // of the open shard
-  uint64_t total_bytes_ = 0;
-  std::unordered_set<std::string> names_;
-};
-
-// One small file, whole or not at all.
-void write_safetensors(const fs::path& path,
-                       const std::vector<std::pair<std::string, Tensor>>& tensors);
 
 }  // namespace emberq

@@ -37,9 +37,9 @@ class Loader {
     const std::string name = linear_name(layer, module);
     const int64_t n = outputs(config_, module), k = inputs(config_, module);
     LinearLayer result;
-    if (const auto quantized = checkpoint_.quantized_weight(name, n, k)) {
-      result.weight = backend_.prepare(*quantized);
-      result.input = checkpoint_.linear_scheme(name)->activation;
+    if (const auto quantized = checkpoint_.linear(name, n, k)) {
+      result.weight = backend_.prepare(quantized->weight);
+      result.input = quantized->input;
     } else {
       result.weight = matrix(name + ".weight", n, k);
     }

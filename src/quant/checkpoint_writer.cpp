@@ -1,31 +1,32 @@
 #include "quant/checkpoint_writer.h"
 
 #include <functional>
-#include <limits>
 #include <set>
 
 #include "base/check.h"
 #include "base/json.h"
+#include "checkpoint/compressed_tensors/write.h"
 #include "checkpoint/output_folder.h"
 #include "quant/layer/merged_tensors.h"
 
 namespace emberq {
 namespace {
 
-constexpr std::string_view kWorkFolder = "shard";
 constexpr size_t kBlockHeaderBytes = 64 << 10;
 
-void add_block(SafetensorsWriter& writer, const Checkpoint& original, int64_t layer,
+void add_block(ShardWriter& writer, const Checkpoint& original, int64_t layer,
                const QuantizedBlock& block) {
-  for_each_parameter(block.dense, layer,
-                     [&](const std::string& name, const std::vector<double>& values) {
-                       for (const Projection module : kProjections) {
-                         const auto& weight = block.weights[size_t(module)];
-                         if (weight && name == linear_name(layer, module) + ".weight")
-                           return add_quantized_weight(writer, linear_name(layer, module), *weight);
-                       }
-                       writer.add(name, merged_tensor(original.get(name), values));
-                     });
+  for_each_parameter(
+      block.dense, layer, [&](const std::string& name, const std::vector<double>& values) {
+        for (const Projection module : kProjections) {
+          const auto& weight = block.weights[size_t(module)];
+          if (!weight || name != linear_name(layer, module) + ".weight") continue;
+          for (const auto& [part, tensor] : quantized_tensors(linear_name(layer, module), *weight))
+            writer.add(part, tensor);
+          return;
+        }
+        writer.add(name, merged_tensor(original.get(name), values));
+      });
 }
 
 // The names that write_block() has written of the original's, whatever they are called now.
@@ -53,7 +54,6 @@ CheckpointWriter::CheckpointWriter(const Checkpoint& original, const fs::path& f
       plan_(plan),
       down_hadamard_(down_hadamard),
       notes_(notes) {
-  remove_folder(folder_ / kWorkFolder);
   for (int64_t layer = 0; layer < finished_blocks(); ++layer)
     EMBERQ_REQUIRE(file_exists(shard(layer)),
                    "{} is of a run that finished block {}, but there is no {}", folder_.string(),
@@ -61,26 +61,22 @@ CheckpointWriter::CheckpointWriter(const Checkpoint& original, const fs::path& f
 }
 
 fs::path CheckpointWriter::shard(int64_t index) const {
-  return folder_ / fmt::format("model-{:05}-of-{:05}.safetensors", index + 1,
-                               original_.config().num_layers + 1);
+  return folder_ / shard_name(index, original_.config().num_layers + 1);
 }
 
 Checkpoint CheckpointWriter::finished() const {
-  write_index(finished_blocks());
+  index_shards(finished_blocks());
   write_around(false);
   return Checkpoint::open(folder_);
 }
 
 void CheckpointWriter::write_shard(int64_t index, size_t header_bytes,
-                                   const std::function<void(SafetensorsWriter&)>& fill) const {
-  const fs::path work = folder_ / kWorkFolder;
-  make_folder(work);
-  SafetensorsWriter writer(work, {.max_shard_bytes = std::numeric_limits<uint64_t>::max(),
-                                  .header_bytes = header_bytes});
+                                   const std::function<void(ShardWriter&)>& fill) const {
+  const fs::path partial = shard(index).string() + ".partial";
+  ShardWriter writer(partial, header_bytes);
   fill(writer);
   writer.finish();
-  rename_file(work / "model.safetensors", shard(index));
-  remove_folder(work);
+  rename_file(partial, shard(index));
 }
 
 void CheckpointWriter::write_block(int64_t layer, const QuantizedBlock& block) {
@@ -94,7 +90,7 @@ void CheckpointWriter::write_block(int64_t layer, const QuantizedBlock& block) {
       part.global_scale[linear_name(layer, module)] = weight->global_scale;
   }
   write_shard(layer, kBlockHeaderBytes,
-              [&](SafetensorsWriter& writer) { add_block(writer, original_, layer, block); });
+              [&](ShardWriter& writer) { add_block(writer, original_, layer, block); });
   notes_.add(std::move(part));
 }
 
@@ -122,18 +118,10 @@ EmberqConfig CheckpointWriter::emberq_config() const {
   return result;
 }
 
-void CheckpointWriter::write_index(int64_t shards) const {
-  Json weight_map;
-  uint64_t bytes = 0;
-  for (int64_t i = 0; i < shards; ++i) {
-    const SafetensorsFile file(shard(i));
-    for (const std::string& name : file.names()) {
-      weight_map[name] = shard(i).filename().string();
-      bytes += file.stored(name).bytes.size();
-    }
-  }
-  const Json index = {{"metadata", {{"total_size", bytes}}}, {"weight_map", weight_map}};
-  write_text(folder_ / "model.safetensors.index.json", index.dump(2) + "\n");
+void CheckpointWriter::index_shards(int64_t count) const {
+  std::vector<std::string> files;
+  for (int64_t i = 0; i < count; ++i) files.push_back(shard(i).filename().string());
+  write_index(folder_, files);
 }
 
 void CheckpointWriter::write_around(bool untied) const {
@@ -170,7 +158,7 @@ void CheckpointWriter::write_rest(const LayerQuantizer& quantizer) const {
     header_bytes += max_entry_bytes(name, original_.stored(name));
   }
   header_bytes = (header_bytes + 7) / 8 * 8;
-  write_shard(original_.config().num_layers, header_bytes, [&](SafetensorsWriter& writer) {
+  write_shard(original_.config().num_layers, header_bytes, [&](ShardWriter& writer) {
     for (const std::string& name : rest) writer.add(name, original_.stored(name));
     if (!rotated) return;
     const int64_t hidden = original_.config().hidden_size;
@@ -180,35 +168,20 @@ void CheckpointWriter::write_rest(const LayerQuantizer& quantizer) const {
   });
 }
 
-void CheckpointWriter::finish(const LayerQuantizer& quantizer) {
+Checkpoint CheckpointWriter::finish(const LayerQuantizer& quantizer) {
   write_rest(quantizer);
-  write_index(original_.config().num_layers + 1);
+  index_shards(original_.config().num_layers + 1);
   write_around(recipe_.rotation.residual || original_.has_own_head());
-  require_whole();
-}
-
-// As a reader sees it, every tensor of the original is there, as it was or in codes.
-void CheckpointWriter::require_whole() const {
-  const Checkpoint made = Checkpoint::open(folder_);
+  Checkpoint made = Checkpoint::open(folder_);
+  // As a reader sees it, every tensor of the original is there, as it was or in codes.
+  const auto in_codes = [&](const std::string& name) {
+    return name.ends_with(kWeightSuffix) &&
+           made.has(name.substr(0, name.size() - kWeightSuffix.size()) +
+                    std::string(kPackedSuffix));
+  };
   for (const std::string& name : original_.names())
-    EMBERQ_CHECK(made.has(name) || made.has(name + "_packed"), "{} has no tensor {}",
-                 folder_.string(), name);
-}
-
-double CheckpointWriter::bits_per_weight() const {
-  const ModelConfig& config = original_.config();
-  double bytes = 0, weights = 0;
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    const SafetensorsFile file(shard(layer));
-    for (const Projection module : kProjections) {
-      const std::string prefix = linear_name(layer, module) + ".weight";
-      weights += double(outputs(config, module) * inputs(config, module));
-      for (const std::string& name : file.names())
-        if (name.starts_with(prefix) && !name.ends_with("_shape"))
-          bytes += double(file.get(name).bytes().size());
-    }
-  }
-  return 8 * bytes / weights;
+    EMBERQ_CHECK(made.has(name) || in_codes(name), "{} has no tensor {}", folder_.string(), name);
+  return made;
 }
 
 std::vector<std::string> CheckpointWriter::global_scaled() const {

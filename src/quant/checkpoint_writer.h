@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/shard_writer.h"
 #include "quant/layer_quantizer.h"
 #include "quant/run_notes.h"
 
@@ -15,6 +16,8 @@ namespace emberq {
 // and one more for the rest, so that what is finished stays when the program does not.
 //
 //   model-0000i-of-0000N.safetensors  block i - 1; the last is the rest
+//   …safetensors.partial              a shard that is being written, or that a run left half
+//                                     written: the run that goes on writes it again
 //   quantize.json                     RunNotes: what is being done, and what is finished
 class CheckpointWriter {
  public:
@@ -27,20 +30,19 @@ class CheckpointWriter {
   Checkpoint finished() const;
 
   void write_block(int64_t layer, const QuantizedBlock& block);
-  // The rest, and the files around the weights: a folder that is whole, and to be renamed.
-  void finish(const LayerQuantizer& quantizer);
+  // The rest, and the files around the weights: a folder that is whole, and to be renamed. It is
+  // returned as a reader sees it.
+  Checkpoint finish(const LayerQuantizer& quantizer);
 
-  double bits_per_weight() const;  // of the blocks' linears, scales included; after finish()
   std::vector<std::string> global_scaled() const;
 
  private:
   fs::path shard(int64_t index) const;
   void write_shard(int64_t index, size_t header_bytes,
-                   const std::function<void(SafetensorsWriter&)>& fill) const;
+                   const std::function<void(ShardWriter&)>& fill) const;
   void write_rest(const LayerQuantizer& quantizer) const;
-  void write_index(int64_t shards) const;
+  void index_shards(int64_t count) const;  // the first ones
   void write_around(bool untied) const;
-  void require_whole() const;
   EmberqConfig emberq_config() const;
 
   const Checkpoint& original_;

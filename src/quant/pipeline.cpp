@@ -9,6 +9,7 @@
 #include "checkpoint/output_folder.h"
 #include "model/load_layer.h"
 #include "model/token_ids.h"
+#include "model/weight_size.h"
 #include "quant/checkpoint_writer.h"
 #include "quant/layer_quantizer.h"
 #include "quant/plan.h"
@@ -135,9 +136,7 @@ QuantizeResult quantize(const QuantizeOptions& options, Backend& backend) {
     if (options.on_block) options.on_block(layer);
     progress.step();
   }
-  files.finish(quantizer);
-
-  report.bits_per_weight = files.bits_per_weight();
+  report.bits_per_weight = bits_per_weight(files.finish(quantizer));
   report.file_bytes = weight_file_bytes(output.partial());
   report.global_scaled = files.global_scaled();
   notes.put_aside();

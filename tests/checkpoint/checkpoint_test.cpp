@@ -4,6 +4,8 @@
 #include <limits>
 
 #include "base/json.h"
+#include "checkpoint/compressed_tensors/write.h"
+#include "checkpoint/shard_writer.h"
 #include "checkpoint/support.h"
 #include "format/bf16.h"
 #include "support/quantized_weight.h"
@@ -45,8 +47,9 @@ void expect_same(const Tensor& a, const Tensor& b) {
 
 void expect_golden(const Checkpoint& checkpoint, const std::string& module, int64_t n, int64_t k,
                    const WeightScheme& scheme) {
-  const auto read = checkpoint.quantized_weight(module, n, k);
-  ASSERT_TRUE(read.has_value());
+  const auto linear = checkpoint.linear(module, n, k);
+  ASSERT_TRUE(linear.has_value());
+  const QuantizedWeight* read = &linear->weight;
   const QuantizedWeight expected = golden_weight(n, k, scheme);
   EXPECT_EQ(read->scheme, scheme);
   EXPECT_EQ(read->n, n);
@@ -100,7 +103,7 @@ struct QuantizedFolder {
     write_safetensors(folder.path() / "model.safetensors", tensors);
     return Checkpoint::open(folder.path());
   }
-  std::optional<QuantizedWeight> read() const { return open().quantized_weight(kQ, 3, 128); }
+  std::optional<QuantizedLinear> read() const { return open().linear(kQ, 3, 128); }
 };
 
 Tensor row_of(std::vector<float> values) {
@@ -116,7 +119,7 @@ TEST(Checkpoint, ReadsWhatCompressedTensorsWroteAsW4A8) {
   expect_golden(checkpoint, kQ, 5, 128, scheme);
   expect_golden(checkpoint, kO, 3, 256, scheme);
   expect_golden(checkpoint, kDown, 7, 384, scheme);
-  EXPECT_EQ(checkpoint.quantized_weight("lm_head", 2, 128), std::nullopt);
+  EXPECT_EQ(checkpoint.linear("lm_head", 2, 128), std::nullopt);
   EXPECT_EQ(checkpoint.get("lm_head.weight", {2, 128}).dtype(), DType::kBF16);
 }
 
@@ -142,12 +145,13 @@ TEST(Checkpoint, ReadsEveryFormThatCompressedTensorsWrites) {
             (ActivationScheme{ActivationCode::kInt6, 128}));
 }
 
-// Holds what add_quantized_weight() writes to a golden's bytes.
+// Holds what quantized_tensors() makes to a golden's bytes.
 void expect_written(const char* golden,
                     const std::vector<std::pair<std::string, QuantizedWeight>>& weights) {
   const TestFolder folder;
   SafetensorsWriter writer(folder.path());
-  for (const auto& [module, weight] : weights) add_quantized_weight(writer, module, weight);
+  for (const auto& [module, weight] : weights)
+    for (const auto& [name, tensor] : quantized_tensors(module, weight)) writer.add(name, tensor);
   writer.finish();
   const SafetensorsFile ours(folder.path() / "model.safetensors");
   const SafetensorsFile theirs(golden_folder(golden) / "model.safetensors");
@@ -179,7 +183,7 @@ TEST(Checkpoint, ReadsPlainWeights) {
   EXPECT_EQ(checkpoint.names(), (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(checkpoint.get("b", {2, 1}).to_float(), (std::vector<float>{1, 2}));
   EXPECT_EQ(checkpoint.file_bytes(), fs::file_size(folder.path() / "model.safetensors"));
-  EXPECT_EQ(checkpoint.quantized_weight(kQ, 3, 128), std::nullopt);
+  EXPECT_EQ(checkpoint.linear(kQ, 3, 128), std::nullopt);
 }
 
 TEST(Checkpoint, ReadsWhatTheWriterShards) {
@@ -371,13 +375,12 @@ TEST(Checkpoint, FindsAnInfinityAtTheEndOfALongTensorOfEachType) {
 
 TEST(QuantizedWeight, RefusesTheShapeOfAnotherLinear) {
   const QuantizedFolder folder;
-  EXPECT_REFUSED(folder.open().quantized_weight(kQ, 4, 128), "weight_shape must be [4, 128]",
-                 "got [3, 128]");
+  EXPECT_REFUSED(folder.open().linear(kQ, 4, 128), "weight_shape must be [4, 128]", "got [3, 128]");
 }
 
 TEST(QuantizedWeight, RefusesInputsThatGroupsDoNotDivide) {
   const QuantizedFolder folder;
-  EXPECT_REFUSED(folder.open().quantized_weight(kQ, 3, 100), kQ, "100 inputs", "group size 128");
+  EXPECT_REFUSED(folder.open().linear(kQ, 3, 100), kQ, "100 inputs", "group size 128");
 }
 
 TEST(QuantizedWeight, RefusesCodesOfAnotherShapeOrType) {
@@ -435,7 +438,7 @@ TEST(QuantizedWeight, RefusesInt8CodesThatDoNotFit) {
       folder.path() / "model.safetensors",
       {{kQ + ".weight", Tensor::copy_of(DType::kI8, {1, 128}, std::span<const int8_t>(codes))},
        {kQ + ".weight_scale", row_of({1})}});
-  EXPECT_REFUSED(Checkpoint::open(folder.path()).quantized_weight(kQ, 1, 128),
+  EXPECT_REFUSED(Checkpoint::open(folder.path()).linear(kQ, 1, 128),
                  "q_proj.weight holds 8 at [0, 5], which 4 bits do not");
 }
 

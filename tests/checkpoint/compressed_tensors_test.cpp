@@ -1,6 +1,5 @@
-#include "checkpoint/compressed_tensors.h"
-
 #include "base/json.h"
+#include "checkpoint/compressed_tensors/config.h"
 #include "checkpoint/support.h"
 
 namespace emberq {

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/json.h"
+#include "checkpoint/shard_writer.h"
 #include "checkpoint/support.h"
 
 namespace emberq {
@@ -276,6 +277,36 @@ TEST(WriteSafetensors, EscapesNames) {
   const TestFolder folder;
   write_safetensors(folder.path() / "w", {{"a\"\\\n\u00e9", counting({1})}});
   EXPECT_TRUE(SafetensorsFile(folder.path() / "w").has("a\"\\\n\u00e9"));
+}
+
+TEST(ShardWriter, WritesAFileThatNoReaderTakesForWholeBeforeItFinishes) {
+  const TestFolder folder;
+  const fs::path path = folder.path() / "part";
+  ShardWriter writer(path, 256);
+  writer.add("b", counting({2, 3}));
+  writer.add("a", counting({4}));
+  EXPECT_THROW(SafetensorsFile{path}, InputError);
+  writer.finish();
+  EXPECT_EQ(writer.data_bytes(), 40u);
+  const SafetensorsFile file(path);
+  EXPECT_EQ(file.names(), (std::vector<std::string>{"b", "a"}));
+  EXPECT_EQ(file.file_bytes(), 256u + 40u);
+}
+
+TEST(ShardWriter, RefusesATensorThatItsHeaderHasNoSpaceFor) {
+  const TestFolder folder;
+  const StoredTensor tensor{.type = "F32", .shape = {0}};
+  ShardWriter writer(folder.path() / "part", header_bytes_for(max_entry_bytes("a", tensor)));
+  writer.add("a", tensor);
+  EXPECT_FALSE(writer.has_space_for("b", tensor));
+  EXPECT_THROW(writer.add("b", tensor), Error);
+}
+
+TEST(WriteIndex, RefusesATensorThatTwoFilesHold) {
+  const TestFolder folder;
+  for (const char* file : {"1", "2"})
+    write_safetensors(folder.path() / file, {{"a", counting({1})}});
+  EXPECT_THROW(write_index(folder.path(), {"1", "2"}), Error);
 }
 
 TEST(SafetensorsWriter, WritesOneFileWhereItFits) {

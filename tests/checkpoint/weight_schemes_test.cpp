@@ -4,6 +4,8 @@
 
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/compressed_tensors/write.h"
+#include "checkpoint/shard_writer.h"
 #include "checkpoint/support.h"
 #include "format/bf16.h"
 #include "support/quantized_weight.h"
@@ -51,7 +53,7 @@ void write_model(const TestFolder& folder,
   SafetensorsWriter writer(folder.path());
   for (const auto& [module, weight] : weights) {
     linears.emplace_back(module, LinearScheme{.weight = weight.scheme});
-    add_quantized_weight(writer, module, weight);
+    for (const auto& [name, tensor] : quantized_tensors(module, weight)) writer.add(name, tensor);
   }
   writer.finish();
   write_config(folder, Json(quantization_config(linears, {})));
@@ -69,8 +71,10 @@ void expect_read(const TestFolder& folder, const std::string& module,
                  const QuantizedWeight& weight) {
   const Checkpoint checkpoint = Checkpoint::open(folder.path());
   EXPECT_EQ(checkpoint.linear_scheme(module)->weight, weight.scheme);
-  const auto read = checkpoint.quantized_weight(module, weight.n, weight.k);
-  ASSERT_TRUE(read.has_value());
+  const auto linear = checkpoint.linear(module, weight.n, weight.k);
+  ASSERT_TRUE(linear.has_value());
+  EXPECT_EQ(linear->input, checkpoint.linear_scheme(module)->activation);
+  const QuantizedWeight* read = &linear->weight;
   WeightScheme resolved = weight.scheme;
   if (resolved.group_size == 0) resolved.group_size = int(weight.k);
   EXPECT_EQ(read->scheme, resolved);
@@ -179,7 +183,7 @@ struct OneLinear {
     const QuantizedWeight weight = random_weight(3, 128, scheme_of(name));
     quantization = quantization_config({{kQ, {.weight = weight.scheme}}}, {});
     SafetensorsWriter writer(folder.path());
-    add_quantized_weight(writer, kQ, weight);
+    for (const auto& [part, tensor] : quantized_tensors(kQ, weight)) writer.add(part, tensor);
     writer.finish();
     const SafetensorsFile file(folder.path() / "model.safetensors");
     for (const std::string& tensor : file.names()) tensors.emplace_back(tensor, file.get(tensor));
@@ -188,11 +192,11 @@ struct OneLinear {
     std::erase_if(tensors, [&](const auto& t) { return t.first == kQ + suffix; });
     if (tensor) tensors.emplace_back(kQ + suffix, tensor);
   }
-  std::optional<QuantizedWeight> read() const {
+  std::optional<QuantizedLinear> read() const {
     write_config(folder, Json(quantization));
     fs::remove(folder.path() / "model.safetensors");
     write_safetensors(folder.path() / "model.safetensors", tensors);
-    return Checkpoint::open(folder.path()).quantized_weight(kQ, 3, 128);
+    return Checkpoint::open(folder.path()).linear(kQ, 3, 128);
   }
 };
 
@@ -231,7 +235,7 @@ TEST(WeightSchemes, RefuseScalesThatAreNegativeOrNotFinite) {
   for (const char* name : {"fp8e4m3-channel", "int8-channel", "lut4-g64", "int4-g128-asym"})
     for (const float bad : {-1.0f, INFINITY, NAN}) {
       OneLinear linear(name);
-      const int64_t groups = linear.read()->scale.shape()[1];
+      const int64_t groups = linear.read()->weight.scale.shape()[1];
       std::vector<float> scale(size_t(3 * groups), 1.0f);
       scale[size_t(groups)] = bad;
       linear.replace(".weight_scale", Tensor::of({3, groups}, scale));
@@ -264,11 +268,11 @@ TEST(WeightSchemes, RefuseInputsInGroupsThatDoNotDivideThem) {
   const auto read = [&](int group_size) {
     const TestFolder folder;
     SafetensorsWriter writer(folder.path());
-    add_quantized_weight(writer, kQ, weight);
+    for (const auto& [name, tensor] : quantized_tensors(kQ, weight)) writer.add(name, tensor);
     writer.finish();
     const LinearScheme scheme = {weight.scheme, {ActivationCode::kInt8, group_size}};
     write_config(folder, Json(quantization_config({{kQ, scheme}}, {})));
-    Checkpoint::open(folder.path()).quantized_weight(kQ, 3, 96);
+    Checkpoint::open(folder.path()).linear(kQ, 3, 96);
   };
   EXPECT_EQ(refusal([&] { read(32); }), "");
   EXPECT_REFUSED(read(64), "q_proj has 96 inputs, which is not a multiple of their group size 64");
@@ -302,8 +306,8 @@ TEST(WeightSchemes, TakeTheSideFilesProductForInt4AndLut4InGroupsAlone) {
   write_model(folder, {{kQ, int4}, {kDown, random_weight(3, 128, scheme_of("fp8e4m3-channel"))}});
   folder.write("emberq.json", R"({"format_version":1,"dequant_dtype":"e4m3"})");
   const Checkpoint checkpoint = Checkpoint::open(folder.path());
-  EXPECT_EQ(checkpoint.quantized_weight(kQ, 3, 128)->scheme.dequant, Dequant::kE4m3);
-  EXPECT_EQ(checkpoint.quantized_weight(kDown, 3, 128)->scheme.dequant, Dequant::kExact);
+  EXPECT_EQ(checkpoint.linear(kQ, 3, 128)->weight.scheme.dequant, Dequant::kE4m3);
+  EXPECT_EQ(checkpoint.linear(kDown, 3, 128)->weight.scheme.dequant, Dequant::kExact);
 }
 
 TEST(WeightSchemes, OfLut4HaveProductsOfAnyScalesAndTheirP) {
@@ -321,8 +325,8 @@ TEST(WeightSchemes, OfLut4HaveProductsOfAnyScalesAndTheirP) {
     expect_read(folder, kDown, fp6);
     expect_read(folder, kK, row);
     const Checkpoint checkpoint = Checkpoint::open(folder.path());
-    EXPECT_EQ(checkpoint.quantized_weight(kQ, 3, 128)->global_scale, 0.5f);
-    EXPECT_EQ(checkpoint.quantized_weight(kDown, 3, 128)->global_scale, 1);
+    EXPECT_EQ(checkpoint.linear(kQ, 3, 128)->weight.global_scale, 0.5f);
+    EXPECT_EQ(checkpoint.linear(kDown, 3, 128)->weight.global_scale, 1);
   }
 }
 

@@ -85,8 +85,9 @@ TEST_F(ErrorFeedback, LeavesBiasesOutOfTheWeights) {
     for (const Projection module : {Projection::kO, Projection::kDown}) {
       const std::string name = linear_name(0, module);
       const std::vector<float> w = before.get(name + ".weight").to_float();
-      const QuantizedWeight q = *after.quantized_weight(name, outputs(before.config(), module),
-                                                        inputs(before.config(), module));
+      const QuantizedWeight q =
+          after.linear(name, outputs(before.config(), module), inputs(before.config(), module))
+              ->weight;
       const std::vector<float> rounded = unpack(q), scale = q.scale.to_float();
       double squares = 0;
       for (size_t i = 0; i < w.size(); ++i) {

@@ -313,8 +313,8 @@ TEST_F(ResumedRun, GoesOnFromEveryPlaceWhereARunCanEnd) {
   options_.resume = true;
   fs::copy(whole / "model-00003-of-00003.safetensors",
            partial / "model-00002-of-00003.safetensors");
-  fs::create_directory(partial / "shard");
-  write_text(partial / "shard/model-00001.partial", "half");
+  write_text(partial / "model-00002-of-00003.safetensors.partial", "half");
+  write_text(partial / "model-00003-of-00003.safetensors.partial", "half");
   fs::rename(partial / "quantize.json", partial.string() + ".json");
   EXPECT_EQ(quantize(options_, *backend_).resumed, 1);
   EXPECT_FALSE(fs::exists(partial.string() + ".json"));

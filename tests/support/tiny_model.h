@@ -6,7 +6,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/shard_writer.h"
 #include "format/bf16.h"
 #include "model/decoder_layer.h"
 #include "support/random.h"

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "checkpoint/output_folder.h"
+#include "checkpoint/shard_writer.h"
 #include "quant/layer/merged_tensors.h"
 
 namespace emberq {

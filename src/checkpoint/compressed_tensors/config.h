@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -8,9 +9,7 @@
 
 #include "base/json_fwd.h"
 #include "base/regex.h"
-#include "checkpoint/safetensors.h"
 #include "format/scheme.h"
-#include "tensor/quantized_weight.h"
 
 // The compressed-tensors format (github.com/vllm-project/compressed-tensors): `quantization_config`
 // in config.json, and for each quantized linear of n outputs and k inputs
@@ -35,6 +34,20 @@ struct LinearScheme {
 };
 
 enum class WeightStorage { kPackQuantized, kIntQuantized, kFloatQuantized };
+
+// How emberq stores weights of a scheme whose group_size is 0 for one scale per row: e4m3 codes as
+// kFloatQuantized, INT8 with one scale per row as kIntQuantized, all others as kPackQuantized.
+WeightStorage storage_of(const WeightScheme& scheme);
+
+// The tensors of a linear: the name of its module and one of these.
+inline constexpr std::string_view kWeightSuffix = ".weight", kPackedSuffix = ".weight_packed",
+                                  kScaleSuffix = ".weight_scale",
+                                  kZeroPointSuffix = ".weight_zero_point",
+                                  kShapeSuffix = ".weight_shape",
+                                  kGroupIndexSuffix = ".weight_g_idx";
+// Those that a weight's value depends on.
+inline constexpr std::array kValueSuffixes = {kWeightSuffix, kPackedSuffix, kScaleSuffix,
+                                              kZeroPointSuffix};
 
 // Which linears of a model are quantized, and how.
 class QuantizationConfig {
@@ -70,17 +83,11 @@ class QuantizationConfig {
   std::vector<Target> ignored_;
 };
 
-// The quantization_config of a model whose linears are stored by add_quantized_weight(): one group
+// The quantization_config of a model whose linears are stored as quantized_tensors(): one group
 // for each scheme, with a group_size of 0 for one scale per row. `ignore` names the linears that
 // are not quantized. `emberq_only` gives the model the quant_method "emberq" whatever its schemes
 // are: where the emberq.json says what no reader may miss (down_hadamard).
 OrderedJson quantization_config(const std::vector<std::pair<std::string, LinearScheme>>& linears,
                                 const std::vector<std::string>& ignore, bool emberq_only = false);
-
-// The tensors of one linear whose weight.scheme is the one that quantization_config() is told:
-// float-quantized for e4m3 codes, int-quantized for INT8 with a group_size of 0, else
-// pack-quantized.
-void add_quantized_weight(SafetensorsWriter& writer, const std::string& module,
-                          const QuantizedWeight& weight);
 
 }  // namespace emberq

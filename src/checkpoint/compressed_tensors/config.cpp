@@ -1,4 +1,4 @@
-#include "checkpoint/compressed_tensors.h"
+#include "checkpoint/compressed_tensors/config.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,6 @@
 
 #include "base/check.h"
 #include "base/json.h"
-#include "format/pack.h"
 
 namespace emberq {
 namespace {
@@ -186,13 +185,13 @@ const QuantizationConfig::Group* QuantizationConfig::find(std::string_view modul
   return nullptr;
 }
 
-namespace {
-
 WeightStorage storage_of(const WeightScheme& scheme) {
   if (scheme.bits != 8) return WeightStorage::kPackQuantized;
   if (scheme.code == WeightCode::kFloat) return WeightStorage::kFloatQuantized;
   return scheme.group_size ? WeightStorage::kPackQuantized : WeightStorage::kIntQuantized;
 }
+
+namespace {
 
 std::string_view name(WeightStorage storage) {
   constexpr std::array<std::string_view, 3> kNames = {"pack-quantized", "int-quantized",
@@ -273,56 +272,6 @@ OrderedJson quantization_config(const std::vector<std::pair<std::string, LinearS
           {"kv_cache_scheme", nullptr},
           {"config_groups", group_json},
           {"version", kVersion}};
-}
-
-namespace {
-
-// 8-bit codes as bytes of their own: two's complement (flip 0x80) or e4m3 (flip 0).
-Tensor unpacked_bytes(const QuantizedWeight& weight, DType dtype, uint8_t flip) {
-  const size_t stride = packed_words(size_t(weight.k), 8) * 4;
-  std::vector<uint8_t> bytes(size_t(weight.n * weight.k));
-  for (int64_t n = 0; n < weight.n; ++n) {
-    const uint8_t* row = weight.packed.data<uint8_t>() + size_t(n) * stride;
-    std::transform(row, row + weight.k, bytes.begin() + n * weight.k,
-                   [flip](uint8_t u) { return uint8_t(u ^ flip); });
-  }
-  return Tensor::copy_of(dtype, {weight.n, weight.k}, std::span<const uint8_t>(bytes));
-}
-
-// Each group's zero points of all rows, packed as a row of codes is; the words of a group are a
-// column.
-Tensor packed_zero_points(const QuantizedWeight& weight) {
-  const int64_t groups = weight.zero_point.shape()[1];
-  const size_t words = packed_words(size_t(weight.n), weight.scheme.bits);
-  const int8_t* zero_points = weight.zero_point.data<int8_t>();
-  std::vector<uint32_t> packed(words * size_t(groups)), column(words);
-  for (int64_t g = 0; g < groups; ++g) {
-    std::ranges::fill(column, 0);
-    for (int64_t n = 0; n < weight.n; ++n)
-      pack_code(column.data(), size_t(n), weight.scheme.bits, zero_points[n * groups + g]);
-    for (size_t w = 0; w < words; ++w) packed[w * size_t(groups) + size_t(g)] = column[w];
-  }
-  return Tensor::copy_of(DType::kI32, {int64_t(words), groups}, std::span<const uint32_t>(packed));
-}
-
-}  // namespace
-
-void add_quantized_weight(SafetensorsWriter& writer, const std::string& module,
-                          const QuantizedWeight& weight) {
-  const WeightStorage storage = storage_of(weight.scheme);
-  if (storage == WeightStorage::kIntQuantized)
-    writer.add(module + ".weight", unpacked_bytes(weight, DType::kI8, 0x80));
-  if (storage == WeightStorage::kFloatQuantized)
-    writer.add(module + ".weight", unpacked_bytes(weight, DType::kF8E4M3, 0));
-  if (storage == WeightStorage::kPackQuantized)
-    writer.add(module + ".weight_packed", weight.packed);
-  writer.add(module + ".weight_scale", weight.scale);
-  if (storage != WeightStorage::kPackQuantized) return;
-  if (weight.scheme.zero_point)
-    writer.add(module + ".weight_zero_point", packed_zero_points(weight));
-  const std::array<int64_t, 2> shape = {weight.n, weight.k};
-  writer.add(module + ".weight_shape",
-             Tensor::copy_of(DType::kI64, {2}, std::span<const int64_t>(shape)));
 }
 
 }  // namespace emberq
