@@ -1,4 +1,4 @@
-"""What each step of emberq4 and emberq6 is worth: the table of docs/quantization.md.
+"""What each step of emberq4 and emberq6 is worth: the table of docs/results.md.
 
     python3 tools/ablation.py [OPTION...] [RECIPE...]        (./dev ablation; needs ../shared)
 

@@ -73,7 +73,7 @@ def zero_points_of(state: dict[str, torch.Tensor], scheme: QuantizationScheme, n
 
 
 def rounded_scale(source: torch.Tensor, scheme, state, emberq_config: dict, module: str):
-    """docs/quantization.md: the group's largest magnitude over the largest code, rounded. None where
+    """docs/formats.md: the group's largest magnitude over the largest code, rounded. None where
     the scale follows another rule."""
     args, dtype = scheme.weights, state["weight_scale"].dtype
     if args.type != "int" or not args.symmetric:

@@ -1,4 +1,4 @@
-"""Measures emberq4 where calibration text is little or unlike what follows: the table of docs/quantization.md.
+"""Measures emberq4 where calibration text is little or unlike what follows: the table of docs/results.md.
 
     python3 tools/little_text.py
 

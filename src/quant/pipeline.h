@@ -46,7 +46,7 @@ struct QuantizeResult {
 // output that do not fit each other. Leaves nothing behind.
 void check_quantizable(const QuantizeOptions& options);
 
-// Block by block: calibrate, transform, round, save (docs/quantization.md). InputError for what
+// Block by block: calibrate, transform, round, save (docs/methods.md). InputError for what
 // cannot be quantized, before anything is written. What is held at a time: the calibration's
 // residual streams, two blocks in double, and statistics of one linear's input.
 //

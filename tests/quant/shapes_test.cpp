@@ -30,7 +30,7 @@ constexpr std::array kShapes = {
     Shape{"HeadsOf120", 128, 256, 4, 2, 120},
 };
 
-// By the words of docs/quantization.md.
+// By the words of docs/recipes.md.
 int largest_group(int64_t inputs) {
   for (const int group : {128, 64, 32})
     if (inputs % group == 0) return group;

@@ -6,7 +6,7 @@
 #include "quant/recipe/recipe.h"
 
 // What a linear gets whose inputs a recipe's groups do not divide: smaller ones
-// (docs/quantization.md, "Widths that 128 does not divide").
+// (docs/recipes.md, "Widths that 128 does not divide").
 namespace emberq {
 
 // The scheme in the group that fits linears of so many inputs (format/scheme.h, fitting_group());

@@ -32,7 +32,7 @@ struct ChannelScale {
 using ModuleSchemes = std::array<std::optional<WeightScheme>, kProjections.size()>;
 
 // What `emberq quantize` does to a model, step by step; a step that is absent is not done. The JSON
-// form is in docs/quantization.md.
+// form is in docs/recipes.md.
 struct Recipe {
   // N (quant/transform/rope_scale.h)
   struct PreRope {
