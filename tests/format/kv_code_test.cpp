@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "support/kv_schemes.h"
 #include "support/random.h"
 
 namespace emberq {
@@ -122,9 +123,7 @@ TEST_P(KvCodeTest, LosesNoMoreThanAStepOfTheLargestMagnitude) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemes, KvCodeTest,
-                         testing::Values(KvScheme::kInt4Head, KvScheme::kInt4Asym,
-                                         KvScheme::kLut4Head, KvScheme::kInt8Head),
+INSTANTIATE_TEST_SUITE_P(Schemes, KvCodeTest, testing::ValuesIn(test::coded_kv_schemes()),
                          [](const auto& p) {
                            std::string text(name(p.param));
                            std::replace(text.begin(), text.end(), '-', '_');

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "model/model.h"
+#include "support/kv_schemes.h"
 #include "support/logits.h"
 #include "support/test_folder.h"
 #include "support/tiny_model.h"
@@ -117,9 +118,7 @@ std::string name_of(const testing::TestParamInfo<BatchOf::ParamType>& info) {
 }
 INSTANTIATE_TEST_SUITE_P(Families, BatchOf,
                          testing::Combine(testing::Values("llama", "mistral", "qwen2", "qwen3"),
-                                          testing::Values(KvScheme::kFp, KvScheme::kInt4Head,
-                                                          KvScheme::kInt4Asym, KvScheme::kLut4Head,
-                                                          KvScheme::kInt8Head)),
+                                          testing::ValuesIn(test::kv_schemes())),
                          name_of);
 
 TEST(ChosenRows, OfABatchHaveTheLogitsOfTheirHiddenStates) {

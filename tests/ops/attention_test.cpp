@@ -7,6 +7,7 @@
 
 #include "format/fp16.h"
 #include "support/attention_case.h"
+#include "support/kv_schemes.h"
 #include "support/tolerance.h"
 
 namespace emberq::test {
@@ -92,12 +93,9 @@ std::string text_of(const Form& form) {
 }
 std::string name_of(const testing::TestParamInfo<Form>& info) { return text_of(info.param); }
 
-constexpr std::array kKvSchemes = {KvScheme::kFp, KvScheme::kInt4Head, KvScheme::kInt4Asym,
-                                   KvScheme::kLut4Head, KvScheme::kInt8Head};
-
 std::vector<Form> forms_of_storage() {
   std::vector<Form> forms;
-  for (const KvScheme kv : kKvSchemes)
+  for (const KvScheme kv : kv_schemes())
     for (const QueryScheme query :
          {QueryScheme::kNone, QueryScheme::kFp8Head, QueryScheme::kInt8Head})
       for (const int64_t chunk : {1, 7, 150})
@@ -127,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(Steps, AttentionTest, testing::ValuesIn(forms_of_steps(
 std::vector<Form> forms_of_heads() {
   std::vector<Form> forms;
   for (const int64_t head_dim : {80, 96, 100, 120})
-    for (const KvScheme kv : kKvSchemes)
+    for (const KvScheme kv : kv_schemes())
       for (const int64_t chunk : {1, 20})
         forms.push_back({.kv = kv,
                          .query = QueryScheme::kFp8Head,
@@ -143,7 +141,7 @@ INSTANTIATE_TEST_SUITE_P(Heads, AttentionTest, testing::ValuesIn(forms_of_heads(
 // Pages of one token, pages that end within a chunk, and a page's length that chunks end at.
 std::vector<Form> forms_of_pages() {
   std::vector<Form> forms;
-  for (const KvScheme kv : kKvSchemes)
+  for (const KvScheme kv : kv_schemes())
     for (const int64_t page_tokens : {1, 16, 50})
       for (const int64_t chunk : {1, 50, 150})
         for (const int64_t window : {0, 16})

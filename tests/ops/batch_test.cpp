@@ -7,6 +7,7 @@
 #include <string>
 
 #include "support/attention_case.h"
+#include "support/kv_schemes.h"
 
 namespace emberq::test {
 namespace {
@@ -97,8 +98,7 @@ std::string name_of(const testing::TestParamInfo<Form>& info) {
 
 std::vector<Form> forms() {
   std::vector<Form> all;
-  for (const KvScheme kv : {KvScheme::kFp, KvScheme::kInt4Head, KvScheme::kInt4Asym,
-                            KvScheme::kLut4Head, KvScheme::kInt8Head})
+  for (const KvScheme kv : kv_schemes())
     for (const QueryScheme query : {QueryScheme::kNone, QueryScheme::kFp8Head})
       for (const int64_t window : {0, 6})
         all.push_back({.kv = kv,

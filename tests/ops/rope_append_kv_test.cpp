@@ -7,6 +7,7 @@
 
 #include "format/kv_code.h"
 #include "support/attention_case.h"
+#include "support/kv_schemes.h"
 #include "support/tolerance.h"
 
 namespace emberq::test {
@@ -132,8 +133,7 @@ TEST(RopeAppendKv, StoresTheCodesOfWhatItWouldStoreAsComputed) {
   const auto backend = make_cpu_backend();
   for (const int64_t head_dim : {8, 80, 96, 100, 120}) {
     const Inputs in = make_inputs(9, 0, head_dim);
-    for (const KvScheme kv :
-         {KvScheme::kInt4Head, KvScheme::kInt4Asym, KvScheme::kLut4Head, KvScheme::kInt8Head}) {
+    for (const KvScheme kv : coded_kv_schemes()) {
       const Attended plain =
           run_chunks(*backend, in, {.chunk = 4, .means = true, .hadamard = true});
       const Attended coded =
