@@ -1,6 +1,7 @@
 #include "base/check.h"
 #include "model/load_layer.h"
 #include "model/model.h"
+#include "model/parameters.h"
 
 namespace emberq {
 namespace {
@@ -25,41 +26,26 @@ class Loader {
   Loader(const Checkpoint& checkpoint, Backend& backend)
       : checkpoint_(checkpoint), config_(checkpoint.config()), backend_(backend) {}
 
-  Buffer vector(const std::string& name, int64_t size) const {
-    return upload(backend_, checkpoint_.get(name, {size}).to_float());
+  Buffer vector(const std::string& name, const Parameter& parameter) const {
+    return upload(backend_, checkpoint_.get(name, parameter.shape(config_)).to_float());
   }
 
-  Weight matrix(const std::string& name, int64_t rows, int64_t cols) const {
-    return backend_.prepare(checkpoint_.get(name, {rows, cols}));
-  }
-
-  LinearLayer linear(int64_t layer, Projection module) const {
-    const std::string name = linear_name(layer, module);
-    const int64_t n = outputs(config_, module), k = inputs(config_, module);
-    LinearLayer result;
-    if (const auto quantized = checkpoint_.linear(name, n, k)) {
-      result.weight = backend_.prepare(quantized->weight);
-      result.input = quantized->input;
-    } else {
-      result.weight = matrix(name + ".weight", n, k);
-    }
-    if (has_bias(config_, module)) result.bias = vector(name + ".bias", n);
-    return result;
+  Weight matrix(const std::string& name, const Parameter& parameter) const {
+    return backend_.prepare(checkpoint_.get(name, parameter.shape(config_)));
   }
 
   DecoderLayer layer(int64_t index) const {
     DecoderLayer layer;
-    const auto norm = [&](std::string_view tensor, int64_t size) {
-      return vector(layer_tensor(index, tensor), size);
-    };
-    layer.input_layernorm = norm("input_layernorm.weight", config_.hidden_size);
-    layer.post_attention_layernorm = norm("post_attention_layernorm.weight", config_.hidden_size);
-    if (config_.qk_norm) {
-      layer.q_norm = norm("self_attn.q_norm.weight", config_.head_dim);
-      layer.k_norm = norm("self_attn.k_norm.weight", config_.head_dim);
+    for (const Parameter& parameter : layer_parameters()) {
+      if (!parameter.present(config_)) continue;
+      const std::string name = layer_tensor(index, parameter.name);
+      if (parameter.kind == ParameterKind::kWeight)
+        read_weight(index, parameter, layer[parameter.module]);
+      else if (parameter.kind == ParameterKind::kBias)
+        layer[parameter.module].bias = vector(name, parameter);
+      else
+        norm_of(layer, parameter.norm) = vector(name, parameter);
     }
-    for (const Projection module : kProjections)
-      layer.linear[size_t(module)] = linear(index, module);
     require_one_input(layer, index, {Projection::kQ, Projection::kK, Projection::kV});
     require_one_input(layer, index, {Projection::kGate, Projection::kUp});
     layer.sliding_window = config_.sliding_window[size_t(index)];
@@ -67,6 +53,17 @@ class Loader {
   }
 
  private:
+  void read_weight(int64_t index, const Parameter& parameter, LinearLayer& linear) const {
+    const auto quantized = checkpoint_.linear(linear_name(index, parameter.module),
+                                              parameter.rows(config_), parameter.columns(config_));
+    if (quantized) {
+      linear.weight = backend_.prepare(quantized->weight);
+      linear.input = quantized->input;
+    } else {
+      linear.weight = matrix(layer_tensor(index, parameter.name), parameter);
+    }
+  }
+
   // Linears that read one input must have it rounded in one way.
   void require_one_input(const DecoderLayer& layer, int64_t index,
                          std::initializer_list<Projection> modules) const {
@@ -84,6 +81,12 @@ class Loader {
 };
 
 }  // namespace
+
+Buffer& norm_of(DecoderLayer& layer, Norm norm) {
+  constexpr std::array kNorms = {&Layer::input_layernorm, &Layer::post_attention_layernorm,
+                                 &Layer::q_norm, &Layer::k_norm};
+  return layer.*kNorms[size_t(norm)];
+}
 
 void set_attention(DecoderLayer& layer, Backend& backend, const ModelConfig& config,
                    const AttentionScheme& attention, int64_t index) {
@@ -118,12 +121,12 @@ Model Model::load(const Checkpoint& checkpoint, Backend& backend, std::optional<
       kv == KvScheme::kFp ? AttentionScheme() : checkpoint.attention();
 
   const Loader loader(checkpoint, backend);
-  const auto table = [&](std::string_view name) {
-    return loader.matrix(std::string(name), config.vocab_size, config.hidden_size);
+  const auto table = [&](const Parameter& parameter) {
+    return loader.matrix(std::string(parameter.name), parameter);
   };
-  model.embedding_ = table(kEmbeddingName);
-  model.head_ = checkpoint.has_own_head() ? table(kHeadName) : model.embedding_;
-  model.final_norm_ = loader.vector("model.norm.weight", config.hidden_size);
+  model.embedding_ = table(kEmbedding);
+  model.head_ = checkpoint.has_own_head() ? table(kHead) : model.embedding_;
+  model.final_norm_ = loader.vector(std::string(kFinalNorm.name), kFinalNorm);
   for (int64_t i = 0; i < config.num_layers; ++i) {
     model.layers_.push_back(loader.layer(i));
     model.layers_.back().down_hadamard = checkpoint.emberq_config().down_hadamard;

@@ -17,29 +17,23 @@ constexpr size_t kBlockHeaderBytes = 64 << 10;
 void add_block(ShardWriter& writer, const Checkpoint& original, int64_t layer,
                const QuantizedBlock& block) {
   for_each_parameter(
-      block.dense, layer, [&](const std::string& name, const std::vector<double>& values) {
-        for (const Projection module : kProjections) {
-          const auto& weight = block.weights[size_t(module)];
-          if (!weight || name != linear_name(layer, module) + ".weight") continue;
-          for (const auto& [part, tensor] : quantized_tensors(linear_name(layer, module), *weight))
-            writer.add(part, tensor);
-          return;
-        }
-        writer.add(name, merged_tensor(original.get(name), values));
+      block.dense, layer,
+      [&](const Parameter& parameter, const std::string& name, const std::vector<double>& values) {
+        const auto& weight = block.weights[size_t(parameter.module)];
+        if (parameter.kind != ParameterKind::kWeight || !weight)
+          return writer.add(name, merged_tensor(original.get(name), values));
+        for (const auto& [part, tensor] :
+             quantized_tensors(linear_name(layer, parameter.module), *weight))
+          writer.add(part, tensor);
       });
 }
 
 // The names that write_block() has written of the original's, whatever they are called now.
 std::set<std::string> block_parameters(const ModelConfig& config) {
   std::set<std::string> names;
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    for (const std::string_view norm : {"input_layernorm.weight", "post_attention_layernorm.weight",
-                                        "self_attn.q_norm.weight", "self_attn.k_norm.weight"})
-      names.insert(layer_tensor(layer, norm));
-    for (const Projection module : kProjections)
-      for (const std::string_view part : {".weight", ".bias"})
-        names.insert(linear_name(layer, module) + std::string(part));
-  }
+  for (int64_t layer = 0; layer < config.num_layers; ++layer)
+    for (const Parameter& parameter : layer_parameters())
+      names.insert(layer_tensor(layer, parameter.name));
   return names;
 }
 
@@ -152,7 +146,7 @@ void CheckpointWriter::write_rest(const LayerQuantizer& quantizer) const {
   size_t header_bytes = kBlockHeaderBytes;
   for (const std::string& name : original_.names()) {
     if (in_blocks.contains(name)) continue;
-    if (rotated && (name == kEmbeddingName || name == kHeadName || name == "model.norm.weight"))
+    if (rotated && (name == kEmbeddingName || name == kHeadName || name == kFinalNormName))
       continue;
     rest.push_back(name);
     header_bytes += max_entry_bytes(name, original_.stored(name));
@@ -164,7 +158,8 @@ void CheckpointWriter::write_rest(const LayerQuantizer& quantizer) const {
     const int64_t hidden = original_.config().hidden_size;
     writer.add(std::string(kEmbeddingName), quantizer.embedding());
     writer.add(std::string(kHeadName), quantizer.head());
-    writer.add("model.norm.weight", Tensor::of({hidden}, std::vector<float>(size_t(hidden), 1.0f)));
+    writer.add(std::string(kFinalNormName),
+               Tensor::of({hidden}, std::vector<float>(size_t(hidden), 1.0f)));
   });
 }
 

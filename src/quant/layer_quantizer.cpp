@@ -8,6 +8,7 @@
 #include "format/bf16.h"
 #include "format/fp16.h"
 #include "model/load_layer.h"
+#include "model/parameters.h"
 #include "quant/layer/upload_layer.h"
 #include "quant/rounding/generalization.h"
 #include "quant/rounding/linear_algebra.h"
@@ -142,7 +143,7 @@ LayerQuantizer::LayerQuantizer(const Checkpoint& checkpoint, Backend& backend, c
 }
 
 Tensor LayerQuantizer::rotated(const std::string& name, const std::vector<double>& norm) const {
-  Tensor original = checkpoint_.get(name, {config_.vocab_size, config_.hidden_size});
+  Tensor original = checkpoint_.get(name, kEmbedding.shape(config_));
   if (rotation_.empty()) return original;
   std::vector<double> values = original.to_double();
   rotate_columns(values, config_.vocab_size, rotation_, norm);
@@ -152,8 +153,9 @@ Tensor LayerQuantizer::rotated(const std::string& name, const std::vector<double
 Tensor LayerQuantizer::embedding() const { return rotated(std::string(kEmbeddingName), {}); }
 
 Tensor LayerQuantizer::head() const {
-  return rotated(std::string(checkpoint_.has_own_head() ? kHeadName : kEmbeddingName),
-                 checkpoint_.get("model.norm.weight", {config_.hidden_size}).to_double());
+  return rotated(
+      std::string(checkpoint_.has_own_head() ? kHeadName : kEmbeddingName),
+      checkpoint_.get(std::string(kFinalNorm.name), kFinalNorm.shape(config_)).to_double());
 }
 
 F64Layer LayerQuantizer::original_block(int64_t layer) const {

@@ -443,7 +443,7 @@ TEST(QuantizedWeight, RefusesInt8CodesThatDoNotFit) {
 }
 
 // The same folder with an emberq.json.
-std::optional<QuantizedWeight> read_with(const QuantizedFolder& folder, const Json& emberq_config) {
+std::optional<QuantizedLinear> read_with(const QuantizedFolder& folder, const Json& emberq_config) {
   Json json = emberq_config;
   json["format_version"] = 1;
   folder.folder.write("emberq.json", json.dump());
@@ -453,9 +453,9 @@ std::optional<QuantizedWeight> read_with(const QuantizedFolder& folder, const Js
 TEST(CheckpointSideFile, GivesTheProductAndItsScale) {
   QuantizedFolder folder;
   folder.replace(".weight_scale", row_of({1.875f / 16, 448.0f / 16, 0x1p-9f / 16}));
-  const auto weight = read_with(folder, {{"dequant_dtype", "e4m3"}, {"global_scale", {{kQ, 16}}}});
-  EXPECT_EQ(weight->scheme.dequant, Dequant::kE4m3);
-  EXPECT_EQ(weight->global_scale, 16);
+  const auto linear = read_with(folder, {{"dequant_dtype", "e4m3"}, {"global_scale", {{kQ, 16}}}});
+  EXPECT_EQ(linear->weight.scheme.dequant, Dequant::kE4m3);
+  EXPECT_EQ(linear->weight.global_scale, 16);
   EXPECT_EQ(folder.open().linear_scheme(kQ)->weight.dequant, Dequant::kE4m3);
 }
 

@@ -284,9 +284,9 @@ TEST(WeightSchemes, ReadZeroPointsBesideCodesInBytes) {
   linear.replace(".weight_packed", {});
   linear.replace(".weight", bytes_of(DType::kI8, {3, 128}, std::vector<uint8_t>(3 * 128, 0xf8)));
   linear.replace(".weight_zero_point", bytes_of(DType::kI8, {3, 1}, {7, 0xf8, 0}));
-  const auto weight = linear.read();
-  EXPECT_EQ(packed_code(weight->packed.data<uint32_t>(), 0, 4), -8);
-  expect_same(weight->zero_point, bytes_of(DType::kI8, {3, 1}, {7, 0xf8, 0}));
+  const auto read = linear.read();
+  EXPECT_EQ(packed_code(read->weight.packed.data<uint32_t>(), 0, 4), -8);
+  expect_same(read->weight.zero_point, bytes_of(DType::kI8, {3, 1}, {7, 0xf8, 0}));
   linear.replace(".weight_zero_point", bytes_of(DType::kI8, {3, 1}, {7, 0xf7, 0}));
   EXPECT_REFUSED(linear.read(), "q_proj.weight_zero_point holds -9 at [1, 0], which 4 bits do not");
 }

@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "checkpoint/shard_writer.h"
 #include "format/bf16.h"
-#include "model/decoder_layer.h"
+#include "model/parameters.h"
 #include "support/random.h"
 #include "support/shared.h"
 #include "support/test_folder.h"
@@ -53,31 +53,30 @@ inline void write_tiny_model(const fs::path& folder, const Json& config) {
   const ModelConfig c = parse_config(config, "config.json");
   SafetensorsWriter writer(folder);
   uint64_t seed = 1;
-  const auto add = [&](const std::string& name, std::vector<int64_t> shape, float mean,
+  const auto add = [&](const Parameter& parameter, const std::string& name, float mean,
                        float sigma) {
+    if (!parameter.present(c)) return;
+    const std::vector<int64_t> shape = parameter.shape(c);
     int64_t size = 1;
     for (const int64_t extent : shape) size *= extent;
     std::vector<bf16> values;
     for (const float x : normal_floats(size_t(size), seed++, sigma))
       values.push_back(bf16::from_float(mean + x));
-    writer.add(name,
-               Tensor::copy_of(DType::kBF16, std::move(shape), std::span<const bf16>(values)));
+    writer.add(name, Tensor::copy_of(DType::kBF16, shape, std::span<const bf16>(values)));
   };
-  add("model.embed_tokens.weight", {c.vocab_size, c.hidden_size}, 0, 1);
-  for (int64_t layer = 0; layer < c.num_layers; ++layer) {
-    for (const char* norm : {"input_layernorm.weight", "post_attention_layernorm.weight"})
-      add(layer_tensor(layer, norm), {c.hidden_size}, 1, 0.2f);
-    for (const char* norm : {"self_attn.q_norm.weight", "self_attn.k_norm.weight"})
-      if (c.qk_norm) add(layer_tensor(layer, norm), {c.head_dim}, 1, 0.2f);
-    for (const Projection module : kProjections) {
-      add(linear_name(layer, module) + ".weight", {outputs(c, module), inputs(c, module)}, 0,
-          1 / std::sqrt(float(inputs(c, module))));
-      if (has_bias(c, module))
-        add(linear_name(layer, module) + ".bias", {outputs(c, module)}, 0, 0.5f);
+  add(kEmbedding, std::string(kEmbedding.name), 0, 1);
+  for (int64_t layer = 0; layer < c.num_layers; ++layer)
+    for (const Parameter& parameter : layer_parameters()) {
+      const std::string name = layer_tensor(layer, parameter.name);
+      if (parameter.kind == ParameterKind::kWeight)
+        add(parameter, name, 0, 1 / std::sqrt(float(parameter.columns(c))));
+      else if (parameter.kind == ParameterKind::kBias)
+        add(parameter, name, 0, 0.5f);
+      else
+        add(parameter, name, 1, 0.2f);
     }
-  }
-  add("model.norm.weight", {c.hidden_size}, 1, 0.2f);
-  if (!c.tie_word_embeddings) add("lm_head.weight", {c.vocab_size, c.hidden_size}, 0, 0.1f);
+  add(kFinalNorm, std::string(kFinalNorm.name), 1, 0.2f);
+  add(kHead, std::string(kHead.name), 0, 0.1f);
   writer.finish();
 }
 

@@ -1,5 +1,7 @@
 #include "quant/layer/merged_tensors.h"
 
+#include "quant/layer/parameter_values.h"
+
 namespace emberq {
 
 Tensor merged_tensor(const Tensor& original, const std::vector<double>& values) {
@@ -9,18 +11,11 @@ Tensor merged_tensor(const Tensor& original, const std::vector<double>& values) 
 
 void for_each_parameter(
     const F64Layer& block, int64_t layer,
-    const std::function<void(const std::string& name, const std::vector<double>& values)>& visit) {
-  const auto vector = [&](std::string_view tensor, const std::vector<double>& values) {
-    if (!values.empty()) visit(layer_tensor(layer, tensor), values);
-  };
-  vector("input_layernorm.weight", block.input_layernorm);
-  vector("post_attention_layernorm.weight", block.post_attention_layernorm);
-  vector("self_attn.q_norm.weight", block.q_norm);
-  vector("self_attn.k_norm.weight", block.k_norm);
-  for (const Projection module : kProjections) {
-    const std::string name = linear_name(layer, module);
-    visit(name + ".weight", block[module].weight);
-    if (!block[module].bias.empty()) visit(name + ".bias", block[module].bias);
+    const std::function<void(const Parameter& parameter, const std::string& name,
+                             const std::vector<double>& values)>& visit) {
+  for (const Parameter& parameter : layer_parameters()) {
+    const std::vector<double>& values = parameter_values(block, parameter);
+    if (!values.empty()) visit(parameter, layer_tensor(layer, parameter.name), values);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "model/parameters.h"
 #include "quant/layer/f64_layer.h"
 
 namespace emberq {
@@ -12,9 +13,11 @@ namespace emberq {
 // holds just these, else F32, each value rounded once.
 Tensor merged_tensor(const Tensor& original, const std::vector<double>& values);
 
-// Calls `visit` with each of a block's parameters and its tensor's name, norms before linears.
+// Calls `visit` with each parameter that a block has, in the order of layer_parameters(), and with
+// its tensor's name.
 void for_each_parameter(
     const F64Layer& block, int64_t layer,
-    const std::function<void(const std::string& name, const std::vector<double>& values)>& visit);
+    const std::function<void(const Parameter& parameter, const std::string& name,
+                             const std::vector<double>& values)>& visit);
 
 }  // namespace emberq

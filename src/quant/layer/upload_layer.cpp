@@ -1,5 +1,8 @@
 #include "quant/layer/upload_layer.h"
 
+#include "model/load_layer.h"
+#include "quant/layer/parameter_values.h"
+
 namespace emberq {
 namespace {
 
@@ -18,12 +21,12 @@ Weight upload_weight(Backend& backend, const F64Linear& linear) {
 DecoderLayer layer_without_weights(Backend& backend, const ModelConfig& config,
                                    const F64Layer& block, int64_t index, int64_t down_hadamard) {
   DecoderLayer layer;
-  layer.input_layernorm = upload_rounded(backend, block.input_layernorm);
-  layer.post_attention_layernorm = upload_rounded(backend, block.post_attention_layernorm);
-  layer.q_norm = upload_rounded(backend, block.q_norm);
-  layer.k_norm = upload_rounded(backend, block.k_norm);
-  for (const Projection module : kProjections)
-    layer[module].bias = upload_rounded(backend, block[module].bias);
+  for (const Parameter& parameter : layer_parameters()) {
+    if (parameter.kind == ParameterKind::kWeight) continue;
+    Buffer& buffer = parameter.kind == ParameterKind::kNorm ? norm_of(layer, parameter.norm)
+                                                            : layer[parameter.module].bias;
+    buffer = upload_rounded(backend, parameter_values(block, parameter));
+  }
   layer.sliding_window = config.sliding_window[size_t(index)];
   layer.down_hadamard = down_hadamard;
   return layer;

@@ -97,11 +97,12 @@ OutlierResult write_outlier_model(const OutlierOptions& options) {
   for (int64_t layer = 0; layer < layers; ++layer) {
     F64Layer block = read_block(checkpoint, layer);
     inject_outliers(block, checkpoint.config(), layer, options.pattern);
-    for_each_parameter(block, layer,
-                       [&](const std::string& name, const std::vector<double>& values) {
-                         writer.add(name, merged_tensor(checkpoint.get(name), values));
-                         written.insert(name);
-                       });
+    for_each_parameter(
+        block, layer,
+        [&](const Parameter&, const std::string& name, const std::vector<double>& values) {
+          writer.add(name, merged_tensor(checkpoint.get(name), values));
+          written.insert(name);
+        });
     progress.step();
   }
   for (const std::string& name : checkpoint.names())
