@@ -48,7 +48,7 @@ Checkpoint Checkpoint::open(const fs::path& folder) {
   checkpoint.settle_head();
   checkpoint.settle_dtype();
   checkpoint.quantization_ = parse_quantization(JsonObject(config, path.string()));
-  const fs::path emberq_config = folder / kSideFileName;
+  const fs::path emberq_config = folder / kEmberqConfigName;
   if (file_exists(emberq_config)) {
     checkpoint.emberq_config_ =
         parse_emberq_config(read_ordered_json(emberq_config), emberq_config.string());
@@ -227,7 +227,7 @@ void Checkpoint::forget_pages() const {
 }
 
 void Checkpoint::require_unquantized() const {
-  EMBERQ_REQUIRE(!is_quantized() && !file_exists(folder_ / kSideFileName),
+  EMBERQ_REQUIRE(!is_quantized() && !file_exists(folder_ / kEmberqConfigName),
                  "{} is quantized already", folder_.string());
 }
 

@@ -12,7 +12,7 @@
 // of it.
 namespace emberq {
 
-inline constexpr std::string_view kSideFileName = "emberq.json";
+inline constexpr std::string_view kEmberqConfigName = "emberq.json";
 
 // S of one KV head: after RoPE, K's channel channels[i] is multiplied by scale[i] and Q's divided
 // by it. The other channels have 1.

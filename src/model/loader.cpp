@@ -83,8 +83,9 @@ class Loader {
 }  // namespace
 
 Buffer& norm_of(DecoderLayer& layer, Norm norm) {
-  constexpr std::array kNorms = {&Layer::input_layernorm, &Layer::post_attention_layernorm,
-                                 &Layer::q_norm, &Layer::k_norm};
+  constexpr std::array kNorms = {&DecoderLayer::input_layernorm,
+                                 &DecoderLayer::post_attention_layernorm, &DecoderLayer::q_norm,
+                                 &DecoderLayer::k_norm};
   return layer.*kNorms[size_t(norm)];
 }
 

@@ -23,14 +23,14 @@ enum class ParameterKind {
 enum class Norm { kInput, kPostAttention, kQ, kK };
 
 // The site of a linear's parameter is where the linear reads its input; that of a norm is the first
-// whose input depends on it: kO for kQ and kK, which attention reads.
+// whose input depends on it: kAttentionOut for kQ and kK, which attention reads.
 struct Parameter {
   std::string_view name;  // a layer's without "model.layers.3."
   ParameterKind kind;
   int64_t (*rows)(const ModelConfig&);
   int64_t (*columns)(const ModelConfig&) = nullptr;  // null: a vector
   bool (*present_if)(const ModelConfig&) = nullptr;  // null: every model has it
-  std::optional<LinearInput> site = std::nullopt;    // of a layer's: see below
+  std::optional<LinearInput> site = std::nullopt;    // of a layer's parameter
   Projection module = Projection::kQ;                // of kWeight and kBias
   Norm norm = Norm::kInput;                          // of a layer's kNorm
 

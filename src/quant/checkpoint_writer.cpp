@@ -136,7 +136,7 @@ void CheckpointWriter::write_around(bool untied) const {
   if (!linears.empty())
     changes["quantization_config"] = quantization_config(linears, ignored, down_hadamard_ > 0);
   write_config(original_.folder(), folder_, changes);
-  write_text(folder_ / kSideFileName, to_json(emberq_config()).dump() + "\n");
+  write_text(folder_ / kEmberqConfigName, to_json(emberq_config()).dump() + "\n");
 }
 
 void CheckpointWriter::write_rest(const LayerQuantizer& quantizer) const {

@@ -160,7 +160,7 @@ void expect_written(const char* golden,
     if (name != "lm_head.weight") expect_same(ours.get(name), theirs.get(name));
 }
 
-TEST(AddQuantizedWeight, WritesTheBytesOfCompressedTensors) {
+TEST(QuantizedTensors, WritesTheBytesOfCompressedTensors) {
   const WeightScheme scheme = {.bits = 4, .group_size = 128};
   expect_written("ct_w4afp8", {{kQ, golden_weight(5, 128, scheme)},
                                {kO, golden_weight(3, 256, scheme)},
@@ -450,7 +450,7 @@ std::optional<QuantizedLinear> read_with(const QuantizedFolder& folder, const Js
   return folder.read();
 }
 
-TEST(CheckpointSideFile, GivesTheProductAndItsScale) {
+TEST(CheckpointEmberqConfig, GivesTheProductAndItsScale) {
   QuantizedFolder folder;
   folder.replace(".weight_scale", row_of({1.875f / 16, 448.0f / 16, 0x1p-9f / 16}));
   const auto linear = read_with(folder, {{"dequant_dtype", "e4m3"}, {"global_scale", {{kQ, 16}}}});
@@ -459,7 +459,7 @@ TEST(CheckpointSideFile, GivesTheProductAndItsScale) {
   EXPECT_EQ(folder.open().linear_scheme(kQ)->weight.dequant, Dequant::kE4m3);
 }
 
-TEST(CheckpointSideFile, RefusesScalesThatAreNoE4m3NumbersOverP) {
+TEST(CheckpointEmberqConfig, RefusesScalesThatAreNoE4m3NumbersOverP) {
   for (const float scaled : {1.0625f, 480.0f, 0x1p-10f}) {
     QuantizedFolder folder;
     folder.replace(".weight_scale", row_of({0.5f, scaled / 2, 0.5f}));
@@ -468,7 +468,7 @@ TEST(CheckpointSideFile, RefusesScalesThatAreNoE4m3NumbersOverP) {
   }
 }
 
-TEST(CheckpointSideFile, RefusesAProductWithoutCodes) {
+TEST(CheckpointEmberqConfig, RefusesAProductWithoutCodes) {
   const TestFolder folder;
   folder.write("config.json", small_config().dump());
   folder.write("emberq.json", R"({"format_version":1,"dequant_dtype":"e4m3"})");
@@ -476,7 +476,7 @@ TEST(CheckpointSideFile, RefusesAProductWithoutCodes) {
   EXPECT_REFUSED(Checkpoint::open(folder.path()), "emberq.json: dequant_dtype");
 }
 
-TEST(CheckpointSideFile, RefusesAPerTensorScaleOfNoLinear) {
+TEST(CheckpointEmberqConfig, RefusesAPerTensorScaleOfNoLinear) {
   const QuantizedFolder folder;
   EXPECT_REFUSED(read_with(folder, {{"dequant_dtype", "e4m3"}, {"global_scale", {{kO, 2}}}}),
                  "emberq.json: global_scale names model.layers.0.self_attn.o_proj");
@@ -487,7 +487,7 @@ Json post_rope(const Json& layers) {
 }
 Json head(int channel) { return {{"channels", {channel}}, {"scale", {0.5}}}; }
 
-TEST(CheckpointSideFile, GivesTheAttentionScheme) {
+TEST(CheckpointEmberqConfig, GivesTheAttentionScheme) {
   const QuantizedFolder folder;
   read_with(folder, post_rope(Json::array({Json::array({head(63), head(0)})})));
   const AttentionScheme attention = folder.open().attention();
@@ -496,7 +496,7 @@ TEST(CheckpointSideFile, GivesTheAttentionScheme) {
   EXPECT_EQ(attention.post_rope[0][0].channels, (std::vector<int>{63}));
 }
 
-TEST(CheckpointSideFile, RefusesScalesForAnotherModelsLayersHeadsOrChannels) {
+TEST(CheckpointEmberqConfig, RefusesScalesForAnotherModelsLayersHeadsOrChannels) {
   const QuantizedFolder folder;
   const Json layer = Json::array({head(1), head(1)});
   EXPECT_REFUSED(read_with(folder, post_rope(Json::array({layer, layer}))),

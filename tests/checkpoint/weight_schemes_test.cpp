@@ -299,7 +299,7 @@ Checkpoint open_with(const OneLinear& linear, Json emberq_config) {
   return Checkpoint::open(linear.folder.path());
 }
 
-TEST(WeightSchemes, TakeTheSideFilesProductForInt4AndLut4InGroupsAlone) {
+TEST(WeightSchemes, TakeTheDequantDtypeOfEmberqJsonForInt4AndLut4InGroupsAlone) {
   const TestFolder folder;
   QuantizedWeight int4 = random_weight(3, 128, scheme_of("int4-g128"));
   int4.scale = Tensor::of({3, 1}, std::vector<float>{1, 2, 3});
@@ -330,7 +330,7 @@ TEST(WeightSchemes, OfLut4HaveProductsOfAnyScalesAndTheirP) {
   }
 }
 
-TEST(WeightSchemes, RefuseTheSideFilesProductWhereThereIsNoneToHave) {
+TEST(WeightSchemes, RefuseTheDequantDtypeOfEmberqJsonWhereThereIsNoneToHave) {
   for (const char* name : {"int8-channel", "lut4-channel", "int4-channel", "fp8e4m3-channel",
                            "fp6e2m3-g128", "int4-g128-asym"})
     EXPECT_REFUSED(open_with(OneLinear(name), {{"dequant_dtype", "e4m3"}}),
@@ -347,7 +347,7 @@ TEST(WeightSchemes, RefuseAScaleOfProductsForALinearWithoutThem) {
                  "not a linear in INT4 or LUT4 in groups");
 }
 
-TEST(CheckpointSideFile, RefusesMeansOfAnotherModel) {
+TEST(CheckpointEmberqConfig, RefusesMeansOfAnotherModel) {
   const OneLinear linear("int8-channel");
   const auto open = [&](const char* key, const Json& mean) {
     return open_with(linear, {{"attention", {{"kv", "fp"}, {"query", "none"}, {key, mean}}}});
@@ -363,7 +363,7 @@ TEST(CheckpointSideFile, RefusesMeansOfAnotherModel) {
   }
 }
 
-TEST(CheckpointSideFile, TakesAHadamardOfHeadsOfAnySize) {
+TEST(CheckpointEmberqConfig, TakesAHadamardOfHeadsOfAnySize) {
   const OneLinear linear("int8-channel");
   const Json emberq_config = {{"attention", {{"kv", "fp"}, {"query", "none"}, {"hadamard", true}}}};
   EXPECT_TRUE(open_with(linear, emberq_config).attention().hadamard);
@@ -371,7 +371,7 @@ TEST(CheckpointSideFile, TakesAHadamardOfHeadsOfAnySize) {
   EXPECT_TRUE(Checkpoint::open(linear.folder.path()).attention().hadamard);
 }
 
-TEST(CheckpointSideFile, RefusesABlockThatDoesNotDivideTheInputsOfDown) {
+TEST(CheckpointEmberqConfig, RefusesABlockThatDoesNotDivideTheInputsOfDown) {
   const OneLinear linear("int8-channel");
   EXPECT_EQ(open_with(linear, {{"down_hadamard", 128}}).emberq_config().down_hadamard, 128);
   EXPECT_REFUSED(open_with(linear, {{"down_hadamard", 256}}), "emberq.json: down_hadamard is 256",

@@ -139,8 +139,8 @@ TEST_P(UnquantizedLinear, GivesARowTheSameBitsAloneAndAmongOthers) {
 INSTANTIATE_TEST_SUITE_P(Shapes, UnquantizedLinear,
                          testing::Values(Case{1, 1, 8}, Case{1, 37, 200}, Case{2, 1000, 4096},
                                          Case{8, 64, 256}, Case{9, 63, 520}, Case{70, 130, 1024}),
-                         [](const auto& info) {
-                           const Case& c = info.param;
+                         [](const auto& p) {
+                           const Case& c = p.param;
                            return std::to_string(c.m) + "x" + std::to_string(c.n) + "x" +
                                   std::to_string(c.k);
                          });
