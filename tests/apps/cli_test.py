@@ -147,7 +147,7 @@ class Program(unittest.TestCase):
     def test_bash_completes_commands_options_and_values(self):
         self.assertEqual(self.completed("qua"), ["quantize"])
         self.assertEqual(self.completed("eval", "n"), ["needle"])
-        self.assertEqual(self.completed("eval", "ppl", "--max"), ["--max-windows"])
+        self.assertEqual(self.completed("eval", "ppl", "--num"), ["--num-samples"])
         self.assertEqual(self.completed("generate", "model", "--kv", "kv8"), ["kv8", "kv8-head"])
         self.assertEqual(self.completed("inspect", "model", "--th"), ["--threads"])
         self.assertEqual(self.completed("eval", "ppl", "--text", ""), [])  # files
