@@ -148,7 +148,7 @@ class Program(unittest.TestCase):
         self.assertEqual(self.completed("qua"), ["quantize"])
         self.assertEqual(self.completed("eval", "n"), ["needle"])
         self.assertEqual(self.completed("eval", "ppl", "--num"), ["--num-samples"])
-        self.assertEqual(self.completed("generate", "model", "--kv", "kv8"), ["kv8", "kv8-head"])
+        self.assertEqual(self.completed("generate", "model", "--kv", "int8"), ["int8-head"])
         self.assertEqual(self.completed("inspect", "model", "--th"), ["--threads"])
         self.assertEqual(self.completed("eval", "ppl", "--text", ""), [])  # files
         self.assertEqual(self.completed("inspect", ""), [])
