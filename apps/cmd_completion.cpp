@@ -42,8 +42,8 @@ void add_cases(const CommandTree& command, const std::string& path,
 // Where no word fits, bash completes the names of files (-o default).
 constexpr std::string_view kScript = R"(# bash completion of emberq, made by: emberq completion bash
 _emberq() {{
-  local word=${{COMP_WORDS[COMP_CWD]}} previous=${{COMP_WORDS[COMP_CWD-1]}} path=emberq words="" i
-  for ((i = 1; i < COMP_CWD; i++)); do
+  local word=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}} path=emberq words="" i
+  for ((i = 1; i < COMP_CWORD; i++)); do
     case "$path ${{COMP_WORDS[i]}}" in
 {}    esac
   done

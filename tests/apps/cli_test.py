@@ -140,7 +140,7 @@ class Program(unittest.TestCase):
         """What bash offers for the last word."""
         script = emberq("completion", "bash").stdout.decode()
         quoted = " ".join(f"'{word}'" for word in ("emberq", *words))
-        script += f"COMP_WORDS=({quoted}); COMP_CWD={len(words)}; _emberq; echo \"${{COMPREPLY[@]}}\"\n"
+        script += f"COMP_WORDS=({quoted}); COMP_CWORD={len(words)}; _emberq; echo \"${{COMPREPLY[@]}}\"\n"
         done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
         return done.stdout.split()
 
