@@ -174,8 +174,7 @@ void run(const Options& options) {
 }
 
 std::string recipe_help() {
-  std::string text =
-      "A .json file (docs/recipes.md) or one of these; emberq4 where it is absent";
+  std::string text = "A .json file (docs/recipes.md) or one of these; emberq4 where it is absent";
   for (const BuiltinRecipe& recipe : builtin_recipes())
     text += fmt::format("\n  {:<18}{}", recipe.name, recipe.about);
   return text;
