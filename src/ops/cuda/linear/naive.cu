@@ -18,7 +18,7 @@ struct NaiveLinearKernel {
     const __nv_bfloat16* scale;
     float values[16];  // of the codes
     int k, groups, group_size;
-    Dequant product;
+    Dequant dequant;
     float global_scale;
     LinearEpilogue epilogue;
   };
