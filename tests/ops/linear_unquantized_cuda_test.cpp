@@ -136,16 +136,16 @@ TEST_P(UnquantizedLinear, GivesARowTheSameBitsAloneAndAmongOthers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, UnquantizedLinear,
+INSTANTIATE_TEST_SUITE_P(ShapesSanitized, UnquantizedLinear,
                          testing::Values(Case{1, 1, 8}, Case{1, 37, 200}, Case{2, 1000, 4096},
                                          Case{8, 64, 256}, Case{9, 63, 520}, Case{70, 130, 1024}),
                          [](const auto& p) {
                            const Case& c = p.param;
-                           return std::to_string(c.m) + "x" + std::to_string(c.n) + "x" +
+                           return "cuda_" + std::to_string(c.m) + "x" + std::to_string(c.n) + "x" +
                                   std::to_string(c.k);
                          });
 
-TEST(UnquantizedLinearOnCuda, RefusesInputsThatAreQuantized) {
+TEST(UnquantizedLinearCuda, RefusesInputsThatAreQuantized) {
   if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
   const auto backend = make_cuda_backend();
   const Weight weight = backend->prepare(Tensor::of({8, 16}, std::vector<float>(128)));
