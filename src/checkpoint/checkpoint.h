@@ -74,7 +74,8 @@ class Checkpoint {
   // a plain `weight`. A group_size of 0 is one scale per row.
   std::optional<LinearScheme> linear_scheme(const std::string& module) const;
   // The linear `module` of n outputs and k inputs in codes, with its group_size resolved; nullopt
-  // likewise. InputError where the tensors are not what the configuration says.
+  // where it has a plain `weight`. InputError where the tensors are not what the configuration
+  // says.
   std::optional<QuantizedLinear> linear(const std::string& module, int64_t n, int64_t k) const;
 
  private:

@@ -77,7 +77,7 @@ enum class KvScheme {
 enum class QueryScheme {
   kNone,
   kFp8Head,   // e4m3, one FP32 scale per token and head
-  kInt8Head,  // INT8 likewise
+  kInt8Head,  // INT8, one FP32 scale per token and head
 };
 
 // What attention's probabilities are rounded to before the product with V, as exp(s - max s).

@@ -47,7 +47,7 @@ struct KvCacheShape {
 
   // What one token takes in all layers, keys and values, scales included.
   size_t bytes_per_token(DType activation_type) const;
-  double bits_per_number(DType activation_type) const;  // likewise
+  double bits_per_number(DType activation_type) const;  // the same for each number, in bits
 };
 
 }  // namespace emberq

@@ -12,7 +12,7 @@ struct ReadKv {
   KvLayer cache;
   int64_t length = 0;      // at least every sequence's
   float* key = nullptr;    // [sequences, kv_heads, length, head_dim]
-  float* value = nullptr;  // likewise
+  float* value = nullptr;  // of the same shape
 };
 
 void check(const ReadKv& op);

@@ -26,7 +26,7 @@ struct RopeAppendKv {
   const float* sin = nullptr;
   const float* query_scale = nullptr;  // [kv_heads, head_dim] or null; query head h reads row
   const float* key_scale = nullptr;    // h / (heads / kv_heads)
-  const float* key_mean = nullptr;     // likewise
+  const float* key_mean = nullptr;     // [kv_heads, head_dim] or null
   const float* value_mean = nullptr;
   bool hadamard = false;
   Activations query;  // [tokens * heads, head_dim]; may be q where not quantized

@@ -15,7 +15,7 @@ struct PlanResult {
   Plan plan;
   KvScheme kv = KvScheme::kFp;
   std::vector<Sensitivity> sensitivities;  // where the recipe asks for an analysis
-  std::vector<PlanChoice> choices;         // likewise
+  std::vector<PlanChoice> choices;         // where the recipe asks for them
   std::string text;                        // its ranked table and the choices, for people
 };
 

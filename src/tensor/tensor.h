@@ -43,7 +43,7 @@ class Tensor {
   }
 
   std::vector<float> to_float() const;    // from F64, F32, F16 or BF16; Error for another dtype
-  std::vector<double> to_double() const;  // likewise; exact
+  std::vector<double> to_double() const;  // from the same types; exact
   // The first NaN or infinity's index, or -1. Of a floating dtype.
   int64_t find_non_finite() const;
 

@@ -17,7 +17,7 @@ struct KeyStatistics {
   std::vector<float> pair_radius;   // [kv_heads, head_dim / 2]: max_t sqrt(k[j]^2 + k[j + d/2]^2),
                                     // which the rotation leaves as it was before
   std::vector<double> key_power;    // [kv_heads, head_dim / 2]: sum_t of that squared
-  std::vector<double> query_power;  // likewise of queries, over the heads that read a KV head
+  std::vector<double> query_power;  // the same sum over the query heads that read a KV head
   std::vector<double> key_sum, value_sum;  // [kv_heads, head_dim]: sum_t k[c], v[c]
   int64_t tokens = 0;
 };

@@ -52,9 +52,9 @@ struct Recipe {
   // Rotations (quant/transform/rotation.h)
   struct Rotation {
     bool residual = false;  // folded into weights
-    bool values = false;    // likewise
+    bool values = false;    // folded into weights
     bool keys = false;      // when the model runs, with the queries
-    int down = 0;           // likewise: the largest block; 0: none
+    int down = 0;           // when the model runs: the largest block; 0: none
   };
   struct Rounding {
     bool gptq = false;

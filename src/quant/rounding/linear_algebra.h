@@ -10,7 +10,7 @@ namespace emberq {
 // in double.
 void add_gram(const float* x, int64_t rows, int64_t k, std::vector<double>& gram);
 
-// cross [n, k] += a^T b for a [rows, n] and b [rows, k], likewise.
+// cross [n, k] += a^T b for a [rows, n] and b [rows, k], with the roundings of add_gram().
 void add_cross(const float* a, int64_t n, const float* b, int64_t k, int64_t rows,
                std::vector<double>& cross);
 
