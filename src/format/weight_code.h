@@ -52,8 +52,8 @@ constexpr float weight_code_max(const WeightScheme& scheme) {
 constexpr uint8_t dequantize_to_e4m3(float code, float scale, float global_scale) {
   return fp8_encode(code * scale * global_scale);
 }
-constexpr float dequantize(Dequant product, float code, float scale, float global_scale) {
-  return product == Dequant::kE4m3
+constexpr float dequantize(Dequant dequant, float code, float scale, float global_scale) {
+  return dequant == Dequant::kE4m3
              ? fp8_decode(dequantize_to_e4m3(code, scale, global_scale)) / global_scale
              : code * scale;
 }

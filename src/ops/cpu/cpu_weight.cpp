@@ -71,7 +71,7 @@ void set_product_tables(Int4Weight& weight, const std::vector<float>& scales, fl
     const auto [known, is_new] = index_of_scale.try_emplace(scale);
     if (is_new) {
       Int4Weight::Table table;
-      for (uint8_t u = 0; u < 16; ++u) table[u] = fp8_encode(lut4_decode(u) * scale * p);
+      for (uint8_t u = 0; u < 16; ++u) table[u] = dequantize_to_e4m3(lut4_decode(u), scale, p);
       const auto [same, differs] = index_of_table.try_emplace(table, uint16_t(tables.size()));
       if (differs) tables.push_back(table);
       known->second = same->second;

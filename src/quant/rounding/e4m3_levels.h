@@ -2,9 +2,9 @@
 
 #include <array>
 
-#include "format/fp8.h"
 #include "format/lut4.h"
 #include "format/scheme.h"
+#include "format/weight_code.h"
 
 namespace emberq {
 
@@ -20,7 +20,7 @@ class E4m3Levels {
  public:
   E4m3Levels(float scale, float p) {
     for (size_t i = 0; i < kCount; ++i)
-      levels_[i] = double(fp8_round(kLut4Magnitudes[i] * scale * p) / p);
+      levels_[i] = double(dequantize(Dequant::kE4m3, kLut4Magnitudes[i], scale, p));
     for (size_t i = 0; i + 1 < kCount; ++i) midpoints_[i] = (levels_[i] + levels_[i + 1]) / 2;
   }
 

@@ -3,7 +3,6 @@
 #include "base/check.h"
 #include "base/parallel.h"
 #include "format/bf16.h"
-#include "format/fp8.h"
 #include "format/pack.h"
 #include "format/weight_code.h"
 
@@ -42,12 +41,9 @@ std::vector<float> unpack(const QuantizedWeight& weight) {
       const int u =
           packed_code(weight.packed.data<uint32_t>() + row * words, size_t(i), weight.scheme.bits) +
           offset;
-      float code = weight_code_value(weight.scheme, u);
-      if (weight.scheme.zero_point) code -= float(weight.zero_point.data<int8_t>()[group]);
-      const float p = weight.global_scale;
-      values[size_t(row * k + i)] = weight.scheme.dequant == Dequant::kE4m3
-                                        ? fp8_round(code * scale[group] * p) / p
-                                        : code * scale[group];
+      const int zero = weight.scheme.zero_point ? weight.zero_point.data<int8_t>()[group] : 0;
+      values[size_t(row * k + i)] =
+          dequantize(weight.scheme, u, zero, scale[group], weight.global_scale);
     }
   });
   return values;
