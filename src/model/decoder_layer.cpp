@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "model/parameters.h"
 
 namespace emberq {
@@ -27,20 +29,11 @@ bool has_bias(const ModelConfig& config, Projection module) {
 LinearInput input_of(Projection module) { return *weight_of(module).site; }
 
 std::span<const Projection> linears_reading(LinearInput site) {
-  static constexpr std::array kQkv = {Projection::kQ, Projection::kK, Projection::kV};
-  static constexpr std::array kO = {Projection::kO};
-  static constexpr std::array kGateUp = {Projection::kGate, Projection::kUp};
-  static constexpr std::array kDown = {Projection::kDown};
-  switch (site) {
-    case LinearInput::kAttention:
-      return kQkv;
-    case LinearInput::kAttentionOut:
-      return kO;
-    case LinearInput::kMlp:
-      return kGateUp;
-    default:
-      return kDown;
-  }
+  // Those that read one input stand together in kProjections.
+  const auto first = std::ranges::find(kProjections, site, input_of);
+  const auto last = std::find_if(first, kProjections.end(),
+                                 [&](Projection module) { return input_of(module) != site; });
+  return {first, last};
 }
 
 int64_t inputs(const ModelConfig& config, LinearInput site) {
