@@ -5,16 +5,13 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/print.h"
+#include "model/model.h"
 
 namespace emberq {
 namespace {
 
-KvCacheShape kv_cache_shape(const Checkpoint& checkpoint) {
-  const ModelConfig& config = checkpoint.config();
-  return {.scheme = checkpoint.attention().kv,
-          .layers = config.num_layers,
-          .kv_heads = config.num_kv_heads,
-          .head_dim = config.head_dim};
+KvCacheShape cache_shape(const Checkpoint& checkpoint) {
+  return kv_cache_shape(checkpoint.config(), checkpoint.attention().kv);
 }
 
 DType own_type(const Checkpoint& checkpoint) {
@@ -45,11 +42,11 @@ std::optional<KvScheme> kv_of(const ModelOptions& options) {
 std::unique_ptr<Backend> backend_of(const ModelOptions&) { return make_cpu_backend(); }
 
 size_t kv_bytes_per_token(const Checkpoint& checkpoint) {
-  return kv_cache_shape(checkpoint).bytes_per_token(own_type(checkpoint));
+  return cache_shape(checkpoint).bytes_per_token(own_type(checkpoint));
 }
 
 double kv_bits_per_number(const Checkpoint& checkpoint) {
-  return kv_cache_shape(checkpoint).bits_per_number(own_type(checkpoint));
+  return cache_shape(checkpoint).bits_per_number(own_type(checkpoint));
 }
 
 void print_json(const OrderedJson& json) {

@@ -46,8 +46,8 @@ class Loader {
       else
         norm_of(layer, parameter.norm) = vector(name, parameter);
     }
-    require_one_input(layer, index, {Projection::kQ, Projection::kK, Projection::kV});
-    require_one_input(layer, index, {Projection::kGate, Projection::kUp});
+    for (const LinearInput input : kLinearInputs)
+      require_one_input(layer, index, linears_reading(input));
     layer.sliding_window = config_.sliding_window[size_t(index)];
     return layer;
   }
@@ -66,13 +66,13 @@ class Loader {
 
   // Linears that read one input must have it rounded in one way.
   void require_one_input(const DecoderLayer& layer, int64_t index,
-                         std::initializer_list<Projection> modules) const {
+                         std::span<const Projection> modules) const {
     for (const Projection module : modules)
-      EMBERQ_REQUIRE(layer[module].input == layer[*modules.begin()].input,
+      EMBERQ_REQUIRE(layer[module].input == layer[modules.front()].input,
                      "{}: {} reads {} activations but {}, which has the same input, reads {}",
                      checkpoint_.folder().string(), linear_name(index, module),
-                     name(layer[module].input), linear_name(index, *modules.begin()),
-                     name(layer[*modules.begin()].input));
+                     name(layer[module].input), linear_name(index, modules.front()),
+                     name(layer[modules.front()].input));
   }
 
   const Checkpoint& checkpoint_;
@@ -138,9 +138,11 @@ Model Model::load(const Checkpoint& checkpoint, Backend& backend, std::optional<
   return model;
 }
 
-KvCacheShape Model::cache_shape() const {
-  return {kv_, config_->num_layers, config_->num_kv_heads, config_->head_dim};
+KvCacheShape kv_cache_shape(const ModelConfig& config, KvScheme kv) {
+  return {kv, config.num_layers, config.num_kv_heads, config.head_dim};
 }
+
+KvCacheShape Model::cache_shape() const { return kv_cache_shape(*config_, kv_); }
 
 size_t Model::weight_bytes() const {
   size_t bytes = head_.bytes;

@@ -13,6 +13,9 @@
 
 namespace emberq {
 
+// What a model's KV cache holds in all layers.
+KvCacheShape kv_cache_shape(const ModelConfig& config, KvScheme kv);
+
 // A decoder of the Llama family on a backend.
 class Model {
  public:

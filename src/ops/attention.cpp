@@ -28,10 +28,9 @@ Cost cost(const Attention& op) {
       keys += double(op.window > 0 ? std::min(op.window, seen) : seen);
     }
   }
-  const KvCacheShape shape{op.cache.scheme, 1, op.cache.kv_heads, op.cache.head_dim};
   return {.flops = 4.0 * keys * double(op.heads() * op.cache.head_dim),
           .bytes = double(op.query.bytes() + op.out.bytes()) +
-                   stored * double(shape.bytes_per_token(op.out.dtype))};
+                   stored * double(op.cache.shape().bytes_per_token(op.out.dtype))};
 }
 
 }  // namespace emberq

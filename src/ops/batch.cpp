@@ -11,7 +11,7 @@ void check(const Batch& batch, const KvLayer& cache, std::string_view operation)
   int64_t tokens = 0;
   for (const BatchSequence& sequence : batch.on_host) {
     tokens += sequence.new_tokens;
-    const int64_t pages = (sequence.kv_length + cache.page_tokens - 1) / cache.page_tokens;
+    const int64_t pages = pages_for(sequence.kv_length, cache.page_tokens);
     EMBERQ_CHECK(sequence.new_tokens > 0 && sequence.new_tokens <= sequence.kv_length,
                  "{}: a sequence of {} tokens, {} of them new", operation, sequence.kv_length,
                  sequence.new_tokens);

@@ -9,6 +9,24 @@
 
 namespace emberq {
 
+// Bytes of a vector's codes (for kFp, of the activation type) and of its scale.
+size_t kv_code_bytes(KvScheme scheme, int64_t head_dim, DType activation_type);
+size_t kv_scale_bytes(KvScheme scheme);
+
+struct KvCacheShape {
+  KvScheme scheme = KvScheme::kFp;
+  int64_t layers = 0, kv_heads = 0, head_dim = 0;
+
+  // What one token takes in all layers, keys and values, scales included.
+  size_t bytes_per_token(DType activation_type) const;
+  double bits_per_number(DType activation_type) const;  // the same for each number, in bits
+};
+
+// Pages that so many tokens of a sequence fill or begin.
+constexpr int64_t pages_for(int64_t tokens, int64_t page_tokens) {
+  return (tokens + page_tokens - 1) / page_tokens;
+}
+
 // One layer's keys and values in a paged cache: a view of a KvPool.
 //
 //   kFp        the backend's activation type, no scales
@@ -31,23 +49,11 @@ struct KvLayer {
   void* key_scale = nullptr;  // [pages] pages of scales, kv_scale_bytes(scheme) for each vector
   void* value_scale = nullptr;
 
+  KvCacheShape shape() const { return {scheme, 1, kv_heads, head_dim}; }
   // The index of a vector in the CPU's order.
   int64_t index(int64_t page, int64_t head, int64_t slot) const {
     return (page * kv_heads + head) * page_tokens + slot;
   }
-};
-
-// Bytes of a vector's codes (for kFp, of the activation type) and of its scale.
-size_t kv_code_bytes(KvScheme scheme, int64_t head_dim, DType activation_type);
-size_t kv_scale_bytes(KvScheme scheme);
-
-struct KvCacheShape {
-  KvScheme scheme = KvScheme::kFp;
-  int64_t layers = 0, kv_heads = 0, head_dim = 0;
-
-  // What one token takes in all layers, keys and values, scales included.
-  size_t bytes_per_token(DType activation_type) const;
-  double bits_per_number(DType activation_type) const;  // the same for each number, in bits
 };
 
 }  // namespace emberq

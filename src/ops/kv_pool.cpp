@@ -51,7 +51,7 @@ KvPool::~KvPool() { backend_->release(memory_); }
 
 void KvPool::reserve(std::span<const Growth> growths) {
   const auto missing = [&](const Growth& growth) {
-    const int64_t pages = (growth.length + page_tokens_ - 1) / page_tokens_;
+    const int64_t pages = pages_for(growth.length, page_tokens_);
     return std::max<int64_t>(0, pages - int64_t(growth.sequence->pages_.size()));
   };
   int64_t needed = 0;
@@ -78,8 +78,7 @@ KvSequence::KvSequence(KvSequence&& other) noexcept
 void KvSequence::truncate(int64_t length) {
   EMBERQ_CHECK(length >= 0 && length <= length_, "a sequence of {} tokens cut to {}", length_,
                length);
-  const int64_t size = pool_->page_tokens_;
-  const auto kept = size_t((length + size - 1) / size);
+  const auto kept = size_t(pages_for(length, pool_->page_tokens_));
   for (; pages_.size() > kept; pages_.pop_back()) pool_->free_.push_back(pages_.back());
   length_ = length;
 }

@@ -12,12 +12,12 @@ void check(const ReadKv& op) {
 }
 
 Cost cost(const ReadKv& op) {
-  const KvCacheShape shape{op.cache.scheme, 1, op.cache.kv_heads, op.cache.head_dim};
   double tokens = 0;
   for (const BatchSequence& sequence : op.batch.on_host) tokens += double(sequence.kv_length);
   const double numbers = 2.0 * tokens * double(op.cache.kv_heads * op.cache.head_dim);
   return {.flops = numbers,
-          .bytes = numbers * sizeof(float) + tokens * double(shape.bytes_per_token(DType::kF32))};
+          .bytes = numbers * sizeof(float) +
+                   tokens * double(op.cache.shape().bytes_per_token(DType::kF32))};
 }
 
 }  // namespace emberq

@@ -25,8 +25,7 @@ void check(const RopeAppendKv& op) {
 }
 
 Cost cost(const RopeAppendKv& op) {
-  const KvCacheShape shape{op.cache.scheme, 1, op.cache.kv_heads, op.cache.head_dim};
-  const double stored = double(op.tokens()) * double(shape.bytes_per_token(op.k.dtype));
+  const double stored = double(op.tokens()) * double(op.cache.shape().bytes_per_token(op.k.dtype));
   // Six for a channel's turn and scale.
   const double per_channel = 6.0 + (op.hadamard ? Hadamard(op.cache.head_dim).operations() : 0.0);
   return {.flops = per_channel * double(op.q.rows * (op.q.dim + op.k.dim)),
