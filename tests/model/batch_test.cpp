@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cmath>
+#include <optional>
 #include <string>
 #include <tuple>
 
@@ -77,17 +78,24 @@ double largest_difference(const std::vector<Rows>& a, const std::vector<Rows>& b
   return largest;
 }
 
-class BatchOf : public testing::TestWithParam<std::tuple<std::string, KvScheme>> {
- protected:
-  BatchOf() {
-    test::write_tiny_model(folder_.path() / "model", test::tiny_config(std::get<0>(GetParam())));
+// A random model of a family in a folder, and a backend to load it on.
+class TinyModel {
+ public:
+  explicit TinyModel(const std::string& family) {
+    test::write_tiny_model(folder_.path() / "model", test::tiny_config(family));
   }
-  Model load(KvScheme kv) {
+  Model load(std::optional<KvScheme> kv = std::nullopt) const {
     return Model::load(Checkpoint::open(folder_.path() / "model"), *backend_, kv);
   }
 
+ private:
   const TestFolder folder_;
   const std::unique_ptr<Backend> backend_ = make_cpu_backend();
+};
+
+class BatchOf : public testing::TestWithParam<std::tuple<std::string, KvScheme>> {
+ protected:
+  const TinyModel tiny_ = TinyModel(std::get<0>(GetParam()));
 };
 
 // A product's sums may add up in another order where it has other rows beside it, and so may turn
@@ -98,14 +106,14 @@ TEST_P(BatchOf, RaggedSequencesGivesEachWhatItGetsAlone) {
   double bound = 2e-5;
   std::vector<Rows> want;
   {
-    Model model = load(kv);
+    Model model = tiny_.load(kv);
     want = alone(model);
     if (kv != KvScheme::kFp) {
-      Model exact = load(KvScheme::kFp);
+      Model exact = tiny_.load(KvScheme::kFp);
       bound = largest_difference(want, alone(exact)) / 2;
     }
   }
-  Model model = load(kv);
+  Model model = tiny_.load(kv);
   for (const int64_t page_tokens : {1, 16})
     EXPECT_LE(largest_difference(in_batches(model, page_tokens), want), bound) << page_tokens;
 }
@@ -122,10 +130,8 @@ INSTANTIATE_TEST_SUITE_P(Families, BatchOf,
                          name_of);
 
 TEST(ChosenRows, OfABatchHaveTheLogitsOfTheirHiddenStates) {
-  const TestFolder folder;
-  test::write_tiny_model(folder.path() / "model", test::tiny_config("llama"));
-  const auto backend = make_cpu_backend();
-  Model model = Model::load(Checkpoint::open(folder.path() / "model"), *backend);
+  const TinyModel llama("llama");
+  Model model = llama.load();
   KvPool pool = model.make_pool(16, 4);
   KvSequence first(pool), second(pool);
   const std::vector<int> seven = tokens(7, 1), three = tokens(3, 2);
@@ -143,10 +149,8 @@ TEST(ChosenRows, OfABatchHaveTheLogitsOfTheirHiddenStates) {
 }
 
 TEST(ForwardPass, ChangesNothingWhereItRefusesABatch) {
-  const TestFolder folder;
-  test::write_tiny_model(folder.path() / "model", test::tiny_config("llama"));
-  const auto backend = make_cpu_backend();
-  Model model = Model::load(Checkpoint::open(folder.path() / "model"), *backend);
+  const TinyModel llama("llama");
+  Model model = llama.load();
   KvPool pool = model.make_pool(16, 4);
   KvSequence good(pool), bad(pool);
   model.forward(tokens(10, 1), good);
