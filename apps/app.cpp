@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "base/error.h"
+#include "base/check.h"
 #include "base/json.h"
 #include "base/print.h"
 #include "model/model.h"
@@ -31,7 +31,12 @@ void add_execution(Command& command, ModelOptions& options) {
               "rounding of queries and keys; the others are codes with a scale for each token and "
               "head. By default what the checkpoint says")
       .one_of({kv_scheme_names().begin(), kv_scheme_names().end()});
-  command.option("--device", options.device, "Where the model runs").one_of({"cpu"}).show_default();
+  command.option("--device", options.device, "Where the model runs")
+      .one_of({"cpu", "cuda"})
+      .show_default();
+  command.flag("--batch-invariant", options.batch_invariant,
+               "On a GPU: the same bits for a token whatever else runs with it, however its prompt "
+               "is cut; slower. A CPU gives them always");
 }
 
 std::optional<KvScheme> kv_of(const ModelOptions& options) {
@@ -39,7 +44,13 @@ std::optional<KvScheme> kv_of(const ModelOptions& options) {
   return kv_scheme_from_name(options.kv);
 }
 
-std::unique_ptr<Backend> backend_of(const ModelOptions&) { return make_cpu_backend(); }
+std::unique_ptr<Backend> backend_of(const ModelOptions& options) {
+  if (options.device != "cuda") return make_cpu_backend();
+  const std::string obstacle = cuda_obstacle();
+  EMBERQ_REQUIRE(obstacle.empty(), "--device cuda: {}", obstacle);
+  return make_cuda_backend(options.batch_invariant ? CudaKernels::kBatchInvariant
+                                                   : CudaKernels::kFast);
+}
 
 size_t kv_bytes_per_token(const Checkpoint& checkpoint) {
   return cache_shape(checkpoint).bytes_per_token(own_type(checkpoint));

@@ -32,9 +32,10 @@ struct ModelOptions {
   std::string model;
   std::string kv;  // "" or the name of a KvScheme
   std::string device = "cpu";
+  bool batch_invariant = false;
 };
 void add_model(Command& command, ModelOptions& options);      // MODEL
-void add_execution(Command& command, ModelOptions& options);  // --kv, --device
+void add_execution(Command& command, ModelOptions& options);  // --kv, --device, --batch-invariant
 std::optional<KvScheme> kv_of(const ModelOptions& options);
 std::unique_ptr<Backend> backend_of(const ModelOptions& options);
 

@@ -150,7 +150,7 @@ void run(const Options& options) {
   const std::vector<QuantizeOptions> others = check_report(options, quantize_options);
   std::vector<std::string> notes;
   quantize_options.on_note = keep_notes(options, quantize_options.recipe, notes);
-  const auto backend = backend_of(options.model);
+  const auto backend = make_cpu_backend();
   const QuantizeResult report = quantize_or_explain(quantize_options, *backend);
   if (!options.report.empty())
     write_file_atomically(options.report,

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "base/error.h"
@@ -15,28 +16,38 @@
 // From a head's vector (one token's K or V) to its codes and scale and back, for each KvScheme: the
 // one place that says it. A scheme is a struct with
 //
-//   kBits                  of a code: 4, two in a byte with the even channel in the low half, or 8
-//   Scale                  what is stored for a vector beside its codes
-//   scale_of(x)            the vector's scale
-//   encode(x, scale)       a value's code in the low kBits
-//   decode(code, scale)    a code's value: exact but for kInt4Asym, which rounds its sum to float
+//   kBits                   of a code: 4, two in a byte with the even channel in the low half, or 8
+//   Scale                   what is stored for a vector beside its codes
+//   kCandidates             scales that are tried for a vector
+//   candidate(extent, i)    scale i of a vector whose channels reach from extent.low to extent.high
+//   rounded(x, scale, r)    about decode(encode(x)), r being 1 / the scale's factor; for searches
+//   encode(x, scale)        a value's code in the low kBits
+//   decode(code, scale)     a code's value: exact but for zero points, which round a sum to float
 //
-// all in float. NaN has no code; callers refuse it before.
+// all in float. Of several candidates the one with the least squared error over the vector is
+// taken, of equal ones the first; kv_scale() says in which order squares are added. Expressions are
+// such that fusing a product and a sum changes no bit, so a GPU gives the same codes. NaN has no
+// code; callers refuse it before.
 namespace emberq {
 
-inline float largest_magnitude(std::span<const float> x) {
-  float absmax = 0;
-#pragma omp simd reduction(max : absmax)
-  for (size_t i = 0; i < x.size(); ++i) absmax = std::max(absmax, std::fabs(x[i]));
-  return absmax;
+struct KvExtent {
+  float low, high;
+  constexpr float absmax() const { return std::max(-low, high) + 0.0f; }  // no negative zero
+};
+
+inline KvExtent kv_extent(std::span<const float> x) {
+  float low = x[0], high = x[0];
+#pragma omp simd reduction(min : low) reduction(max : high)
+  for (size_t i = 0; i < x.size(); ++i) low = std::min(low, x[i]), high = std::max(high, x[i]);
+  return {low, high};
 }
 
 // kInt4Head: q = clamp(round_half_even(x / s), -8, 7), s = e4m3_scale(absmax, 7).
 struct KvInt4Head {
-  static constexpr int kBits = 4;
+  static constexpr int kBits = 4, kCandidates = 1;
   using Scale = E4m3Scale;
-  static Scale scale_of(std::span<const float> x) {
-    return e4m3_scale(largest_magnitude(x), Int4::kMax);
+  static constexpr Scale candidate(KvExtent extent, int) {
+    return e4m3_scale(extent.absmax(), Int4::kMax);
   }
   static constexpr uint8_t encode(float x, Scale scale) {
     return int4_encode(quantize<Int4>(x, scale));
@@ -51,6 +62,7 @@ struct KvInt4Head {
 // constant one's, has scale 1; what FP16 cannot hold saturates at 65504.
 struct ZeroScale {
   fp16 scale, min;
+  constexpr float value() const { return scale.to_float(); }
 };
 static_assert(sizeof(ZeroScale) == 4);
 
@@ -58,66 +70,68 @@ constexpr fp16 fp16_saturated(float x) {
   return fp16::from_float(std::clamp(x, -65504.f, 65504.f));
 }
 
-struct KvInt4Zero {
-  static constexpr int kBits = 4, kMax = 15;
+struct KvInt4Asym {
+  static constexpr int kBits = 4, kMax = 15, kCandidates = 1;
   using Scale = ZeroScale;
-  static Scale scale_of(std::span<const float> x) {
-    float low = x[0], high = x[0];
-#pragma omp simd reduction(min : low) reduction(max : high)
-    for (size_t i = 0; i < x.size(); ++i) low = std::min(low, x[i]), high = std::max(high, x[i]);
-    const fp16 scale = fp16_saturated((high - low) / float(kMax));
-    return {scale.bits == 0 ? fp16::from_float(1) : scale, fp16_saturated(low)};
+  static constexpr Scale candidate(KvExtent extent, int) {
+    return of_range(extent.low, extent.high - extent.low);
   }
   static constexpr uint8_t encode(float x, Scale scale) {
-    const float q = (x - scale.min.to_float()) / scale.scale.to_float();
+    const float q = (x - scale.min.to_float()) / scale.value();
     return uint8_t(round_half_even(std::clamp(q, 0.0f, float(kMax))));
   }
   static constexpr float decode(uint8_t code, Scale scale) {
-    return scale.min.to_float() + float(code) * scale.scale.to_float();
+    return scale.min.to_float() + float(code) * scale.value();
+  }
+  static constexpr float rounded(float x, Scale scale, float reciprocal) {
+    const float q = std::clamp((x - scale.min.to_float()) * reciprocal, 0.0f, float(kMax));
+    return scale.min.to_float() + round_half_even(q) * scale.value();
+  }
+
+ protected:
+  static constexpr Scale of_range(float min, float span) {
+    const fp16 scale = fp16_saturated(span / float(kMax));
+    return {scale.bits == 0 ? fp16::from_float(1) : scale, fp16_saturated(min)};
   }
 };
 
-// kLut4Head: the scale is bf16_scale(absmax * c, 224) for the c among these that has the least
-// squared error over the vector; of equal ones the first. A kernel tries them on values it holds in
-// registers.
-inline constexpr std::array<float, 8> kLut4ScaleSearch = {1.0f, 1.1f,  1.05f, 0.95f,
-                                                          0.9f, 0.85f, 0.8f,  0.75f};
+// kInt4AsymMse: as kInt4Asym, over the best of 18 ranges: `width` of the span of the vector, with
+// its middle at the span's, or a fiftieth of the span below or above.
+struct KvInt4AsymMse : KvInt4Asym {
+  static constexpr int kCandidates = 18;
+  static constexpr Scale candidate(KvExtent extent, int i) {
+    constexpr float kWidths[] = {1.0f, 0.95f, 0.9f, 0.85f, 0.8f, 0.75f};
+    constexpr float kShifts[] = {0.0f, -0.02f, 0.02f};
+    constexpr float kLargest = std::numeric_limits<float>::max();  // a product with 0 stays 0
+    const float span = std::min(extent.high - extent.low, kLargest), width = kWidths[i / 3];
+    const float moved = span * ((1 - width) / 2 + kShifts[i % 3]);
+    return of_range(extent.low + moved, span * width);
+  }
+};
 
+// kLut4Head: lut4_encode(x / s), s = bf16_scale(absmax * c, 224) for eight c.
 struct KvLut4Head {
-  static constexpr int kBits = 4;
+  static constexpr int kBits = 4, kCandidates = 8;
   using Scale = Bf16Scale;
-  // The errors are float sums in channel order, each square added by one fused rounding. The
-  // candidates are the lanes of a vector, so that the order costs nothing.
-  static Scale scale_of(std::span<const float> x) {
-    constexpr size_t kCandidates = kLut4ScaleSearch.size();
-    const double absmax = double(largest_magnitude(x));
-    std::array<Scale, kCandidates> scales;
-    std::array<float, kCandidates> values, errors{};
-    for (size_t i = 0; i < kCandidates; ++i) {
-      scales[i] = bf16_scale(absmax * double(kLut4ScaleSearch[i]), int(kLut4Max));
-      values[i] = scales[i].value();
-    }
-    for (const float value : x) {
-#pragma omp simd
-      for (size_t i = 0; i < kCandidates; ++i) {
-        const float error = value - lut4_round(value / values[i]) * values[i];
-        errors[i] = std::fma(error, error, errors[i]);
-      }
-    }
-    return scales[size_t(std::min_element(errors.begin(), errors.end()) - errors.begin())];
+  static constexpr Scale candidate(KvExtent extent, int i) {
+    constexpr float kShares[] = {1.0f, 1.1f, 1.05f, 0.95f, 0.9f, 0.85f, 0.8f, 0.75f};
+    return bf16_scale(double(extent.absmax()) * double(kShares[i]), int(kLut4Max));
   }
   static constexpr uint8_t encode(float x, Scale scale) { return lut4_encode(x / scale.value()); }
   static constexpr float decode(uint8_t code, Scale scale) {
     return lut4_decode(code) * scale.value();
   }
+  static constexpr float rounded(float x, Scale scale, float reciprocal) {
+    return lut4_round(x * reciprocal) * scale.value();
+  }
 };
 
 // kInt8Head: q = clamp(round_half_even(x / s), -127, 127), s = bf16_scale(absmax, 127).
 struct KvInt8Head {
-  static constexpr int kBits = 8, kMin = -127, kMax = 127;
+  static constexpr int kBits = 8, kMin = -127, kMax = 127, kCandidates = 1;
   using Scale = Bf16Scale;
-  static Scale scale_of(std::span<const float> x) {
-    return bf16_scale(double(largest_magnitude(x)), kMax);
+  static constexpr Scale candidate(KvExtent extent, int) {
+    return bf16_scale(double(extent.absmax()), kMax);
   }
   static constexpr uint8_t encode(float x, Scale scale) {
     return uint8_t(quantize<KvInt8Head>(x, scale));
@@ -127,6 +141,44 @@ struct KvInt8Head {
   }
 };
 
+// The squared error of a candidate is the sum of 32 partial sums, as a warp makes it: sum l takes
+// channels l, l + 32, ... in this order, each square with one fused rounding; then the sums 16, 8,
+// 4, 2 and 1 apart are added.
+template <class Code>
+float kv_squared_error(std::span<const float> x, typename Code::Scale scale) {
+  constexpr size_t kSums = 32;
+  std::array<float, kSums> sums{};
+  const float reciprocal = 1 / scale.value();
+  const auto add = [&](size_t l, float value) {
+    const float error = value - Code::rounded(value, scale, reciprocal);
+    sums[l] = std::fma(error, error, sums[l]);
+  };
+  size_t begin = 0;
+  for (; begin + kSums <= x.size(); begin += kSums) {
+#pragma omp simd
+    for (size_t l = 0; l < kSums; ++l) add(l, x[begin + l]);
+  }
+  for (size_t l = 0; begin + l < x.size(); ++l) add(l, x[begin + l]);
+  for (size_t apart = kSums / 2; apart > 0; apart /= 2)
+    for (size_t l = 0; l < apart; ++l) sums[l] += sums[l + apart];
+  return sums[0];
+}
+
+template <class Code>
+typename Code::Scale kv_scale(std::span<const float> x) {
+  const KvExtent extent = kv_extent(x);
+  auto best = Code::candidate(extent, 0);
+  if constexpr (Code::kCandidates > 1) {
+    float least = kv_squared_error<Code>(x, best);
+    for (int i = 1; i < Code::kCandidates; ++i) {
+      const auto scale = Code::candidate(extent, i);
+      const float error = kv_squared_error<Code>(x, scale);
+      if (error < least) least = error, best = scale;
+    }
+  }
+  return best;
+}
+
 // visit(Code()) with the struct above that `scheme` names; kFp has none.
 template <class Visit>
 auto with_kv_code(KvScheme scheme, const Visit& visit) {
@@ -134,7 +186,9 @@ auto with_kv_code(KvScheme scheme, const Visit& visit) {
     case KvScheme::kInt4Head:
       return visit(KvInt4Head());
     case KvScheme::kInt4Asym:
-      return visit(KvInt4Zero());
+      return visit(KvInt4Asym());
+    case KvScheme::kInt4AsymMse:
+      return visit(KvInt4AsymMse());
     case KvScheme::kLut4Head:
       return visit(KvLut4Head());
     case KvScheme::kInt8Head:
@@ -147,7 +201,7 @@ auto with_kv_code(KvScheme scheme, const Visit& visit) {
 // A vector's codes, x.size() * kBits / 8 bytes of them, and its scale; x.size() is even.
 template <class Code>
 typename Code::Scale kv_encode(std::span<const float> x, uint8_t* codes) {
-  const typename Code::Scale scale = Code::scale_of(x);
+  const typename Code::Scale scale = kv_scale<Code>(x);
   for (size_t i = 0; i < x.size(); i += 2) {
     const uint8_t even = Code::encode(x[i], scale), odd = Code::encode(x[i + 1], scale);
     if constexpr (Code::kBits == 4)

@@ -103,8 +103,8 @@ double bits_per_weight(const WeightScheme& scheme, double scale_bits, double inp
 namespace {
 
 // The names of a scheme's values, in their order.
-constexpr std::array<std::string_view, 5> kKvNames = {"fp", "int4-head", "int4-asym", "lut4-head",
-                                                      "int8-head"};
+constexpr std::array<std::string_view, 6> kKvNames = {
+    "fp", "int4-head", "int4-asym", "int4-asym-mse", "lut4-head", "int8-head"};
 constexpr std::array<std::string_view, 3> kQueryNames = {"none", "fp8-head", "int8-head"};
 constexpr std::array<std::string_view, 3> kProbabilityNames = {"none", "fp8", "fp16"};
 

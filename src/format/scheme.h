@@ -66,11 +66,12 @@ inline constexpr ActivationScheme ActivationScheme::kInt8Token = {ActivationCode
 
 // What the KV cache stores, with one scale per token, head and K or V (format/kv_code.h).
 enum class KvScheme {
-  kFp,        // "fp": as computed
-  kInt4Head,  // INT4 symmetric, e4m3 scale
-  kInt4Asym,  // 0 ... 15 from the smallest to the largest, FP16 scale and FP16 smallest
-  kLut4Head,  // sign and e4m3 magnitude, BF16 scale chosen by least squared error
-  kInt8Head,  // INT8 symmetric, BF16 scale
+  kFp,           // "fp": as computed
+  kInt4Head,     // INT4 symmetric, e4m3 scale
+  kInt4Asym,     // 0 ... 15 from the smallest to the largest, FP16 scale and FP16 smallest
+  kInt4AsymMse,  // the same codes over the range of least squared error
+  kLut4Head,     // sign and e4m3 magnitude, BF16 scale chosen by least squared error
+  kInt8Head,     // INT8 symmetric, BF16 scale
 };
 
 // What attention's queries are rounded to before the product with K.

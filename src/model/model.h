@@ -35,7 +35,8 @@ class Model {
   KvPool make_pool(int64_t page_tokens, int64_t pages) const {
     return {*backend_, cache_shape(), page_tokens, pages};
   }
-  KvPool make_pool(int64_t tokens) const { return make_pool(tokens, 1); }
+  // The page is of whole tiles of keys, as the kernels of a GPU want it.
+  KvPool make_pool(int64_t tokens) const { return make_pool((tokens + 63) / 64 * 64, 1); }
 
   // New tokens of one sequence.
   struct NewTokens {

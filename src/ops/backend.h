@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -63,7 +64,9 @@ std::unique_ptr<Backend> make_cpu_backend();
 enum class CudaKernels { kFast, kBatchInvariant, kNaive };
 // Throws Error where there is no usable device.
 std::unique_ptr<Backend> make_cuda_backend(CudaKernels kernels = CudaKernels::kFast);
-bool cuda_available();
+// Why no device can be used, as the end of a sentence; empty where one can.
+std::string cuda_obstacle();
+inline bool cuda_available() { return cuda_obstacle().empty(); }
 
 // Memory of a backend, released with it. The backend must live longer.
 class Buffer {

@@ -32,6 +32,7 @@ constexpr int64_t pages_for(int64_t tokens, int64_t page_tokens) {
 //   kFp        the backend's activation type, no scales
 //   kInt4Head  nibbles q in two's complement; e4m3 scale s = e4m3_scale(absmax, 7); value = q * s
 //   kInt4Asym  nibbles q = 0 ... 15; two FP16: s = (max - min) / 15 and min; value = min + q * s
+//   kInt4AsymMse  as kInt4Asym, s and min chosen by least squared error
 //   kLut4Head  nibbles q (format/lut4.h); BF16 scale s; value = lut4_decode(q) * s
 //   kInt8Head  bytes q in two's complement; BF16 scale s = bf16_scale(absmax, 127); value = q * s
 //
@@ -51,7 +52,7 @@ struct KvLayer {
 
   KvCacheShape shape() const { return {scheme, 1, kv_heads, head_dim}; }
   // The index of a vector in the CPU's order.
-  int64_t index(int64_t page, int64_t head, int64_t slot) const {
+  constexpr int64_t index(int64_t page, int64_t head, int64_t slot) const {
     return (page * kv_heads + head) * page_tokens + slot;
   }
 };

@@ -16,6 +16,9 @@ namespace emberq {
 //   q, k   <- hadamard(q), hadamard(k) over the head, where asked for (format/hadamard.h)
 //   query   = q rounded to the activation type, or e4m3 or I8 with a scale per (token, head)
 //   k, v go to the slots of their positions, by the cache's scheme (ops/kv_layer.h)
+//
+// Each step is rounded in one way, RoPE as fma(a, cos, -(b sin)) and fma(b, cos, a sin): every
+// backend gives the same codes, but for the sum of a norm, which is made in double.
 struct RopeAppendKv {
   Activations q;                  // [tokens, heads * head_dim], not quantized
   Activations k, v;               // [tokens, kv_heads * head_dim], not quantized

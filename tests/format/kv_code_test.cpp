@@ -23,7 +23,7 @@ std::vector<double> possible_values(KvScheme scheme, double scale, double min) {
   std::vector<double> values;
   if (scheme == KvScheme::kInt4Head)
     for (int q = -8; q <= 7; ++q) values.push_back(q * scale);
-  if (scheme == KvScheme::kInt4Asym)
+  if (scheme == KvScheme::kInt4Asym || scheme == KvScheme::kInt4AsymMse)
     for (int q = 0; q <= 15; ++q) values.push_back(min + q * scale);
   if (scheme == KvScheme::kLut4Head)
     for (const double m : {12, 36, 60, 88, 112, 144, 176, 224})
@@ -93,7 +93,7 @@ TEST_P(KvCodeTest, GivesEachChannelTheNearestOfTheSchemesValues) {
         least = std::min(least, std::abs(value - possible));
         nearest_to_got = std::min(nearest_to_got, std::abs(got - possible));
       }
-      // A possible value, which only kInt4Asym rounds; and the nearest one but for the rounding of
+      // A possible value, which only zero points round; and the nearest one but for the rounding of
       // the float quotient, which can decide a tie of two.
       ASSERT_LE(nearest_to_got, 0x1p-24 * std::abs(got)) << value;
       ASSERT_LE(std::abs(value - got), least * (1 + 0x1p-18) + 0x1p-22 * std::abs(value)) << value;
@@ -114,7 +114,7 @@ TEST_P(KvCodeTest, LosesNoMoreThanAStepOfTheLargestMagnitude) {
   for (const size_t dim : {2u, 64u, 128u}) {
     const std::vector<float> x = test::normal_floats(dim, 5);
     const RoundTrip trip = round_trip(GetParam(), x);
-    const double absmax = double(largest_magnitude(x));
+    const double absmax = double(kv_extent(x).absmax());
     const double bound = GetParam() == KvScheme::kLut4Head   ? absmax / 4  // 1 - 0.75
                          : GetParam() == KvScheme::kInt8Head ? absmax / 127
                                                              : absmax / 7;
@@ -131,40 +131,40 @@ INSTANTIATE_TEST_SUITE_P(Schemes, KvCodeTest, testing::ValuesIn(test::coded_kv_s
                          });
 
 TEST(KvInt4Head, DividesTheLargestMagnitudeBySevenAndFloorsTheScale) {
-  EXPECT_EQ(KvInt4Head::scale_of(std::vector<float>{3.3f, -1}).value(), 0.46875f);
-  EXPECT_EQ(KvInt4Head::scale_of(std::vector<float>{0, 0}).value(), 0x1p-9f);
+  EXPECT_EQ(kv_scale<KvInt4Head>(std::vector<float>{3.3f, -1}).value(), 0.46875f);
+  EXPECT_EQ(kv_scale<KvInt4Head>(std::vector<float>{0, 0}).value(), 0x1p-9f);
 }
 
-TEST(KvInt4Zero, SpansFromTheSmallestToTheLargest) {
+TEST(KvInt4Asym, SpansFromTheSmallestToTheLargest) {
   const RoundTrip trip = round_trip(KvScheme::kInt4Asym, {-1, 14, 2.4f, 2.6f});
   EXPECT_EQ(trip.codes, (std::vector<uint8_t>{0, 15, 3, 4}));
   EXPECT_EQ(trip.values, (std::vector<float>{-1, 14, 2, 3}));
 }
 
-TEST(KvInt4Zero, HasScaleOneWhereTheScaleWouldBeZero) {
+TEST(KvInt4Asym, HasScaleOneWhereTheScaleWouldBeZero) {
   for (const std::vector<float>& x :
        {std::vector<float>{0, 0}, {-2.5f, -2.5f}, {1e-7f, 2e-7f}, {1e-40f, -1e-40f}})
-    EXPECT_EQ(KvInt4Zero::scale_of(x).scale.to_float(), 1.0f);
+    EXPECT_EQ(kv_scale<KvInt4Asym>(x).scale.to_float(), 1.0f);
   const RoundTrip constant = round_trip(KvScheme::kInt4Asym, {-2.5f, -2.5f});
   EXPECT_EQ(constant.values, (std::vector<float>{-2.5f, -2.5f}));
 }
 
-TEST(KvInt4Zero, SaturatesWhereFp16Ends) {
-  const ZeroScale scale = KvInt4Zero::scale_of(std::vector<float>{3e38f, -3e38f});
+TEST(KvInt4Asym, SaturatesWhereFp16Ends) {
+  const ZeroScale scale = kv_scale<KvInt4Asym>(std::vector<float>{3e38f, -3e38f});
   EXPECT_EQ(scale.min.to_float(), -65504.0f);
   EXPECT_EQ(scale.scale.to_float(), 65504.0f);
 }
 
 TEST(KvInt8Head, UsesTheBf16NearestToTheLargestMagnitudeOver127) {
   for (const float absmax : {1.0f, 0.3f, 77.7f, 1e-4f, 1e30f}) {
-    const Bf16Scale scale = KvInt8Head::scale_of(std::vector<float>{absmax, -absmax / 3});
+    const Bf16Scale scale = kv_scale<KvInt8Head>(std::vector<float>{absmax, -absmax / 3});
     const double exact = double(absmax) / 127, at = double(scale.value());
     const double above = double(bf16{uint16_t(scale.stored.bits + 1)}.to_float()),
                  below = double(bf16{uint16_t(scale.stored.bits - 1)}.to_float());
     EXPECT_LE(std::abs(exact - at), std::abs(exact - above));
     EXPECT_LE(std::abs(exact - at), std::abs(exact - below));
   }
-  EXPECT_EQ(KvInt8Head::scale_of(std::vector<float>{0, 0}).value(), bf16_scale(1e-5, 127).value());
+  EXPECT_EQ(kv_scale<KvInt8Head>(std::vector<float>{0, 0}).value(), bf16_scale(1e-5, 127).value());
 }
 
 TEST(KvInt8Head, NeverUsesMinus128) {
@@ -174,41 +174,59 @@ TEST(KvInt8Head, NeverUsesMinus128) {
   }
 }
 
-// The search by its definition: each candidate through codes and back, in turn.
-Bf16Scale searched(const std::vector<float>& x) {
-  double absmax = 0;
-  for (const float value : x) absmax = std::max(absmax, std::abs(double(value)));
-  Bf16Scale best{};
-  float least = 0;
-  for (size_t i = 0; i < kLut4ScaleSearch.size(); ++i) {
-    const Bf16Scale scale = bf16_scale(absmax * double(kLut4ScaleSearch[i]), 224);
-    float sum = 0;
-    for (const float value : x) {
-      const float decoded = lut4_decode(lut4_encode(value / scale.value())) * scale.value();
-      sum = std::fma(value - decoded, value - decoded, sum);
-    }
-    if (i == 0 || sum < least) best = scale, least = sum;
+// The search by its definition: each candidate through codes and back, in turn, with double sums.
+template <class Code>
+double squared_error(const std::vector<float>& x, typename Code::Scale scale) {
+  double sum = 0;
+  for (const float value : x) {
+    const double error = double(value) - double(Code::decode(Code::encode(value, scale), scale));
+    sum += error * error;
   }
-  return best;
+  return sum;
 }
 
-TEST(KvLut4Head, TakesTheFirstScaleOfLeastSquaredError) {
-  for (const std::vector<float>& x : vectors())
-    EXPECT_EQ(KvLut4Head::scale_of(x).stored.bits, searched(x).stored.bits);
+template <class Code>
+void expect_least_error() {
+  for (const std::vector<float>& x : vectors()) {
+    const double taken = squared_error<Code>(x, kv_scale<Code>(x));
+    // Float sums of at most 13 terms in a row, and five joins; a quotient that is a product with a
+    // reciprocal turns a tie of two codes alone.
+    for (int i = 0; i < Code::kCandidates; ++i)
+      EXPECT_LE(taken, squared_error<Code>(x, Code::candidate(kv_extent(x), i)) * (1 + 0x1p-18))
+          << "candidate " << i;
+  }
+}
+
+TEST(KvLut4Head, TakesTheScaleOfLeastSquaredError) { expect_least_error<KvLut4Head>(); }
+TEST(KvInt4AsymMse, TakesTheRangeOfLeastSquaredError) { expect_least_error<KvInt4AsymMse>(); }
+
+TEST(KvInt4AsymMse, BeginsWithTheWholeSpan) {
+  for (const std::vector<float>& x : vectors()) {
+    const ZeroScale whole = KvInt4AsymMse::candidate(kv_extent(x), 0);
+    EXPECT_EQ(whole.scale.bits, kv_scale<KvInt4Asym>(x).scale.bits);
+    EXPECT_EQ(whole.min.to_float(), kv_scale<KvInt4Asym>(x).min.to_float());
+  }
+}
+
+TEST(KvInt4AsymMse, LosesLessThanTheWholeSpanOnABellShapedVector) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const std::vector<float> x = test::normal_floats(128, seed);
+    EXPECT_LT(squared_error<KvInt4AsymMse>(x, kv_scale<KvInt4AsymMse>(x)),
+              squared_error<KvInt4Asym>(x, kv_scale<KvInt4Asym>(x)));
+  }
 }
 
 TEST(KvLut4Head, ClipsOneOutlierWhereManyOtherChannelsAreExactThen) {
-  for (const float candidate : kLut4ScaleSearch) {
-    if (candidate >= 1) continue;
+  for (const float candidate : {0.95f, 0.9f, 0.85f, 0.8f, 0.75f}) {
     const Bf16Scale scale = bf16_scale(double(candidate), 224);
     std::vector<float> x(50000, 224 * scale.value());
     x[1] = 1;
-    EXPECT_EQ(KvLut4Head::scale_of(x).value(), scale.value()) << candidate;
+    EXPECT_EQ(kv_scale<KvLut4Head>(x).value(), scale.value()) << candidate;
   }
 }
 
 TEST(KvLut4Head, OfZerosHasTheScaleOfTheLeastMagnitude) {
-  EXPECT_EQ(KvLut4Head::scale_of(std::vector<float>{0, 0}).value(), bf16_scale(1e-5, 224).value());
+  EXPECT_EQ(kv_scale<KvLut4Head>(std::vector<float>{0, 0}).value(), bf16_scale(1e-5, 224).value());
 }
 
 TEST(Lut4, RoundsToTheValueOfTheCode) {

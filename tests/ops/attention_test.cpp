@@ -24,7 +24,8 @@ class AttentionTest : public testing::TestWithParam<Form> {};
 
 TEST_P(AttentionTest, IsSoftmaxOverTheStoredKeysAndValues) {
   const Form& form = GetParam();
-  const auto backend = make_cpu_backend();
+  const auto backend = make_backend(form.backend);
+  if (!backend) GTEST_SKIP() << "no CUDA device";
   const Inputs in = make_inputs(form.tokens, 0, form.head_dim);
   const Attended run = run_chunks(*backend, in, form);
   const Stored &keys = run.key, &values = run.value;
@@ -71,15 +72,17 @@ TEST_P(AttentionTest, IsSoftmaxOverTheStoredKeysAndValues) {
       }
       for (size_t c = 0; c < out.size(); ++c) {
         const double mean = form.means ? double(in.value_mean[kv_head * out.size() + c]) : 0.0;
+        const double stored =
+            own_bits(*backend) < 24 ? rounding(out[c] + mean, own_bits(*backend)) : 0;
         ASSERT_NEAR(run.out[size_t(((t - first) * kHeads + h) * in.head_dim) + c], out[c] + mean,
-                    relative * (largest_v + std::abs(mean)) + moved)
+                    relative * (largest_v + std::abs(mean)) + moved + stored)
             << "token " << t << " head " << h << " channel " << c;
       }
     }
 }
 
 std::string text_of(const Form& form) {
-  std::string text(name(form.kv));
+  std::string text = form.backend + "_" + std::string(name(form.kv));
   if (form.query != QueryScheme::kNone) text += "_q_" + std::string(name(form.query));
   if (form.probability != ProbabilityScheme::kNone)
     text += "_p_" + std::string(name(form.probability));
@@ -93,6 +96,11 @@ std::string text_of(const Form& form) {
 }
 std::string name_of(const testing::TestParamInfo<Form>& info) { return text_of(info.param); }
 
+// By every backend.
+std::vector<Form> everywhere(const std::vector<Form>& forms) {
+  return on_backends({"cpu", "cuda", "cuda-naive"}, forms);
+}
+
 std::vector<Form> forms_of_storage() {
   std::vector<Form> forms;
   for (const KvScheme kv : kv_schemes())
@@ -102,7 +110,8 @@ std::vector<Form> forms_of_storage() {
         for (const int64_t window : {0, 1, 16}) forms.push_back({kv, query, chunk, window});
   return forms;
 }
-INSTANTIATE_TEST_SUITE_P(Storage, AttentionTest, testing::ValuesIn(forms_of_storage()), name_of);
+INSTANTIATE_TEST_SUITE_P(Storage, AttentionTest, testing::ValuesIn(everywhere(forms_of_storage())),
+                         name_of);
 
 std::vector<Form> forms_of_steps() {
   std::vector<Form> forms;
@@ -119,7 +128,8 @@ std::vector<Form> forms_of_steps() {
                            .hadamard = true});
   return forms;
 }
-INSTANTIATE_TEST_SUITE_P(Steps, AttentionTest, testing::ValuesIn(forms_of_steps()), name_of);
+INSTANTIATE_TEST_SUITE_P(Steps, AttentionTest, testing::ValuesIn(everywhere(forms_of_steps())),
+                         name_of);
 
 // Of no power of two, 100 in blocks; a prompt at once, and token by token after it.
 std::vector<Form> forms_of_heads() {
@@ -136,7 +146,8 @@ std::vector<Form> forms_of_heads() {
                          .tokens = 20});
   return forms;
 }
-INSTANTIATE_TEST_SUITE_P(Heads, AttentionTest, testing::ValuesIn(forms_of_heads()), name_of);
+INSTANTIATE_TEST_SUITE_P(Heads, AttentionTest, testing::ValuesIn(everywhere(forms_of_heads())),
+                         name_of);
 
 // Pages of one token, pages that end within a chunk, and a page's length that chunks end at.
 std::vector<Form> forms_of_pages() {
@@ -148,7 +159,8 @@ std::vector<Form> forms_of_pages() {
           forms.push_back({.kv = kv, .chunk = chunk, .window = window, .page_tokens = page_tokens});
   return forms;
 }
-INSTANTIATE_TEST_SUITE_P(Pages, AttentionTest, testing::ValuesIn(forms_of_pages()), name_of);
+INSTANTIATE_TEST_SUITE_P(Pages, AttentionTest, testing::ValuesIn(everywhere(forms_of_pages())),
+                         name_of);
 
 TEST(KvCacheShape, TakesTheBitsOfItsCodesAndTheBytesOfItsScales) {
   const auto bytes = [](KvScheme kv, DType type) {

@@ -30,6 +30,12 @@ struct Twins {
 
 class BatchTest : public testing::TestWithParam<Form> {
  protected:
+  void SetUp() override {
+    backend_ = make_backend(GetParam().backend);
+    if (!backend_) GTEST_SKIP() << "no CUDA device";
+    pool_ = scattered_pool(*backend_, {GetParam().kv, 1, kKvHeads, kHeadDim}, kPage, 24);
+  }
+
   // One batch of these sequences' next tokens; each must be what its twin gets.
   void step(const std::vector<std::pair<Twins*, int64_t>>& counts) {
     std::vector<Part> parts;
@@ -52,9 +58,8 @@ class BatchTest : public testing::TestWithParam<Form> {
   }
   Twins make(int64_t tokens, uint64_t seed) { return Twins(*backend_, *pool_, tokens, seed); }
 
-  const std::unique_ptr<Backend> backend_ = make_cpu_backend();
-  const std::unique_ptr<KvPool> pool_ =
-      scattered_pool(*backend_, {GetParam().kv, 1, kKvHeads, kHeadDim}, kPage, 24);
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<KvPool> pool_;
 };
 
 // A backend defines a sequence's result by its own tokens, so equality is to the bit.
@@ -89,7 +94,7 @@ TEST_P(BatchTest, IsRefusedWholeByAFullPool) {
 }
 
 std::string name_of(const testing::TestParamInfo<Form>& info) {
-  std::string text(name(info.param.kv));
+  std::string text = info.param.backend + "_" + std::string(name(info.param.kv));
   if (info.param.query != QueryScheme::kNone) text += "_q_" + std::string(name(info.param.query));
   text += "_window" + std::to_string(info.param.window);
   std::replace(text.begin(), text.end(), '-', '_');
@@ -110,7 +115,9 @@ std::vector<Form> forms() {
                        .hadamard = true});
   return all;
 }
-INSTANTIATE_TEST_SUITE_P(Caches, BatchTest, testing::ValuesIn(forms()), name_of);
+INSTANTIATE_TEST_SUITE_P(Caches, BatchTest,
+                         testing::ValuesIn(on_backends({"cpu", "cuda-batch-invariant"}, forms())),
+                         name_of);
 
 }  // namespace
 }  // namespace emberq::test

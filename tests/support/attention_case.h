@@ -10,8 +10,9 @@
 #include "ops/batch_memory.h"
 #include "ops/kv_pool.h"
 #include "ops/rope_append_kv.h"
-#include "support/buffers.h"
+#include "support/backends.h"
 #include "support/hadamard_matrix.h"
+#include "support/own_type.h"
 #include "support/random.h"
 
 // RopeAppendKv and Attention over made-up heads, and what they leave, by the headers' words.
@@ -50,6 +51,12 @@ inline Inputs make_inputs(int64_t tokens, uint64_t seed = 0, int64_t head_dim = 
       in.cos.push_back(float(std::cos(angle)));
       in.sin.push_back(float(std::sin(angle)));
     }
+  return in;
+}
+
+// The same inputs as a backend stores them.
+inline Inputs in_own_type(const Backend& backend, Inputs in) {
+  for (std::vector<float>* x : {&in.q, &in.k, &in.v}) *x = in_own_type(backend, *x);
   return in;
 }
 
@@ -95,6 +102,7 @@ struct Form {
   bool means = false, hadamard = false;
   int64_t head_dim = kHeadDim, tokens = 150;
   int64_t page_tokens = 0;  // 0: one page holds all
+  std::string backend = "cpu";
 };
 
 // Keys or values of all heads and positions.
@@ -111,7 +119,7 @@ inline void read_queries(Backend& backend, const Activations& query, Attended& r
   run.q.clear();
   const auto size = size_t(query.rows * query.dim);
   if (!query.quantized()) {
-    for (const float x : to_host<float>(backend, query.data, size)) run.q.push_back(double(x));
+    for (const float x : download_own(backend, query.data, size)) run.q.push_back(double(x));
     return;
   }
   run.codes = to_host<uint8_t>(backend, query.data, size);
@@ -196,7 +204,7 @@ inline Attended run_step(Backend& backend, KvPool& pool, const Form& form,
       const auto from = (part.in->*x).begin() + part.sequence->length() * dim;
       all.insert(all.end(), from, from + part.count * dim);
     }
-    return upload(all);
+    return upload_own(backend, all);
   };
   const Inputs& model = *longest;
   const Buffer q_norm = upload(model.q_norm), k_norm = upload(model.k_norm),
@@ -207,7 +215,10 @@ inline Attended run_step(Backend& backend, KvPool& pool, const Form& form,
   const int64_t tokens = batch.tokens, query_rows = tokens * kHeads, head_dim = model.head_dim;
   const auto query_size = size_t(query_rows * head_dim);
   const Buffer codes(backend, query_size), scales(backend, size_t(query_rows) * sizeof(float)),
-      out = upload(std::vector<float>(query_size, NAN));
+      out = upload_own(backend, std::vector<float>(query_size, NAN));
+  const auto plain = [&](const Buffer& buffer, int64_t count, int64_t dim) {
+    return own(backend, buffer, count, dim);
+  };
   const Activations query = form.query == QueryScheme::kNone ? plain(q, query_rows, head_dim)
                             : form.query == QueryScheme::kFp8Head
                                 ? quantized(codes, scales, query_rows, head_dim)
@@ -237,7 +248,7 @@ inline Attended run_step(Backend& backend, KvPool& pool, const Form& form,
                         .value_mean = form.means ? value_mean.as<float>() : nullptr,
                         .out = plain(out, tokens, kHeads * head_dim)});
   Attended run;
-  run.out = to_host<float>(backend, out.as<void>(), query_size);
+  run.out = download_own(backend, out.as<void>(), query_size);
   read_queries(backend, query, run);
   read_stored(backend, batch, cache, run);
   for (const Part& part : parts) part.sequence->extend(part.count);

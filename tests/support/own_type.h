@@ -27,13 +27,14 @@ inline Activations own(const Backend& backend, const Buffer& buffer, int64_t row
   return {backend.activation_type(), buffer.as<void>(), nullptr, rows, dim};
 }
 
-inline std::vector<float> download_own(Backend& backend, const Buffer& buffer, size_t count) {
-  if (backend.activation_type() == DType::kF32)
-    return to_host<float>(backend, buffer.as<void>(), count);
+inline std::vector<float> download_own(Backend& backend, const void* data, size_t count) {
+  if (backend.activation_type() == DType::kF32) return to_host<float>(backend, data, count);
   std::vector<float> wide;
-  for (const bf16 value : to_host<bf16>(backend, buffer.as<void>(), count))
-    wide.push_back(value.to_float());
+  for (const bf16 value : to_host<bf16>(backend, data, count)) wide.push_back(value.to_float());
   return wide;
+}
+inline std::vector<float> download_own(Backend& backend, const Buffer& buffer, size_t count) {
+  return download_own(backend, buffer.as<void>(), count);
 }
 
 // Significant bits of the type, the implicit one included.

@@ -35,9 +35,10 @@ void apply(const Transform& by, float* head, int64_t head_dim) {
   }
   const int64_t half = head_dim / 2;
   for (int64_t j = 0; j < half; ++j) {
+    // One product is rounded and one is not, on every backend: the codes are then the same.
     const float a = head[j], b = head[j + half];
-    head[j] = a * by.cos[j] - b * by.sin[j];
-    head[j + half] = b * by.cos[j] + a * by.sin[j];
+    head[j] = std::fma(a, by.cos[j], -(b * by.sin[j]));
+    head[j + half] = std::fma(b, by.cos[j], a * by.sin[j]);
   }
   subtract(head, by.mean, head_dim);
   if (by.scale)

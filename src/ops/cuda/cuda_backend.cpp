@@ -3,6 +3,8 @@
 
 #include "base/check.h"
 #include "ops/backend.h"
+#include "ops/cuda/attention/attention.h"
+#include "ops/cuda/attention/split_kv.h"
 #include "ops/cuda/cuda_weight.h"
 #include "ops/cuda/rows/rows.h"
 #include "ops/cuda/runtime/check.h"
@@ -20,9 +22,10 @@ int attribute(cudaDeviceAttr which) {
   return value;
 }
 
-// Why no device can be used; empty if one can. The kernels are machine code for compute capability
-// 9.0 only.
-std::string obstacle() {
+}  // namespace
+
+// The kernels are machine code for compute capability 9.0 only.
+std::string cuda_obstacle() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error != cudaSuccess) return cudaGetErrorString(error);
@@ -35,6 +38,8 @@ std::string obstacle() {
   return "";
 }
 
+namespace {
+
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(CudaKernels kernels) : kernels_(kernels) {
@@ -44,8 +49,9 @@ class CudaBackend final : public Backend {
     uint64_t kept = ~uint64_t(0);
     CUDA_CHECK(cudaDeviceGetDefaultMemPool(&pool, kDevice));
     CUDA_CHECK(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept));
-    if (kernels != CudaKernels::kNaive)
-      workspace_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
+    if (kernels == CudaKernels::kNaive) return;
+    workspace_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
+    split_kv_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
   }
   ~CudaBackend() override { cudaStreamSynchronize(stream_); }
 
@@ -139,7 +145,38 @@ class CudaBackend final : public Backend {
                   .stream = stream_});
   }
 
+  void run(const RopeAppendKv& op) override {
+    check(op);
+    require_head_dim("rope_append_kv", op.cache);
+    if (op.q.dtype != DType::kBF16 || op.query.dtype == DType::kF32)
+      refuse("rope_append_kv of other types than BF16");
+    cuda::rope_append_kv(op, stream_);
+  }
+  void run(const Attention& op) override {
+    check(op);
+    require_head_dim("attention", op.cache);
+    if (op.out.dtype != DType::kBF16) refuse("attention to other types than BF16");
+    if (kernels_ == CudaKernels::kNaive || !cuda::split_kv_takes(op))
+      return cuda::attention_naive(op, stream_);
+    const auto plan = cuda::split_kv_plan(op, kernels_ == CudaKernels::kBatchInvariant);
+    cuda::attention_split_kv({.op = op, .plan = plan, .workspace = *split_kv_, .stream = stream_});
+  }
+  void run(const ReadKv& op) override {
+    check(op);
+    cuda::read_kv(op, stream_);
+  }
+  void run(const CrossEntropy& op) override {
+    check(op);
+    if (op.logits.dtype != DType::kF32) refuse("cross_entropy of other types than F32");
+    cuda::cross_entropy(op, stream_);
+  }
+
  private:
+  void require_head_dim(const std::string& operation, const KvLayer& cache) const {
+    if (cache.head_dim > cuda::kMaxHeadDim)
+      refuse(fmt::format("{} of heads of more than {} channels", operation, cuda::kMaxHeadDim));
+  }
+
   // Runs a kernel on rows, of which there are no naive ones.
   template <class Op>
   void run_rows(const std::string& name, const Op& op, void (*kernel)(const Op&, cudaStream_t)) {
@@ -153,6 +190,7 @@ class CudaBackend final : public Backend {
   CudaKernels kernels_;
   cuda::Stream stream_;
   std::optional<cuda::Workspace> workspace_;  // of the fast kernels
+  std::optional<cuda::SplitKvWorkspace> split_kv_;
 };
 
 // Records what `calls` launches on the stream, without running it.
@@ -194,10 +232,8 @@ cudaStream_t cuda::stream_of(Backend& backend) {
   return dynamic_cast<CudaBackend&>(backend).stream();
 }
 
-bool cuda_available() { return obstacle().empty(); }
-
 std::unique_ptr<Backend> make_cuda_backend(CudaKernels kernels) {
-  const std::string why_not = obstacle();
+  const std::string why_not = cuda_obstacle();
   EMBERQ_CHECK(why_not.empty(), "the cuda backend cannot run: {}", why_not);
   return std::make_unique<CudaBackend>(kernels);
 }

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include "ops/cross_entropy.h"
 #include "ops/embed.h"
 #include "ops/per_token_quantize.h"
 #include "ops/rms_norm.h"
@@ -9,10 +10,12 @@
 
 namespace emberq::cuda {
 
-// The operations on rows, each in the file of its name. PDL lets all except embed() start early.
+// The operations on rows, each in the file of its name. PDL lets all except embed() and
+// cross_entropy() start early.
 void embed(const Embed& op, const void* table, cudaStream_t stream);  // table: [n, dim] BF16
 void rms_norm(const RmsNorm& op, cudaStream_t stream);
 void per_token_quantize(const PerTokenQuantize& op, cudaStream_t stream);  // to e4m3
 void silu_and_mul(const SiluAndMul& op, cudaStream_t stream);
+void cross_entropy(const CrossEntropy& op, cudaStream_t stream);  // F32 logits
 
 }  // namespace emberq::cuda

@@ -1,0 +1,7 @@
+#include "ops/cuda/attention/split_kv_dispatch.cuh"
+
+namespace emberq::cuda {
+
+template void split_kv_of<256>(const SplitKvCall&);
+
+}  // namespace emberq::cuda

@@ -1,0 +1,66 @@
+#include "ops/cuda/attention/split_kv.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace emberq::cuda {
+namespace {
+
+constexpr int64_t kTileKeys = 64, kInvariantPart = 8, kMaxSequences = 1024;
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t queries_of_head(const Attention& op) { return op.heads() / op.cache.kv_heads; }
+
+}  // namespace
+
+void SplitKvWorkspace::reserve(int64_t wanted_floats, int64_t wanted_tasks) {
+  if (wanted_floats > floats) {
+    floats = wanted_floats;
+    partial = Buffer(backend, size_t(floats) * sizeof(float));
+  }
+  if (wanted_tasks > tasks) {
+    tasks = std::max(wanted_tasks, 2 * tasks);
+    arrived = upload(backend, std::vector<int>(size_t(tasks)));
+  }
+}
+
+bool split_kv_takes(const Attention& op) {
+  const int64_t dim = op.cache.head_dim;
+  return (dim == 64 || dim == 128 || dim == 256) && op.cache.page_tokens % 16 == 0 &&
+         queries_of_head(op) <= (dim == 256 ? 8 : 16) && op.batch.sequences() <= kMaxSequences;
+}
+
+SplitKvPlan split_kv_plan(const Attention& op, bool invariant) {
+  const int64_t group = queries_of_head(op);
+  int64_t most = 1;
+  for (const BatchSequence& s : op.batch.on_host) most = std::max(most, s.new_tokens);
+  SplitKvPlan plan{.invariant = invariant};
+  const bool one = op.cache.head_dim == 256 || (invariant ? group : group * most) <= 8;
+  plan.column_tiles = one ? 1 : 2;
+  plan.tokens_of_task = invariant ? 1 : int(std::max<int64_t>(1, 8 * plan.column_tiles / group));
+  for (const BatchSequence& s : op.batch.on_host) {
+    const int64_t tasks = op.cache.kv_heads * divide_up(s.new_tokens, plan.tokens_of_task);
+    const int64_t first =
+        op.window > 0 ? std::max<int64_t>(0, s.kv_length - s.new_tokens + 1 - op.window) : 0;
+    int64_t begin = first / kTileKeys;
+    if (invariant) begin -= begin % kInvariantPart;
+    int64_t units = divide_up(s.kv_length, kTileKeys) - begin;
+    if (invariant) units = divide_up(units, kInvariantPart);
+    plan.tasks += tasks;
+    plan.units += tasks * units;
+  }
+  return plan;
+}
+
+void attention_split_kv(const SplitKvCall& call) {
+  switch (call.op.cache.head_dim) {
+    case 64:
+      return split_kv_of<64>(call);
+    case 128:
+      return split_kv_of<128>(call);
+    default:
+      return split_kv_of<256>(call);
+  }
+}
+
+}  // namespace emberq::cuda

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "ops/attention.h"
+#include "ops/backend.h"
+
+namespace emberq::cuda {
+
+// The memory in which CTAs hand sums of a part of the keys over. It belongs to one stream.
+struct SplitKvWorkspace {
+  SplitKvWorkspace(Backend& of, int count) : backend(of), multiprocessors(count) {}
+  void reserve(int64_t floats, int64_t tasks);
+
+  Backend& backend;
+  int multiprocessors;
+  int64_t floats = 0, tasks = 0;  // that there is memory for
+  Buffer partial;                 // F32
+  Buffer arrived;                 // [tasks] I32, zeros between calls
+};
+
+// How a batch is cut into tasks: a KV head of a sequence, and so many of its new tokens.
+struct SplitKvPlan {
+  int column_tiles = 1;  // of eight query heads and tokens
+  int tokens_of_task = 1;
+  int64_t tasks = 0, units = 0;  // as split_kv.cuh counts them
+  bool invariant = false;        // parts of the keys begin at fixed positions
+};
+
+// Whether the kernel takes the operation: heads of 64, 128 or 256 channels, at most 16 of queries
+// to one of keys; pages of multiples of 16 tokens; at most 1024 sequences.
+bool split_kv_takes(const Attention& op);
+SplitKvPlan split_kv_plan(const Attention& op, bool invariant);
+
+struct SplitKvCall {
+  const Attention& op;
+  const SplitKvPlan& plan;
+  SplitKvWorkspace& workspace;
+  cudaStream_t stream;
+};
+template <int kDim>
+void split_kv_of(const SplitKvCall& call);  // one source file each in instances/
+// Probabilities are rounded to FP16 where more is asked for (to BF16 with a cache of those).
+void attention_split_kv(const SplitKvCall& call);
+
+}  // namespace emberq::cuda
