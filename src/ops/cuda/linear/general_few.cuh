@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ops/cuda/linear/general_product.cuh"
+#include "ops/cuda/ptx/sync.cuh"
 
 namespace emberq::cuda {
 
@@ -15,6 +16,7 @@ struct FewTokensKernel {
   using Products = Accumulators<Source::kProduct>;
   static constexpr int kThreads = 32 * kSlices, kTokens = 8;
   static constexpr int kMinBlocksPerSm = sizeof(typename Source::Raw) > 64 ? 1 : 2;
+  static constexpr bool kUsesPdl = true;
 
   struct Stage {
     typename Source::Raw weights;
@@ -25,44 +27,47 @@ struct FewTokensKernel {
     const int warp = int(threadIdx.x) / 32, lane = lane_index();
     const int row_tile = int(blockIdx.x), token = int(blockIdx.y) * kTokens;
     const Source source(a.source, row_tile);
-    const uint8_t* x = a.x + a.row(token + lane / 4) * a.k * Order::kElement;
-    // The tokens of this lane's sums.
-    const int64_t rows[2] = {a.row(token + lane % 4 * 2), a.row(token + lane % 4 * 2 + 1)};
-    const auto load = [&](int k_tile, Stage& to) {
-      source.load(k_tile, to.weights);
-#pragma unroll
-      for (int step = 0; step < kTileSteps; ++step) load_inputs(a, x, k_tile, step, to.x[step]);
-    };
-    float sum[4] = {};
     const int end = slice_begin(a.source.k_tiles, warp + 1);
     int k_tile = slice_begin(a.source.k_tiles, warp);
     Stage next;
-    if (k_tile < end) load(k_tile, next);
+    // No kernel writes weights, so their first loads need not wait for the previous one.
+    if (k_tile < end) source.load(k_tile, next.weights);
+    ptx::griddepcontrol_wait();
+    const uint8_t* x = a.x + a.row(token + lane / 4) * a.k * Order::kElement;
+    // The tokens of this lane's sums.
+    const int64_t rows[2] = {a.row(token + lane % 4 * 2), a.row(token + lane % 4 * 2 + 1)};
+    if (k_tile < end) load_inputs(a, x, k_tile, next);
+    float sum[4] = {};
     for (; k_tile < end; ++k_tile) {
       const Stage stage = next;
-      if (k_tile + 1 < end) load(k_tile + 1, next);
+      if (k_tile + 1 < end) {
+        source.load(k_tile + 1, next.weights);
+        load_inputs(a, x, k_tile + 1, next);
+      }
       if constexpr (kRagged)
         multiply_ragged(a, source, stage, k_tile, rows, sum);
       else
         multiply(a, source, stage, k_tile, rows, sum);
     }
+    ptx::griddepcontrol_launch_dependents();
     join(a, sum, row_tile, token);
   }
 
  private:
-  static __device__ void load_inputs(const Args& a, const uint8_t* x, int k_tile, int step,
-                                     uint32_t (&to)[Order::kWords]) {
+  static __device__ void load_inputs(const Args& a, const uint8_t* x, int k_tile, Stage& to) {
 #pragma unroll
-    for (int run = 0; run < Order::kRuns; ++run) {
-      const int k = k_tile * kTileInputs + step * kStepInputs + Order::input(run);
-      uint32_t* words = to + run * Order::kRunWords;
+    for (int step = 0; step < kTileSteps; ++step)
 #pragma unroll
-      for (int w = 0; w < Order::kRunWords; ++w) words[w] = 0;
-      if (k < a.k) load_words<Order::kRunBytes>(x + int64_t(k) * Order::kElement, words);
-    }
+      for (int run = 0; run < Order::kRuns; ++run) {
+        const int k = k_tile * kTileInputs + step * kStepInputs + Order::input(run);
+        uint32_t* words = to.x[step] + run * Order::kRunWords;
+#pragma unroll
+        for (int w = 0; w < Order::kRunWords; ++w) words[w] = 0;
+        if (k < a.k) load_words<Order::kRunBytes>(x + int64_t(k) * Order::kElement, words);
+      }
   }
 
-  // The scales of the two tokens in the group of input k.
+  // sum += product, of inputs in the groups of input k.
   static __device__ void add(const Args& a, const Source& source, int k, const int64_t (&rows)[2],
                              const Products& product, float (&sum)[4]) {
     k = min(k, a.k - 1);

@@ -3,6 +3,7 @@
 #include "ops/cuda/linear/general_product.cuh"
 #include "ops/cuda/ptx/cp_async.cuh"
 #include "ops/cuda/ptx/shared_memory.cuh"
+#include "ops/cuda/ptx/sync.cuh"
 
 namespace emberq::cuda {
 
@@ -16,6 +17,7 @@ struct ManyTokensKernel {
   using Products = Accumulators<Source::kProduct>;
   static constexpr int kWarps = 8, kThreads = 32 * kWarps, kTokens = 64, kEights = kTokens / 8;
   static constexpr int kMinBlocksPerSm = 1;
+  static constexpr bool kUsesPdl = true;
   static constexpr int kStages = 3;
   // A row of a stage ends with padding, so that the reads of a warp are on different banks: of 4
   // bytes a lane eight rows of 16 bytes, of 8 bytes four of 32, of 16 bytes two of 64.
@@ -34,6 +36,7 @@ struct ManyTokensKernel {
     const uint32_t memory = ptx::shared_address(stages);
     const int warp = int(threadIdx.x) / 32, token = int(blockIdx.x) * kTokens;
     const int row_tile = int(blockIdx.y) * kWarps + warp;
+    ptx::griddepcontrol_wait();
     if (threadIdx.x < kTokens) rows[threadIdx.x] = a.row(token + int(threadIdx.x));
     __syncthreads();
 
@@ -64,6 +67,7 @@ struct ManyTokensKernel {
         ++slice, slice_ends = true;
       if (slice_ends) end_slice(sum, total);
     }
+    ptx::griddepcontrol_launch_dependents();
     store(a, total, rows, row_tile, token);
   }
 
