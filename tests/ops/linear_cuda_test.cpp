@@ -1,4 +1,4 @@
-// Four-bit weights times e4m3 inputs on the GPU against the definition in double.
+// Weights that have an operand times e4m3 inputs on the GPU against the definition in double.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -59,7 +59,19 @@ QuantizedWeight random_weight(int64_t n, int64_t k, const std::string& name,
   if (products) weight.global_scale = kP;
   return weight;
 }
-int any_code(std::mt19937_64& random) { return int(random() % 16); }
+using Code = std::function<int(std::mt19937_64&)>;
+Code any_code(const std::string& name) {
+  const WeightScheme scheme = *weight_scheme_from_name(name);
+  return [scheme](std::mt19937_64& random) {
+    const int u = int(random() % (1u << scheme.bits));
+    return scheme.bits == 8 && (u & 0x7f) == 0x7f ? 0 : u;  // NaN is no code
+  };
+}
+Code lowest_code(const std::string& name) {
+  const WeightScheme scheme = *weight_scheme_from_name(name);
+  const int u = scheme.code == WeightCode::kInt ? 0 : (1 << scheme.bits) - 1;
+  return [u, scheme](std::mt19937_64&) { return scheme.bits == 8 ? u - 1 : u; };
+}
 
 // Everything that a linear reads, and what it must be within.
 struct Problem {
@@ -122,7 +134,9 @@ Expected expected(const Problem& p, int64_t row, int64_t column, bool with_other
   const int group = p.weight.scheme.group_size ? p.weight.scheme.group_size : int(k);
   const bool products = p.weight.scheme.dequant == Dequant::kE4m3;
   const std::vector<float> scales = p.weight.scale.to_float();
-  const auto* words = p.weight.packed.data<uint32_t>() + column * (k / 8);
+  const int bits = p.weight.scheme.bits;
+  const auto* words =
+      p.weight.packed.data<uint32_t>() + size_t(column) * packed_words(size_t(k), bits);
   const double x_scale = double(p.x_scale[size_t(row)]);
   Expected result;
   double magnitude = 0, group_sum = 0, highest = 0, lowest = 0;  // of sums so far
@@ -133,7 +147,8 @@ Expected expected(const Problem& p, int64_t row, int64_t column, bool with_other
     const double before = group_sum;
     double peak = 0;
     for (int64_t j = begin; j < begin + 32; ++j) {
-      const float code = weight_code_value(p.weight.scheme, packed_code(words, size_t(j), 4) + 8);
+      const float code = weight_code_value(p.weight.scheme,
+                                           packed_code(words, size_t(j), bits) + (1 << (bits - 1)));
       const double term = double(fp8_decode(p.x[size_t(row * k + j)])) *
                           double(products ? fp8_round(code * (group_scale * kP)) : code);
       group_sum += term;
@@ -174,28 +189,28 @@ class LinearCuda : public testing::TestWithParam<Case> {
 
 TEST_P(LinearCuda, MatchesTheDefinition) {
   const Case& c = GetParam();
-  const Problem p = random_problem(c.m, random_weight(c.n, c.k, c.scheme, any_code));
+  const Problem p = random_problem(c.m, random_weight(c.n, c.k, c.scheme, any_code(c.scheme)));
   for (const bool with_others : {false, true})
     expect_definition(p, run(*backend_, p, with_others), with_others);
 }
 
 TEST_P(LinearCuda, HoldsForInputsThatBreakThings) {
   const Case& c = GetParam();
-  const auto lowest = [](std::mt19937_64&) { return 0; };
-  Problem zeros = random_problem(c.m, random_weight(c.n, c.k, c.scheme, any_code));
+  Problem zeros = random_problem(c.m, random_weight(c.n, c.k, c.scheme, any_code(c.scheme)));
   zeros.x.assign(zeros.x.size(), 0);
   for (const float y : run(*backend_, zeros, false)) ASSERT_EQ(y, 0.0f);
-  Problem outlier = random_problem(c.m, random_weight(c.n, c.k, c.scheme, any_code));
+  Problem outlier = random_problem(c.m, random_weight(c.n, c.k, c.scheme, any_code(c.scheme)));
   for (int64_t r = 0; r < c.m; ++r) outlier.x[size_t(r * c.k + r % c.k)] = fp8_encode(448.0f);
   expect_definition(outlier, run(*backend_, outlier, false), false);
-  Problem saturating = random_problem(c.m, random_weight(c.n, c.k, c.scheme, lowest));
+  Problem saturating =
+      random_problem(c.m, random_weight(c.n, c.k, c.scheme, lowest_code(c.scheme)));
   saturating.x.assign(saturating.x.size(), fp8_encode(448.0f));
   expect_definition(saturating, run(*backend_, saturating, true), true);
 }
 
 TEST_P(LinearCuda, RoundsToFp16WhereItsOutputIs) {
   const Case& c = GetParam();
-  Problem p = random_problem(c.m, random_weight(c.n, c.k, c.scheme, any_code));
+  Problem p = random_problem(c.m, random_weight(c.n, c.k, c.scheme, any_code(c.scheme)));
   // Small enough for FP16's range, large enough for its smallest normal number.
   for (float& scale : p.x_scale) scale *= 0x1p-4f;
   for (const bool with_others : {false, true}) {
@@ -218,9 +233,13 @@ std::vector<Case> cases() {
     for (const int64_t m : {1, 3, 16, 17, 32, 33, 64, 65, 128, 129, 257})
       all.push_back({backend, "lut4-g128", m, 200, 384});
     for (const char* scheme : {"int4-g128", "int4-g64", "int4-g32", "lut4-g64", "lut4-g32",
-                               "int4-g64-e4m3", "int4-g32-e4m3", "lut4-g64-e4m3", "lut4-g32-e4m3"})
+                               "int4-g64-e4m3", "int4-g32-e4m3", "lut4-g64-e4m3", "lut4-g32-e4m3",
+                               "fp8e4m3-g64", "fp8e4m3-g32", "fp6e2m3-g64", "fp6e2m3-g32"})
       for (const int64_t m : {1, 65, 130}) all.push_back({backend, scheme, m, 129, 256});
     for (const char* scheme : {"int4-g128-e4m3", "lut4-g128-e4m3"})
+      for (const int64_t m : {1, 17, 33, 65, 129, 257})
+        all.push_back({backend, scheme, m, 200, 384});
+    for (const char* scheme : {"fp8e4m3-channel", "fp8e4m3-g128", "fp6e2m3-g128"})
       for (const int64_t m : {1, 17, 33, 65, 129, 257})
         all.push_back({backend, scheme, m, 200, 384});
     all.push_back({backend, "int4-channel", 5, 64, 512});
@@ -234,7 +253,8 @@ std::vector<Case> cases() {
 bool sanitized(const Case& c) {
   if (c.backend != "cuda") return false;
   if (c.scheme == "lut4-g128") return c.m % 10 == 7 || c.m == 33 || c.m == 65;
-  return c.scheme == "int4-g32" || (c.scheme == "int4-g128-e4m3" && c.m == 17);
+  return c.scheme == "int4-g32" || c.scheme == "fp6e2m3-g32" ||
+         (c.scheme == "int4-g128-e4m3" && c.m == 17) || (c.scheme == "fp8e4m3-g128" && c.m > 100);
 }
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
@@ -253,9 +273,9 @@ INSTANTIATE_TEST_SUITE_P(ShapesSanitized, LinearCuda,
 TEST(LinearCudaBatchInvariantSanitized, GivesARowTheSameBitsWhateverRowsAreBesideIt) {
   if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
   const auto backend = backend_of("cuda-batch-invariant");
-  for (const auto& [n, k] : {std::pair{1000, 3968}, {4096, 1024}}) {
-    const char* scheme = n == 1000 ? "int4-g128" : "lut4-g128";
-    const Problem all = random_problem(600, random_weight(n, k, scheme, any_code));
+  for (const auto& [n, k] : {std::pair{1000, 3968}, {4096, 1024}, {1096, 2080}}) {
+    const char* scheme = n == 1000 ? "int4-g128" : n == 4096 ? "lut4-g128" : "fp8e4m3-channel";
+    const Problem all = random_problem(600, random_weight(n, k, scheme, any_code(scheme)));
     const std::vector<float> y = run(*backend, all, true);
     for (const int64_t m : {1, 17, 64, 100, 256, 300}) {
       Problem first = all;
@@ -272,7 +292,8 @@ TEST(LinearCudaRepeated, GivesTheSameBitsEveryTime) {
   if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
   const auto backend = backend_of("cuda");
   for (const int64_t m : {1, 40, 200, 700}) {
-    const Problem p = random_problem(m, random_weight(1024, 4096, "lut4-g128", any_code));
+    const Problem p =
+        random_problem(m, random_weight(1024, 4096, "lut4-g128", any_code("lut4-g128")));
     const std::vector<float> once = run(*backend, p, true);
     for (int again = 0; again < 4; ++again) ASSERT_EQ(run(*backend, p, true), once) << m;
   }
@@ -282,7 +303,8 @@ TEST(LinearCudaLarge, IsWhatTheNaiveKernelComputes) {
   if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
   const auto fast = backend_of("cuda"), naive = backend_of("cuda-naive");
   for (const int64_t m : {1, 16, 32, 64, 128, 512}) {
-    const Problem p = random_problem(m, random_weight(4096, 4096, "lut4-g128", any_code));
+    const Problem p =
+        random_problem(m, random_weight(4096, 4096, "lut4-g128", any_code("lut4-g128")));
     const std::vector<float> y = run(*fast, p, true), reference = run(*naive, p, true);
     double error = 0, power = 0;
     for (size_t i = 0; i < y.size(); ++i) {

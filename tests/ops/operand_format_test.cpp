@@ -25,13 +25,16 @@ TEST(OperandFormat, IsThatOfTheSchemeWhateverItsGroups) {
   EXPECT_EQ(operand_format(scheme_of("int4-channel")), OperandFormat::kInt4);
 }
 
-TEST(OperandFormat, RefusesSchemesThatNoOperandMultiplies) {
-  for (const WeightScheme& scheme : {WeightScheme{.bits = 8, .group_size = 0},
-                                     WeightScheme{.bits = 6, .code = WeightCode::kFloat},
-                                     WeightScheme{.bits = 4, .zero_point = true}})
-    EXPECT_EQ(
-        refusal([&] { operand_format(scheme); }),
-        "the cuda backend multiplies four-bit weights without zero points, not " + name(scheme));
+TEST(OperandFormat, OfFloatsIsThatOfE4m3Bytes) {
+  for (const char* name : {"fp8e4m3-channel", "fp8e4m3-g128", "fp6e2m3-g64"})
+    EXPECT_EQ(operand_format(scheme_of(name)), OperandFormat::kE4m3) << name;
+}
+
+TEST(OperandFormat, IsNoneOfSchemesThatNoOperandMultiplies) {
+  for (const char* name : {"int8-channel", "int6-g128", "int2-g64", "int4-g128-asym"}) {
+    EXPECT_EQ(operand_format(scheme_of(name)), std::nullopt) << name;
+    EXPECT_TRUE(contains(error_of([&] { operand_params(scheme_of(name), 1); }), name));
+  }
 }
 
 TEST(OperandParams, OfLut4AreTheE4m3ValuesOfItsCodes) {
@@ -45,6 +48,7 @@ TEST(OperandParams, UndoWhatExpansionAndTheStoredProductsMultiplyBy) {
   EXPECT_EQ(operand_params(scheme_of("int4-g64"), 1).factor, kInt4Factor);
   EXPECT_EQ(operand_params(scheme_of("int4-g128-e4m3"), 64).factor, 1.0f / 64);
   EXPECT_EQ(operand_params(scheme_of("lut4-g32-e4m3"), 8).factor, 1.0f / 8);
+  EXPECT_EQ(operand_params(scheme_of("fp6e2m3-g32"), 1).factor, 1);
 }
 
 TEST(GroupsPerTile, AreOneTwoOrFour) {

@@ -217,15 +217,6 @@ TEST(RmsNormCuda, RefusesRowsThatNoConfigurationHolds) {
                        "the cuda backend takes rows of up to 16384, got 16392"));
 }
 
-TEST(RmsNormCuda, RefusesIntegersByName) {
-  if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
-  const auto backend = make_cuda_backend();
-  const Activations x{DType::kBF16, nullptr, nullptr, 1, 64};
-  const Activations out{DType::kI8, nullptr, nullptr, 1, 64};
-  EXPECT_EQ(error_of([&] { backend->run(RmsNorm{.x = x, .out = out}); }),
-            "the cuda backend has no rms_norm to I8 operation");
-}
-
 TEST(RmsNormChecks, NamesTheShapesThatDisagree) {
   const Activations x{DType::kF32, nullptr, nullptr, 2, 64},
       out{DType::kF32, nullptr, nullptr, 2, 32};

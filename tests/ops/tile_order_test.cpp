@@ -151,5 +151,19 @@ TEST(Expand, MakesTheTableOfAScaleFromItsNegativeProducts) {
   }
 }
 
+// Byte i of register r of wgmma j, as the PTX ISA says.
+TEST(ByteTileOrder, HasTheRegistersOfOperandAAsTheyAre) {
+  for (int thread = 0; thread < 128; ++thread)
+    for (int j = 0; j < 4; ++j)
+      for (int r = 0; r < 4; ++r)
+        for (int i = 0; i < 4; ++i) {
+          const int lane = thread % 32, row = 16 * (thread / 32) + lane / 4 + 8 * (r % 2),
+                    k = 32 * j + 16 * (r / 2) + 4 * (lane % 4) + i;
+          const CodePlace place = ByteTile::place(row, k);
+          ASSERT_EQ(place.word, (2048 * j + 16 * thread) / 4 + r);
+          ASSERT_EQ(ByteTile::bits(place, 0xab), 0xabu << 8 * i);
+        }
+}
+
 }  // namespace
 }  // namespace emberq::cuda

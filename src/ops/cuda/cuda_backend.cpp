@@ -1,5 +1,6 @@
 #include <optional>
 #include <string>
+#include <type_traits>
 
 #include "base/check.h"
 #include "ops/backend.h"
@@ -98,14 +99,14 @@ class CudaBackend final : public Backend {
     cuda::CanonicalWeight canonical = cuda::upload_canonical(*this, quantized);
     auto weight = std::make_shared<cuda::CudaWeight>();
     weight->n = quantized.n, weight->k = quantized.k;
-    const size_t bytes = quantized.packed.bytes().size() + quantized.scale.bytes().size();
-    if (kernels_ == CudaKernels::kNaive) {
+    if (kernels_ == CudaKernels::kNaive)
       weight->data = std::move(canonical);
-    } else {
+    else if (cuda::has_operand(canonical, quantized.k))
       weight->data = cuda::repack(*this, canonical, quantized.n, quantized.k, stream_);
-      synchronize();  // by PDL a linear reads its weights before earlier kernels have ended
-    }
-    return {quantized.n, quantized.k, bytes, std::move(weight)};
+    else
+      weight->data = cuda::to_bytes(*this, canonical, quantized.n, quantized.k, stream_);
+    synchronize();  // by PDL a linear reads its weights before earlier kernels have ended
+    return {quantized.n, quantized.k, cuda::bytes_read(*weight, quantized), weight};
   }
 
   void run(const Embed& op) override {
@@ -123,26 +124,15 @@ class CudaBackend final : public Backend {
 
   void run(const Linear& op) override {
     check(op);
-    const auto& weight = cuda::cuda_weight(*op.weight).data;
+    if (!op.x.quantized() && op.x.dtype != DType::kBF16)
+      refuse("linear of " + std::string(emberq::name(op.x.dtype)) + " inputs");
+    if (const DType out = op.out.dtype;
+        out != DType::kF32 && out != DType::kF16 && out != DType::kBF16)
+      refuse("linear to " + std::string(emberq::name(out)));
     if (op.residual && op.residual.dtype != op.out.dtype)
       refuse("linear with a residual of another type than its output");
-    if (const auto* unquantized = std::get_if<cuda::UnquantizedWeight>(&weight)) {
-      if (op.x.quantized()) refuse("linear of quantized inputs and weights that are not quantized");
-      return cuda::linear_unquantized(op, unquantized->values.as<void>(), stream_);
-    }
-    if (op.out.dtype != DType::kBF16 && op.out.dtype != DType::kF16)
-      refuse("linear of quantized weights to " + std::string(emberq::name(op.out.dtype)));
-    if (op.rows) refuse("linear of quantized weights and chosen rows");
-    if (op.x.dtype == DType::kI8 || op.x.group > 0) refuse("linear of integers");
-    if (kernels_ == CudaKernels::kNaive)
-      return cuda::linear_naive(op, std::get<cuda::CanonicalWeight>(weight), stream_);
-    if (!op.x.quantized()) refuse("linear of BF16 inputs");
-    cuda::linear({.op = op,
-                  .weight = std::get<cuda::TiledWeight>(weight),
-                  .workspace = *workspace_,
-                  .invariant = kernels_ == CudaKernels::kBatchInvariant ? cuda::BatchInvariant::kYes
-                                                                        : cuda::BatchInvariant::kNo,
-                  .stream = stream_});
+    std::visit([&](const auto& weight) { multiply(op, weight); },
+               cuda::cuda_weight(*op.weight).data);
   }
 
   void run(const RopeAppendKv& op) override {
@@ -172,19 +162,50 @@ class CudaBackend final : public Backend {
   }
 
  private:
+  void multiply(const Linear& op, const cuda::CanonicalWeight& weight) {
+    cuda::linear_naive(op, weight, stream_);
+  }
+  void multiply(const Linear& op, const cuda::ByteWeight& weight) {
+    cuda::linear_general(*this, op, weight, stream_);
+  }
+  void multiply(const Linear& op, const cuda::UnquantizedWeight& weight) {
+    const void* values = weight.values.as<void>();
+    if (kernels_ == CudaKernels::kNaive) return cuda::linear_naive(op, values, stream_);
+    cuda::linear_general(*this, op, values, stream_);
+  }
+  void multiply(const Linear& op, const cuda::TiledWeight& weight) {
+    const bool fp8_token = op.x.dtype == DType::kF8E4M3 && op.x.group == 0;
+    if (!fp8_token || op.rows || op.out.dtype == DType::kF32)
+      return cuda::linear_general(*this, op, weight, stream_);
+    cuda::linear({.op = op,
+                  .weight = weight,
+                  .workspace = *workspace_,
+                  .invariant = kernels_ == CudaKernels::kBatchInvariant ? cuda::BatchInvariant::kYes
+                                                                        : cuda::BatchInvariant::kNo,
+                  .stream = stream_});
+  }
+
   void require_head_dim(const std::string& operation, const KvLayer& cache) const {
     if (cache.head_dim > cuda::kMaxHeadDim)
       refuse(fmt::format("{} of heads of more than {} channels", operation, cuda::kMaxHeadDim));
   }
 
-  // Runs a kernel on rows, of which there are no naive ones.
+  // Runs a kernel on rows, of which there are no naive ones. Codes in groups are made of what it
+  // writes in F32, or of its input as that is.
   template <class Op>
   void run_rows(const std::string& name, const Op& op, void (*kernel)(const Op&, cudaStream_t)) {
     check(op);
     if (kernels_ == CudaKernels::kNaive) refuse(name);
-    if (op.out.dtype == DType::kI8) refuse(name + " to I8");
-    if (op.out.group > 0) refuse(name + " to groups");
-    kernel(op, stream_);
+    if (op.out.scales_per_row() == 1) return kernel(op, stream_);
+    if constexpr (std::is_same_v<Op, PerTokenQuantize>) {
+      cuda::quantize_groups(op.x, op.out, stream_);
+    } else {
+      const Buffer values(*this, size_t(op.out.rows * op.out.dim) * sizeof(float));
+      Op in_float = op;
+      in_float.out = {DType::kF32, values.as<void>(), nullptr, op.out.rows, op.out.dim};
+      kernel(in_float, stream_);
+      cuda::quantize_groups(in_float.out, op.out, stream_);
+    }
   }
 
   CudaKernels kernels_;

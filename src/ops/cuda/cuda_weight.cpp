@@ -46,18 +46,37 @@ UnquantizedWeight upload_unquantized(Backend& backend, const Tensor& dense) {
 }
 
 CanonicalWeight upload_canonical(Backend& backend, const QuantizedWeight& weight) {
-  CanonicalWeight result{.scheme = weight.scheme, .global_scale = weight.global_scale};
+  CanonicalWeight result{.scheme = weight.scheme,
+                         .global_scale = weight.global_scale,
+                         .scale_type = weight.scale.dtype()};
   int& group = result.scheme.group_size;
   if (group == 0) group = int(weight.k);
-  const bool groups_fit = group == weight.k || group == 32 || group == 64 || group == 128;
-  operand_format(weight.scheme);  // InputError for a scheme without an operand
-  EMBERQ_REQUIRE(groups_fit && weight.k % 32 == 0 && weight.scale.dtype() == DType::kBF16,
-                 "the cuda backend multiplies weights with BF16 scales of 32, 64, 128 or all "
-                 "inputs, not {} of [{}, {}] with {} scales",
-                 name(weight.scheme), weight.n, weight.k, name(weight.scale.dtype()));
+  EMBERQ_CHECK(weight.k % group == 0, "cuda: {} inputs in groups of {}", weight.k, group);
+  EMBERQ_REQUIRE(weight.k % 8 == 0,
+                 "the cuda backend multiplies weights of multiples of 8 inputs, not {} of [{}, {}]",
+                 name(weight.scheme), weight.n, weight.k);
+  EMBERQ_REQUIRE(!weight.scheme.zero_point || weight.scheme.bits < 8,
+                 "the cuda backend has no zero points of eight-bit weights, as in {}",
+                 name(weight.scheme));
   result.packed = upload(backend, weight.packed.bytes());
   result.scale = upload(backend, weight.scale.bytes());
+  if (weight.scheme.zero_point) result.zero_point = upload(backend, weight.zero_point.bytes());
   return result;
+}
+
+size_t bytes_read(const CudaWeight& prepared, const QuantizedWeight& weight) {
+  const auto* tiled = std::get_if<TiledWeight>(&prepared.data);
+  const bool general = std::holds_alternative<ByteWeight>(prepared.data),
+             bytes = general || (tiled && tiled->format == OperandFormat::kE4m3);
+  const size_t codes = bytes ? size_t(weight.n * weight.k) : weight.packed.bytes().size();
+  return codes +
+         (general ? size_t(weight.scale.size()) * sizeof(float) : weight.scale.bytes().size());
+}
+
+bool has_operand(const CanonicalWeight& weight, int64_t k) {
+  const int group = weight.scheme.group_size;
+  return operand_format(weight.scheme) && weight.scale_type == DType::kBF16 && k % 32 == 0 &&
+         (group == k || group == 32 || group == 64 || group == 128);
 }
 
 }  // namespace emberq::cuda

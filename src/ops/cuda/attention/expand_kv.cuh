@@ -191,11 +191,17 @@ __device__ uint32_t operand_pair(float first, float second) {
   }
 }
 template <class Code>
-__device__ void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+__device__ void mma(float (&d)[4], const uint32_t* a, const uint32_t* b) {
   if constexpr (kHasScale<Code>)
-    ptx::mma_16x8x16_f16(d, a, b0, b1);
+    ptx::mma_f16(d, a, b);
   else
-    ptx::mma_16x8x16_bf16(d, a, b0, b1);
+    ptx::mma_bf16(d, a, b);
+}
+// 2^x to 2 units in the last place, 0 below 2^-126.
+__device__ inline float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
 }
 
 }  // namespace emberq::cuda

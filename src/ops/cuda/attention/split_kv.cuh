@@ -463,8 +463,8 @@ struct SplitKvKernel {
 #pragma unroll
           for (int i = 0; i < 2; ++i) {
             const float largest = state.maximum[j][i];
-            p[i] = ptx::exp2_approx(s[m][j][2 * half + i] -
-                                    (kMask && largest == -INFINITY ? 0.0f : largest));
+            p[i] = exp2_approx(s[m][j][2 * half + i] -
+                               (kMask && largest == -INFINITY ? 0.0f : largest));
             state.total[j][i] += p[i];
             if constexpr (kHasScale<Code>) {
               state.zeros[j][i] = fmaf(p[i], value_zero[2 * m + half], state.zeros[j][i]);
@@ -531,7 +531,7 @@ struct SplitKvKernel {
 #pragma unroll
           for (int j = 0; j < kColumnTiles; ++j) {
             const int step = piece * kPieceSteps + i;
-            mma<Code>(s[m][j], operand, q.b[step][j][0], q.b[step][j][1]);
+            mma<Code>(s[m][j], operand, q.b[step][j]);
           }
         }
       }
@@ -556,7 +556,7 @@ struct SplitKvKernel {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         if (!(maximum[j][i] > state.maximum[j][i])) continue;
-        const float shrink = ptx::exp2_approx(state.maximum[j][i] - maximum[j][i]);
+        const float shrink = exp2_approx(state.maximum[j][i] - maximum[j][i]);
         state.maximum[j][i] = maximum[j][i];
         state.total[j][i] *= shrink, state.zeros[j][i] *= shrink;
 #pragma unroll
@@ -613,7 +613,7 @@ struct SplitKvKernel {
         Expand::value(r, tile, operand);
 #pragma unroll
         for (int j = 0; j < kColumnTiles; ++j)
-          mma<Code>(state.sums[i * Expand::kTilesOfLoad + tile][j], operand, b[j][0], b[j][1]);
+          mma<Code>(state.sums[i * Expand::kTilesOfLoad + tile][j], operand, b[j]);
       }
     }
   }

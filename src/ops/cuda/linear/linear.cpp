@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ops/cuda/linear/repack.h"
+#include "ops/cuda/linear/repack_bytes.h"
 #include "ops/cuda/linear/tile_order.h"
 
 namespace emberq::cuda {
@@ -14,7 +15,7 @@ void linear_of(const LinearCall& call);
 TiledWeight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, int64_t k,
                    cudaStream_t stream) {
   const WeightScheme& scheme = canonical.scheme;
-  TiledWeight result{.format = operand_format(scheme),
+  TiledWeight result{.format = operand_format(scheme).value(),
                      .params = operand_params(scheme, canonical.global_scale),
                      .groups = groups_per_tile(scheme.group_size),
                      .row_blocks = (n + GemmConfig::kRows - 1) / GemmConfig::kRows,
@@ -23,7 +24,10 @@ TiledWeight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n
       result.format, [&]<class Tile>() { return size_t(tile_bytes<Tile>(result.groups)); });
   const int64_t tiles = result.row_blocks * result.k_tiles * GemmConfig::kMWarpgroups;
   result.tiles = Buffer(backend, size_t(tiles) * bytes_of_tile);
-  repack_tiles(canonical, result, n, k, stream);
+  if (result.format == OperandFormat::kE4m3)
+    repack_byte_tiles(canonical, result, n, k, stream);
+  else
+    repack_tiles(canonical, result, n, k, stream);
   return result;
 }
 
@@ -49,6 +53,8 @@ void linear(const LinearCall& call) {
       return linear_of<OperandFormat::kLut4E4m3>(call);
     case OperandFormat::kInt4E4m3:
       return linear_of<OperandFormat::kInt4E4m3>(call);
+    case OperandFormat::kE4m3:
+      return linear_of<OperandFormat::kE4m3>(call);
   }
 }
 

@@ -11,14 +11,16 @@ namespace emberq::cuda {
 
 // Codes and scales as a checkpoint holds them. The naive kernel reads them.
 struct CanonicalWeight {
-  WeightScheme scheme;  // four bits; group_size is resolved
+  WeightScheme scheme;  // group_size is resolved
   float global_scale = 1;
-  Buffer packed;  // [n, k / 8] words
-  Buffer scale;   // [n, k / group_size] BF16
+  DType scale_type = DType::kBF16;  // F32, F16 or BF16
+  Buffer packed;                    // [n, packed_words(k)]
+  Buffer scale;                     // [n, k / group_size]
+  Buffer zero_point;                // [n, k / group_size] I8 where the scheme has them
 };
 
-// Tiles in the order of tile_order.h: [rows / 128][k tiles][2]. The rows and inputs that fill the
-// last tiles have scales, or products, of zero.
+// What LinearKernel multiplies: tiles in the order of tile_order.h, [rows / 128][k tiles][2]. The
+// rows and inputs that fill the last tiles have scales, or products, of zero.
 struct TiledWeight {
   OperandFormat format = OperandFormat::kInt4;
   OperandParams params;
@@ -46,9 +48,8 @@ struct LinearCall {
   cudaStream_t stream;
 };
 void linear(const LinearCall& call);
-// BF16 weights, [n, k], and BF16 inputs; out is F32, BF16 or FP16.
-void linear_unquantized(const Linear& op, const void* weight, cudaStream_t stream);
-// The definition, to compare with.
+// The definition, to compare with; also of BF16 weights, [n, k].
 void linear_naive(const Linear& op, const CanonicalWeight& weight, cudaStream_t stream);
+void linear_naive(const Linear& op, const void* weight, cudaStream_t stream);
 
 }  // namespace emberq::cuda

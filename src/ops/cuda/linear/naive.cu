@@ -1,75 +1,82 @@
-// A linear by its definition, one thread for each output. The fast kernels are compared with it.
+// A linear by its definition in double, one thread for each output. The fast kernels are compared
+// with it.
 #include <cuda_bf16.h>
 
 #include "format/fp8.h"
-#include "format/weight_code.h"
-#include "ops/cuda/linear/epilogue.cuh"
-#include "ops/cuda/linear/linear.h"
+#include "ops/cuda/linear/canonical.cuh"
+#include "ops/cuda/linear/output.cuh"
 #include "ops/cuda/runtime/launch.cuh"
 
 namespace emberq::cuda {
 namespace {
 
-template <bool kFp8Input>
+// [n, k] BF16
+struct DenseValues {
+  const __nv_bfloat16* values;
+  int k;
+
+  __device__ float value(int row, int column) const {
+    return __bfloat162float(values[int64_t(row) * k + column]);
+  }
+};
+
+template <class Weight>
 struct NaiveLinearKernel {
   struct Args {
-    const void* x;  // [m, k] e4m3 or BF16
-    const uint32_t* packed;
-    const __nv_bfloat16* scale;
-    float values[16];  // of the codes
-    int k, groups, group_size;
-    Dequant dequant;
-    float global_scale;
-    LinearEpilogue epilogue;
+    Activations x;
+    Weight weight;
+    const int32_t* rows;  // [m] or null
+    LinearOutput out;
   };
   static constexpr int kThreads = 128;
   static constexpr int kMinBlocksPerSm = 1;
 
+  static __device__ float element(const Activations& x, int64_t at) {
+    switch (x.dtype) {
+      case DType::kF8E4M3:
+        return fp8_decode(static_cast<const uint8_t*>(x.data)[at]);
+      case DType::kI8:
+        return float(static_cast<const int8_t*>(x.data)[at]);
+      default:
+        return __bfloat162float(static_cast<const __nv_bfloat16*>(x.data)[at]);
+    }
+  }
+
   static __device__ void run(const Args& a) {
     const int column = int(blockIdx.x) * kThreads + int(threadIdx.x), token = int(blockIdx.y);
-    if (column >= a.epilogue.n) return;
+    if (column >= a.out.n) return;
+    const int64_t row = a.rows ? a.rows[token] : token, k = a.x.dim;
+    if (row < 0 || row >= a.x.rows) __trap();
+    const float* scales =
+        a.x.scale ? a.x.scale + row * (a.x.group > 0 ? k / a.x.group : 1) : nullptr;
     double sum = 0;
-    for (int j = 0; j < a.k; ++j) {
-      const int64_t at = int64_t(token) * a.k + j;
-      float x;
-      if constexpr (kFp8Input)
-        x = fp8_decode(static_cast<const uint8_t*>(a.x)[at]);
-      else
-        x = __bfloat162float(static_cast<const __nv_bfloat16*>(a.x)[at]);
-      const uint32_t u = a.packed[int64_t(column) * (a.k / 8) + j / 8] >> j % 8 * 4 & 15;
-      const float s = __bfloat162float(a.scale[int64_t(column) * a.groups + j / a.group_size]);
-      const float w = dequantize(a.dequant, a.values[u], s, a.global_scale);
-      sum += double(x) * double(w);
+    for (int64_t j = 0; j < k; ++j) {
+      double term = double(element(a.x, row * k + j)) * double(a.weight.value(column, int(j)));
+      if (a.x.group > 0) term *= double(scales[j / a.x.group]);
+      sum += term;
     }
-    const float* scales = a.epilogue.x_scale;
-    a.epilogue.store(token, column, float(sum), scales ? scales[token] : 1.0f);
+    if (scales && a.x.group == 0) sum *= double(scales[0]);
+    a.out.store(token, column, float(sum));
   }
 };
 
-template <bool kFp8Input>
-void start(const Linear& op, const CanonicalWeight& canonical, cudaStream_t stream) {
-  const Weight& weight = *op.weight;
-  using Kernel = NaiveLinearKernel<kFp8Input>;
-  typename Kernel::Args args{.x = op.x.data,
-                             .packed = canonical.packed.as<uint32_t>(),
-                             .scale = canonical.scale.as<__nv_bfloat16>(),
-                             .k = int(weight.k),
-                             .groups = int(weight.k / canonical.scheme.group_size),
-                             .group_size = canonical.scheme.group_size,
-                             .dequant = canonical.scheme.dequant,
-                             .global_scale = canonical.global_scale,
-                             .epilogue = LinearEpilogue::of(op)};
-  for (int u = 0; u < 16; ++u) args.values[u] = weight_code_value(canonical.scheme, u);
+template <class Weight>
+void start(const Linear& op, const Weight& weight, cudaStream_t stream) {
+  if (op.out.rows == 0) return;
+  using Kernel = NaiveLinearKernel<Weight>;
   launch<Kernel>(
-      dim3(unsigned((weight.n + Kernel::kThreads - 1) / Kernel::kThreads), unsigned(op.x.rows)),
-      stream, args);
+      dim3(unsigned((op.out.dim + Kernel::kThreads - 1) / Kernel::kThreads), unsigned(op.out.rows)),
+      stream, {op.x, weight, op.rows, LinearOutput::of(op)});
 }
 
 }  // namespace
 
 void linear_naive(const Linear& op, const CanonicalWeight& weight, cudaStream_t stream) {
-  if (op.x.rows == 0) return;
-  op.x.quantized() ? start<true>(op, weight, stream) : start<false>(op, weight, stream);
+  start(op, CanonicalCodes::of(weight, op.out.dim, op.x.dim), stream);
+}
+
+void linear_naive(const Linear& op, const void* weight, cudaStream_t stream) {
+  start(op, DenseValues{static_cast<const __nv_bfloat16*>(weight), int(op.x.dim)}, stream);
 }
 
 }  // namespace emberq::cuda

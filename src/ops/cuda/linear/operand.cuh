@@ -54,7 +54,7 @@ class TileOperand {
   }
   // The address of a group's data for the two rows of this thread.
   __device__ uint32_t group_data(uint32_t tile, int group) const {
-    return tile + kTileCodeBytes + group * Tile::kGroupBytes +
+    return tile + Tile::kCodeBytes + group * Tile::kGroupBytes +
            thread() / 4 * (Tile::kGroupBytes / 32);
   }
   __device__ RowScales bf16_scales(uint32_t tile, int group) const {
@@ -62,12 +62,13 @@ class TileOperand {
     return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000)};
   }
 
- private:
-  // 256 tokens leave no register for the thread's index.
-  static constexpr bool kReloadsThreadIndex = C.tokens == 256;
   __device__ uint32_t thread() const {
     return kReloadsThreadIndex ? uint32_t(ptx::reload_thread_index()) % 128 : thread_;
   }
+
+ private:
+  // 256 tokens leave no register for the thread's index.
+  static constexpr bool kReloadsThreadIndex = C.tokens == 256;
 
   uint32_t thread_ = uint32_t(ptx::reload_thread_index()) % 128;  // of the warpgroup
 };

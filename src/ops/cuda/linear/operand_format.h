@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "format/scheme.h"
 
@@ -14,15 +15,17 @@ enum class OperandFormat {
   kInt4,      // int4: -8 ... 7, times the scale
   kLut4E4m3,  // lut4-e4m3: a sign and an index into the eight e4m3 products of the group
   kInt4E4m3,  // int4-e4m3 (FireQ): -8 ... 7, times the scale, in e4m3
+  kE4m3,      // fp8e4m3, fp6e2m3: e4m3 numbers, a byte each, times the scale. All e2m3 numbers are
+              // e4m3 numbers; an order of six bits is to come.
 };
 
-// InputError for a scheme that no operand multiplies.
-OperandFormat operand_format(const WeightScheme& scheme);
+// None for a scheme that no operand multiplies.
+std::optional<OperandFormat> operand_format(const WeightScheme& scheme);
 
 // Whether the math warpgroups of sliced-K make small token tiles faster. That is measured
-// (docs/kernels/w4a8.md): expansion of kLut4E4m3 is the cheapest and gains nothing.
+// (docs/kernels/w4a8.md): expansion of kLut4E4m3 is the cheapest and gains nothing. kE4m3 has none.
 constexpr bool gains_from_sliced_k(OperandFormat format) {
-  return format != OperandFormat::kLut4E4m3;
+  return format != OperandFormat::kLut4E4m3 && format != OperandFormat::kE4m3;
 }
 
 // Groups of a tile's 128 inputs: 1, 2 or 4 for groups of 128 and more, 64 and 32.
@@ -41,8 +44,9 @@ constexpr ByteTable make_byte_table(const std::array<uint8_t, 16>& e4m3) {
 // The part of an operand that is an argument of the kernel.
 struct OperandParams {
   ByteTable table{};  // kLut4
-  float factor = 1;   // of the sums of every format except kLut4
+  float factor = 1;   // of the sums of every format except kLut4 and kE4m3
 };
+// Of a scheme that has an operand.
 OperandParams operand_params(const WeightScheme& scheme, float global_scale);
 
 }  // namespace emberq::cuda

@@ -1,7 +1,9 @@
-// From the order of a checkpoint to the device order of tile_order.h. A CTA takes one tile through
-// shared memory. It reads rows 16 bytes at a time. Each thread then makes the eight words that it
-// will read when it multiplies, each from four neighbouring codes of two rows, and the data of one
-// pair of rows for one group.
+// From the order of a checkpoint to the device order of tile_order.h, for four-bit codes. A CTA
+// takes one tile through shared memory. It reads rows 16 bytes at a time. Each thread then makes
+// the eight words that it will read when it multiplies, each from four neighbouring codes of two
+// rows, and the data of one pair of rows for one group.
+#include <type_traits>
+
 #include "format/fp8.h"
 #include "format/weight_code.h"
 #include "ops/cuda/linear/linear.h"
@@ -95,18 +97,20 @@ void repack_tiles(const CanonicalWeight& from, const TiledWeight& to, int64_t n,
                   cudaStream_t stream) {
   const int group_size = from.scheme.group_size;
   with_tile(to.format, [&]<class Tile>() {
-    typename RepackKernel<Tile>::Args args{.packed = from.packed.as<uint4>(),
-                                           .scale = from.scale.as<uint16_t>(),
-                                           .tiles = to.tiles.as<uint8_t>(),
-                                           .n = int(n),
-                                           .k = int(k),
-                                           .groups = int(k / group_size),
-                                           .group_size = group_size,
-                                           .groups_per_tile = to.groups,
-                                           .global_scale = from.global_scale};
-    for (int u = 0; u < 8; ++u) args.values[u] = weight_code_value(from.scheme, u);
-    launch<RepackKernel<Tile>>(dim3(unsigned(to.k_tiles), unsigned(2 * to.row_blocks)), stream,
-                               args);
+    if constexpr (!std::is_same_v<Tile, ByteTile>) {
+      typename RepackKernel<Tile>::Args args{.packed = from.packed.as<uint4>(),
+                                             .scale = from.scale.as<uint16_t>(),
+                                             .tiles = to.tiles.as<uint8_t>(),
+                                             .n = int(n),
+                                             .k = int(k),
+                                             .groups = int(k / group_size),
+                                             .group_size = group_size,
+                                             .groups_per_tile = to.groups,
+                                             .global_scale = from.global_scale};
+      for (int u = 0; u < 8; ++u) args.values[u] = weight_code_value(from.scheme, u);
+      launch<RepackKernel<Tile>>(dim3(unsigned(to.k_tiles), unsigned(2 * to.row_blocks)), stream,
+                                 args);
+    }
   });
 }
 

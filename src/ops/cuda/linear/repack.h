@@ -4,7 +4,7 @@
 
 namespace emberq::cuda {
 
-// Fills to.tiles from the codes and scales of an [n, k] weight.
+// Fills to.tiles, of four-bit codes, from the codes and scales of an [n, k] weight.
 void repack_tiles(const CanonicalWeight& from, const TiledWeight& to, int64_t n, int64_t k,
                   cudaStream_t stream);
 

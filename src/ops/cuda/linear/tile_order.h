@@ -5,11 +5,11 @@
 #include "ops/cuda/linear/gemm_config.h"
 #include "ops/cuda/runtime/host_device.h"
 
-// The device order of four-bit weights.
+// The device order of weights: of four-bit codes, and of bytes.
 //
-// A tile is 64 rows of W by 128 inputs: 4096 bytes of codes. One warpgroup multiplies it in one
-// k-step of the pipeline, as the register operand A of four wgmma m64nXk32. Each of its 128 threads
-// reads its 64 codes with two 16-byte loads, which have no bank conflicts in a warp:
+// A tile is 64 rows of W by 128 inputs: of four-bit codes, 4096 bytes. One warpgroup multiplies it
+// in one k-step of the pipeline, as the register operand A of four wgmma m64nXk32. Each of its 128
+// threads reads its 64 codes with two 16-byte loads, which have no bank conflicts in a warp:
 //
 //   words 0 ... 3 of thread i at byte 16 i, words 4 ... 7 at byte 2048 + 16 i
 //
@@ -19,16 +19,20 @@
 //   byte i of register r  =  row 16 (thread / 32) + g + 8 (r % 2), input 32 j + 16 (r / 2) + 4 t +
 //   i
 //
+// A tile of bytes has 8192, and each thread reads the four registers of wgmma j with one 16-byte
+// load at byte 2048 j + 16 i.
+//
 // The data of the groups follow the codes, kGroupBytes for each group of the tile. Inside them are
 // 32 pairs of rows g and g + 8 of each sixteen: the two rows of one thread.
 namespace emberq::cuda {
 
 inline constexpr int kTileWords = kTileRows * kTileInputs / 8;
-inline constexpr int kTileCodeBytes = kTileWords * 4;
+inline constexpr int kTileCodeBytes = kTileWords * 4;               // of four-bit codes
+inline constexpr int kByteTileCodeBytes = kTileRows * kTileInputs;  // of bytes
 
 template <class Tile>
 EMBERQ_HOST_DEVICE constexpr int tile_bytes(int groups) {
-  return kTileCodeBytes + Tile::kGroupBytes * groups;
+  return Tile::kCodeBytes + Tile::kGroupBytes * groups;
 }
 
 // Where a code is in a tile.
@@ -96,6 +100,18 @@ struct IntegerCodes {
   }
 };
 
+// Bytes, which are the registers of operand A as they are.
+struct ByteCodes {
+  static EMBERQ_HOST_DEVICE constexpr CodePlace place(int row, int k) {
+    const int thread = row / 16 * 32 + row % 8 * 4 + k % 16 / 4;
+    const int r = k % 32 / 16 * 2 + row / 8 % 2;
+    return {k / 32 * 512 + thread * 4 + r, k % 4 * 8, 0};
+  }
+  static EMBERQ_HOST_DEVICE constexpr uint32_t bits(const CodePlace& place, uint32_t byte) {
+    return byte << place.low;
+  }
+};
+
 // A tile is the order of its codes and the data of its groups.
 enum class GroupData {
   kScales,    // a pair of BF16 scales for each pair of rows
@@ -103,16 +119,25 @@ enum class GroupData {
               // lut4, or with -8 ... -1
 };
 struct Lut4Tile : LookupCodes {
+  static constexpr int kCodeBytes = kTileCodeBytes;
   static constexpr GroupData kGroupData = GroupData::kScales;
   static constexpr int kGroupBytes = 128;
 };
 struct Int4Tile : IntegerCodes {
+  static constexpr int kCodeBytes = kTileCodeBytes;
   static constexpr GroupData kGroupData = GroupData::kScales;
   static constexpr int kGroupBytes = 128;
 };
 struct E4m3Tile : LookupCodes {  // of kLut4E4m3 and kInt4E4m3
+  static constexpr int kCodeBytes = kTileCodeBytes;
   static constexpr GroupData kGroupData = GroupData::kProducts;
   static constexpr int kGroupBytes = 512;
+};
+
+struct ByteTile : ByteCodes {  // of kE4m3
+  static constexpr int kCodeBytes = kByteTileCodeBytes;
+  static constexpr GroupData kGroupData = GroupData::kScales;
+  static constexpr int kGroupBytes = 128;
 };
 
 // visit.operator()<Tile>() with the tile of a format.
@@ -123,6 +148,8 @@ auto with_tile(OperandFormat format, const Visit& visit) {
       return visit.template operator()<Lut4Tile>();
     case OperandFormat::kInt4:
       return visit.template operator()<Int4Tile>();
+    case OperandFormat::kE4m3:
+      return visit.template operator()<ByteTile>();
     default:
       return visit.template operator()<E4m3Tile>();
   }

@@ -25,13 +25,14 @@ constexpr std::array kConfigs = {
     RowConfig{.threads = 512, .vectors = 4, .min_blocks_per_sm = 2, .cluster = 4},  // dim <= 65536
 };
 
-template <RowConfig C>
+template <RowConfig C, Output kOutput>
 struct PerTokenQuantizeKernel {
   struct Args {
-    const Bf16x8* x;  // [rows, vectors]
-    Fp8x8* out;       // [rows, vectors]
-    float* scale;     // [rows]
-    int vectors;      // in a row
+    const Bf16x8* x;       // [rows, vectors]
+    Stored<kOutput>* out;  // [rows, vectors]
+    float* scale;          // [rows]
+    int code_max;          // kI8
+    int vectors;           // in a row
   };
   static constexpr int kThreads = C.threads;
   static constexpr int kMinBlocksPerSm = C.min_blocks_per_sm;
@@ -54,24 +55,30 @@ struct PerTokenQuantizeKernel {
     for_each_vector([&](int i, int, bool) { pair = max_magnitude(row[i], pair); });
     float absmax = block_reduce<Max, kThreads>(fmaxf(float(pair.x), float(pair.y)));
     if constexpr (kCluster > 1) absmax = cluster_reduce<Max, kCluster>(absmax);
-    const float scale = fp8_row_scale(absmax);
+    const float scale = row_scale<kOutput>(absmax, a.code_max);
     if (part == 0 && threadIdx.x == 0) a.scale[r] = scale;
-    store_row(for_each_vector, row, scale, a.out + begin);
+    store_row(for_each_vector, row, scale, a.code_max, a.out + begin);
   }
 };
+
+template <Output kOutput>
+void start(const PerTokenQuantize& op, cudaStream_t stream) {
+  dispatch_rows<kConfigs>("per_token_quantize", op.x.rows, op.x.dim, [&]<RowConfig C>() {
+    launch<PerTokenQuantizeKernel<C, kOutput>>(dim3(unsigned(op.x.rows), C.cluster), stream,
+                                               {.x = static_cast<const Bf16x8*>(op.x.data),
+                                                .out = static_cast<Stored<kOutput>*>(op.out.data),
+                                                .scale = op.out.scale,
+                                                .code_max = op.out.code_max,
+                                                .vectors = int(op.x.dim / 8)});
+  });
+}
 
 }  // namespace
 
 void per_token_quantize(const PerTokenQuantize& op, cudaStream_t stream) {
   require_vectors("per_token_quantize", op.x.dim);
   if (op.x.rows == 0) return;
-  dispatch_rows<kConfigs>("per_token_quantize", op.x.rows, op.x.dim, [&]<RowConfig C>() {
-    launch<PerTokenQuantizeKernel<C>>(dim3(unsigned(op.x.rows), C.cluster), stream,
-                                      {.x = static_cast<const Bf16x8*>(op.x.data),
-                                       .out = static_cast<Fp8x8*>(op.out.data),
-                                       .scale = op.out.scale,
-                                       .vectors = int(op.x.dim / 8)});
-  });
+  op.out.dtype == DType::kI8 ? start<Output::kI8>(op, stream) : start<Output::kFp8>(op, stream);
 }
 
 }  // namespace emberq::cuda

@@ -33,7 +33,8 @@ struct RmsNormKernel {
     Bf16x8* sum;           // [rows, vectors], kSum
     const Float8* weight;  // [vectors]
     Stored<kOutput>* out;  // [rows, vectors]
-    float* scale;          // [rows], kFp8
+    float* scale;          // [rows], of codes
+    int code_max;          // kI8
     int vectors;           // in a row
     float eps;
   };
@@ -79,11 +80,11 @@ struct RmsNormKernel {
     });
 
     float scale = 1;
-    if constexpr (kOutput == Output::kFp8) {
-      scale = fp8_row_scale(block_reduce<Max, kThreads>(absmax));
+    if constexpr (has_scale(kOutput)) {
+      scale = row_scale<kOutput>(block_reduce<Max, kThreads>(absmax), a.code_max);
       if (threadIdx.x == 0) a.scale[r] = scale;
     }
-    store_row(for_each_vector, y, scale, a.out + begin);
+    store_row(for_each_vector, y, scale, a.code_max, a.out + begin);
   }
 };
 
@@ -98,6 +99,7 @@ void start(const RmsNorm& op, cudaStream_t stream) {
                     .weight = reinterpret_cast<const Float8*>(op.weight),
                     .out = static_cast<Stored<kOutput>*>(op.out.data),
                     .scale = op.out.scale,
+                    .code_max = op.out.code_max,
                     .vectors = int(op.x.dim / 8),
                     .eps = op.eps});
   });
@@ -107,12 +109,9 @@ void start(const RmsNorm& op, cudaStream_t stream) {
 
 void rms_norm(const RmsNorm& op, cudaStream_t stream) {
   if (op.x.rows == 0) return;
-  if (op.addend)
-    op.out.quantized() ? start<Input::kSum, Output::kFp8>(op, stream)
-                       : start<Input::kSum, Output::kBf16>(op, stream);
-  else
-    op.out.quantized() ? start<Input::kRow, Output::kFp8>(op, stream)
-                       : start<Input::kRow, Output::kBf16>(op, stream);
+  with_output(op.out, [&]<Output kOutput>() {
+    op.addend ? start<Input::kSum, kOutput>(op, stream) : start<Input::kRow, kOutput>(op, stream);
+  });
 }
 
 }  // namespace emberq::cuda

@@ -11,11 +11,15 @@
 namespace emberq::cuda {
 
 // The operations on rows, each in the file of its name. PDL lets all except embed() and
-// cross_entropy() start early.
+// cross_entropy() start early. Codes have one scale for each row. rms_norm() and silu_and_mul()
+// also write F32.
 void embed(const Embed& op, const void* table, cudaStream_t stream);  // table: [n, dim] BF16
 void rms_norm(const RmsNorm& op, cudaStream_t stream);
-void per_token_quantize(const PerTokenQuantize& op, cudaStream_t stream);  // to e4m3
+void per_token_quantize(const PerTokenQuantize& op, cudaStream_t stream);
 void silu_and_mul(const SiluAndMul& op, cudaStream_t stream);
 void cross_entropy(const CrossEntropy& op, cudaStream_t stream);  // F32 logits
+
+// Codes of x, F32 or BF16, with a scale for each row and group of `out`.
+void quantize_groups(const Activations& x, const Activations& out, cudaStream_t stream);
 
 }  // namespace emberq::cuda

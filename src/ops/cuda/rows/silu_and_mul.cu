@@ -20,7 +20,7 @@ namespace {
 
 constexpr int kVectors = WarpVectors::kCount;
 
-// Configurations for e4m3. The first that holds the rows runs them. A multiprocessor has as many
+// Configurations for codes. The first that holds the rows runs them. A multiprocessor has as many
 // threads as fit with all their loads in flight, in at least two CTAs, so that one loads while
 // another computes. A few long rows are spread over eight multiprocessors each. On a single one the
 // special-function unit alone would take a microsecond for 14336 columns.
@@ -39,7 +39,7 @@ constexpr std::array kConfigs = {
     RowConfig{
         .threads = 512, .vectors = kVectors, .min_blocks_per_sm = 2, .cluster = 4},  // dim <= 65536
 };
-// For BF16. The CTAs of a row need no cluster, since a row has no scale.
+// For values. The CTAs of a row need no cluster, since a row has no scale.
 constexpr RowConfig kPart{.threads = 128, .vectors = kVectors, .min_blocks_per_sm = 8};
 
 // x / (1 + exp(-x)) by the special-function unit. If exp(-x) overflows, its infinity gives the
@@ -64,7 +64,8 @@ struct SiluAndMulKernel {
     const Bf16x8 *gate, *up;  // vectors of eight columns, `step` apart
     int step;                 // 1; 2 if gate and up are interleaved
     Stored<kOutput>* out;     // [rows, vectors]
-    float* scale;             // [rows], kFp8
+    float* scale;             // [rows], of codes
+    int code_max;             // kI8
     int vectors;              // in a row
     int hadamard;             // kHadamard
     float hadamard_scale;
@@ -89,7 +90,7 @@ struct SiluAndMulKernel {
   // Block index y is the part of the row.
   static __device__ void run(const Args& a) {
     if constexpr (kCluster > 1) ptx::cluster_arrive();
-    const int part = kCluster > 1 || kOutput == Output::kBf16 ? int(blockIdx.y) : 0;
+    const int part = kCluster > 1 || !has_scale(kOutput) ? int(blockIdx.y) : 0;
     const int warp = part * (kThreads / 32) + int(threadIdx.x / 32);
     const WarpVectors vectors{warp * WarpVectors::kOfWarp, a.vectors};
     const int64_t r = blockIdx.x, begin = r * a.vectors;
@@ -112,15 +113,15 @@ struct SiluAndMulKernel {
     });
     const auto store = [&](const auto& order, auto& values, auto* out) {
       float scale = 1;
-      if constexpr (kOutput == Output::kFp8) {
+      if constexpr (has_scale(kOutput)) {
         float absmax = 0;
         order([&](int i, int, bool) { absmax = max_magnitude(values[i], absmax); });
         absmax = block_reduce<Max, kThreads>(absmax);
         if constexpr (kCluster > 1) absmax = cluster_reduce<Max, kCluster>(absmax);
-        scale = fp8_row_scale(absmax);
+        scale = row_scale<kOutput>(absmax, a.code_max);
         if (part == 0 && threadIdx.x == 0) a.scale[r] = scale;
       }
-      store_row(order, values, scale, out);
+      store_row(order, values, scale, a.code_max, out);
     };
     if constexpr (kTransform == Transform::kNone) {
       store(vectors, y, a.out + begin);
@@ -129,7 +130,7 @@ struct SiluAndMulKernel {
       Float4 transformed[TransformedFours::kCount];
       warp_hadamard(y, a.hadamard, a.hadamard_scale, memory + threadIdx.x / 32 * kHadamardFours,
                     transformed);
-      if constexpr (kOutput == Output::kFp8) prefetch_later_row(a, r, part);
+      if constexpr (has_scale(kOutput)) prefetch_later_row(a, r, part);
       store(TransformedFours{warp * TransformedFours::kOfWarp, 2 * a.vectors}, transformed,
             reinterpret_cast<StoredHalf<kOutput>*>(a.out + begin));
     }
@@ -148,6 +149,7 @@ void start(const SiluAndMul& op, int64_t parts, cudaStream_t stream) {
                   .step = op.interleaved() ? 2 : 1,
                   .out = static_cast<Stored<kOutput>*>(op.out.data),
                   .scale = op.out.scale,
+                  .code_max = op.out.code_max,
                   .vectors = int(op.out.dim / 8),
                   .hadamard = int(hadamard),
                   .hadamard_scale = float(1 / std::sqrt(double(hadamard)))});
@@ -165,10 +167,13 @@ void silu_and_mul(const SiluAndMul& op, cudaStream_t stream) {
   require_vectors("silu_and_mul", op.out.dim);
   require_hadamard("silu_and_mul", op.hadamard);
   if (op.out.rows == 0) return;
-  if (!op.out.quantized())
-    return start<kPart, Output::kBf16>(op, (op.out.dim - 1) / kPart.max_dim() + 1, stream);
-  dispatch_rows<kConfigs>("silu_and_mul", op.out.rows, op.out.dim,
-                          [&]<RowConfig C>() { start<C, Output::kFp8>(op, C.cluster, stream); });
+  with_output(op.out, [&]<Output kOutput>() {
+    if constexpr (has_scale(kOutput))
+      dispatch_rows<kConfigs>("silu_and_mul", op.out.rows, op.out.dim,
+                              [&]<RowConfig C>() { start<C, kOutput>(op, C.cluster, stream); });
+    else
+      start<kPart, kOutput>(op, (op.out.dim - 1) / kPart.max_dim() + 1, stream);
+  });
 }
 
 }  // namespace emberq::cuda

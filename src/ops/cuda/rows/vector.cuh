@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "format/bf16.h"
+#include "format/scale.h"
 
 // Vectors of eight neighbouring elements, which a thread loads or stores with one instruction.
 namespace emberq::cuda {
@@ -22,6 +23,9 @@ union alignas(16) Float8 {
 struct alignas(8) Fp8x8 {  // e4m3
   uint2 raw;
 };
+struct alignas(8) I8x8 {
+  uint2 raw;
+};
 // Vectors of four elements.
 union alignas(16) Float4 {
   float4 raw;
@@ -31,6 +35,9 @@ struct alignas(8) Bf16x4 {
   uint2 raw;
 };
 struct alignas(4) Fp8x4 {
+  uint32_t raw;
+};
+struct alignas(4) I8x4 {
   uint32_t raw;
 };
 
@@ -89,6 +96,25 @@ __device__ Fp8x4 to_fp8(const Float4& x, const Quotient& quotient) {
 template <class Quotient>
 __device__ Fp8x8 to_fp8(const Float8& x, const Quotient& quotient) {
   return {{to_fp8_quad(x.e, quotient), to_fp8_quad(x.e + 4, quotient)}};
+}
+
+// The scale of a row of integers.
+struct IntegerScale {
+  float scale;
+  int code_max;
+};
+__device__ inline uint32_t to_s8_quad(const float* x, const IntegerScale& s) {
+  uint32_t codes = 0;
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    codes |= uint32_t(uint8_t(int_quantize(x[i], s.scale, s.code_max))) << 8 * i;
+  return codes;
+}
+__device__ inline I8x4 to_s8(const Float4& x, const IntegerScale& s) {
+  return {to_s8_quad(x.e, s)};
+}
+__device__ inline I8x8 to_s8(const Float8& x, const IntegerScale& s) {
+  return {{to_s8_quad(x.e, s), to_s8_quad(x.e + 4, s)}};
 }
 
 }  // namespace emberq::cuda
