@@ -31,8 +31,8 @@ struct PerTokenQuantizeKernel {
     const Bf16x8* x;       // [rows, vectors]
     Stored<kOutput>* out;  // [rows, vectors]
     float* scale;          // [rows]
-    int code_max;          // kI8
     int vectors;           // in a row
+    int code_max;          // kI8
   };
   static constexpr int kThreads = C.threads;
   static constexpr int kMinBlocksPerSm = C.min_blocks_per_sm;
@@ -68,8 +68,8 @@ void start(const PerTokenQuantize& op, cudaStream_t stream) {
                                                {.x = static_cast<const Bf16x8*>(op.x.data),
                                                 .out = static_cast<Stored<kOutput>*>(op.out.data),
                                                 .scale = op.out.scale,
-                                                .code_max = op.out.code_max,
-                                                .vectors = int(op.x.dim / 8)});
+                                                .vectors = int(op.x.dim / 8),
+                                                .code_max = op.out.code_max});
   });
 }
 

@@ -34,9 +34,9 @@ struct RmsNormKernel {
     const Float8* weight;  // [vectors]
     Stored<kOutput>* out;  // [rows, vectors]
     float* scale;          // [rows], of codes
-    int code_max;          // kI8
     int vectors;           // in a row
     float eps;
+    int code_max;  // kI8
   };
   static constexpr int kThreads = C.threads;
   static constexpr int kMinBlocksPerSm = C.min_blocks_per_sm;
@@ -99,9 +99,9 @@ void start(const RmsNorm& op, cudaStream_t stream) {
                     .weight = reinterpret_cast<const Float8*>(op.weight),
                     .out = static_cast<Stored<kOutput>*>(op.out.data),
                     .scale = op.out.scale,
-                    .code_max = op.out.code_max,
                     .vectors = int(op.x.dim / 8),
-                    .eps = op.eps});
+                    .eps = op.eps,
+                    .code_max = op.out.code_max});
   });
 }
 

@@ -65,10 +65,10 @@ struct SiluAndMulKernel {
     int step;                 // 1; 2 if gate and up are interleaved
     Stored<kOutput>* out;     // [rows, vectors]
     float* scale;             // [rows], of codes
-    int code_max;             // kI8
     int vectors;              // in a row
     int hadamard;             // kHadamard
     float hadamard_scale;
+    int code_max;  // kI8
   };
   static constexpr int kThreads = C.threads;
   static constexpr int kMinBlocksPerSm = C.min_blocks_per_sm;
@@ -149,10 +149,10 @@ void start(const SiluAndMul& op, int64_t parts, cudaStream_t stream) {
                   .step = op.interleaved() ? 2 : 1,
                   .out = static_cast<Stored<kOutput>*>(op.out.data),
                   .scale = op.out.scale,
-                  .code_max = op.out.code_max,
                   .vectors = int(op.out.dim / 8),
                   .hadamard = int(hadamard),
-                  .hadamard_scale = float(1 / std::sqrt(double(hadamard)))});
+                  .hadamard_scale = float(1 / std::sqrt(double(hadamard))),
+                  .code_max = op.out.code_max});
 }
 template <RowConfig C, Output kOutput>
 void start(const SiluAndMul& op, int64_t parts, cudaStream_t stream) {
