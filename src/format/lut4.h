@@ -14,7 +14,8 @@ inline constexpr std::array<float, 8> kLut4Magnitudes = {12, 36, 60, 88, 112, 14
 inline constexpr float kLut4Max = kLut4Magnitudes.back();
 
 constexpr float lut4_decode(uint8_t code) {
-  const float magnitude = kLut4Magnitudes[code & 7];
+  constexpr auto kMagnitudes = kLut4Magnitudes;  // a kernel cannot index the one in host memory
+  const float magnitude = kMagnitudes[code & 7];
   return code & 8 ? -magnitude : magnitude;
 }
 
