@@ -10,7 +10,7 @@
 #include "support/random.h"
 #include "support/tolerance.h"
 
-namespace emberq {
+namespace emberq::linear_unquantized_cuda_test {
 namespace {
 
 struct Case {
@@ -161,4 +161,4 @@ TEST(UnquantizedLinearCuda, RefusesInputsThatAreQuantized) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::linear_unquantized_cuda_test

@@ -12,7 +12,7 @@
 #include "support/tiny_model.h"
 #include "text/tokenizer.h"
 
-namespace emberq {
+namespace emberq::error_feedback_test {
 namespace {
 
 constexpr int64_t kWindow = 64;
@@ -141,4 +141,4 @@ TEST_F(ErrorFeedback, OfLittleTextLosesNoMoreThanRoundingToNearest) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::error_feedback_test
