@@ -10,7 +10,7 @@
 #include "support/kv_schemes.h"
 #include "support/tolerance.h"
 
-namespace emberq::test {
+namespace emberq::test::attention_test {
 namespace {
 
 double rounded(double e, ProbabilityScheme scheme) {
@@ -179,4 +179,4 @@ TEST(KvCacheShape, TakesTheBitsOfItsCodesAndTheBytesOfItsScales) {
 }
 
 }  // namespace
-}  // namespace emberq::test
+}  // namespace emberq::test::attention_test
