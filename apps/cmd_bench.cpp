@@ -8,6 +8,7 @@ void add_bench(Command& app) {
   add_bench_gemm(bench);
   add_bench_repack(bench);
   add_bench_model(bench);
+  add_bench_attention(bench);
 }
 
 }  // namespace emberq

@@ -19,7 +19,7 @@
 namespace emberq {
 namespace {
 
-struct Options {
+struct BenchModelArguments {
   ModelOptions execution;
   std::string model = "llama-3-8b", recipe = "emberq4";
   std::vector<int> batches = {1, 16, 64};
@@ -37,7 +37,7 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-struct Row {
+struct BenchModelRow {
   int batch = 0;
   double prompt_seconds = 0;  // of all prompts, to the first token of each
   double step_seconds = 0;    // the median of steps in which each sequence gets a token
@@ -76,14 +76,14 @@ class NextTokens {
   std::vector<int32_t> host_;
 };
 
-Row run_batch(Model& model, const Options& options, int batch) {
+BenchModelRow run_batch(Model& model, const BenchModelArguments& options, int batch) {
   const int64_t length = options.context + options.steps + 2;
   const int64_t pages = pages_for(length, options.page_tokens);
   KvPool pool = model.make_pool(options.page_tokens, batch * pages + 1);
   std::vector<KvSequence> sequences;
   for (int i = 0; i < batch; ++i) sequences.emplace_back(pool);
   NextTokens next(model, batch);
-  Row row{.batch = batch, .context = options.context, .steps = options.steps};
+  BenchModelRow row{.batch = batch, .context = options.context, .steps = options.steps};
 
   // Prompts run some at a time, as many as 16 384 tokens.
   const int at_once = std::max(1, 16384 / options.context);
@@ -127,7 +127,7 @@ Row run_batch(Model& model, const Options& options, int batch) {
   return row;
 }
 
-void run(const Options& options) {
+void run(const BenchModelArguments& options) {
   const ModelConfig config = published_config(options.model);
   const Recipe recipe =
       options.recipe == "none" ? Recipe{.name = "none"} : find_recipe(options.recipe);
@@ -140,11 +140,11 @@ void run(const Options& options) {
   backend->synchronize();
   const double load_seconds = seconds_since(start);
 
-  std::vector<Row> rows;
+  std::vector<BenchModelRow> rows;
   for (const int batch : options.batches) rows.push_back(run_batch(model, options, batch));
   if (options.json) {
     OrderedJson json_rows = OrderedJson::array();
-    for (const Row& row : rows)
+    for (const BenchModelRow& row : rows)
       json_rows.push_back({{"batch", row.batch},
                            {"context", row.context},
                            {"prompt_tokens_per_second", row.prompt_rate()},
@@ -167,7 +167,7 @@ void run(const Options& options) {
             load_seconds);
   std::vector<std::vector<std::string>> table = {
       {"batch", "context", "prompt tokens/s", "first token s", "tokens/s", "step us", "TB/s"}};
-  for (const Row& row : rows)
+  for (const BenchModelRow& row : rows)
     table.push_back({std::to_string(row.batch), std::to_string(row.context),
                      fmt::format("{:.0f}", row.prompt_rate()),
                      fmt::format("{:.3f}", row.prompt_seconds), fmt::format("{:.0f}", row.rate()),
@@ -181,7 +181,7 @@ void run(const Options& options) {
 void add_bench_model(Command& bench) {
   Command command = bench.subcommand(
       "model", "Time prompts and steps of a model of random numbers in a recipe's formats");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<BenchModelArguments>();
   options->execution.device = cuda_available() ? "cuda" : "cpu";
   command
       .option("--model", options->model,
