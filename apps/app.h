@@ -25,6 +25,8 @@ void add_completion(Program& program);
 void add_bench(Command& app);
 void add_bench_gemm(Command& bench);
 void add_bench_repack(Command& bench);
+void add_bench_model(Command& bench);
+void add_bench_attention(Command& bench);
 void add_debug_report(Command& debug);
 
 // Options that several commands share.

@@ -7,6 +7,8 @@ void add_bench(Command& app) {
   bench.need_subcommand();
   add_bench_gemm(bench);
   add_bench_repack(bench);
+  add_bench_model(bench);
+  add_bench_attention(bench);
 }
 
 }  // namespace emberq

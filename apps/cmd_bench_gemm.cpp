@@ -13,13 +13,13 @@
 namespace emberq {
 namespace {
 
-const std::vector<std::string> kSchemes = {"lut4-g128", "lut4-g128-e4m3", "int4-g128",
-                                           "int4-g128-e4m3"};
+const std::vector<std::string> kGemmSchemes = {"lut4-g128", "lut4-g128-e4m3", "int4-g128",
+                                               "int4-g128-e4m3"};
 
-struct Options {
+struct BenchGemmArguments {
   std::string model = "llama-3-8b";
   std::vector<int64_t> tokens = {1, 16, 64, 128, 256, 512, 1024, 4096};
-  std::vector<std::string> schemes = kSchemes;
+  std::vector<std::string> schemes = kGemmSchemes;
   bool graph = false;
   std::string cublaslt;
   bool json = false;
@@ -63,7 +63,7 @@ OrderedJson row_json(const GemmRow& row, const GemmResult& report) {
   return json;
 }
 
-OrderedJson report_json(const Options& options, const GemmResult& report) {
+OrderedJson report_json(const BenchGemmArguments& options, const GemmResult& report) {
   OrderedJson rows = OrderedJson::array();
   for (const GemmRow& row : report.rows) rows.push_back(row_json(row, report));
   OrderedJson json = {
@@ -144,7 +144,7 @@ std::string header(const GemmResult& report, bool graph) {
                     double(report.flushed_bytes) / 1e6, report.repeats);
 }
 
-void print(const Options& options, const GemmResult& report) {
+void print(const BenchGemmArguments& options, const GemmResult& report) {
   std::vector<std::vector<std::string>> rows = {{"layer", "NxK", "M", "BF16 us", "FP8 us"}};
   if (!report.cutlass.empty()) rows[0].push_back("cutlass us");
   for (const std::string& scheme : options.schemes)
@@ -155,7 +155,7 @@ void print(const Options& options, const GemmResult& report) {
   for (const std::string& note : report.notes) print_out("{}\n", note);
 }
 
-void run(const Options& options) {
+void run(const BenchGemmArguments& options) {
   const GemmBench bench{.shapes = gemm_shapes(options.model),
                         .tokens = options.tokens,
                         .schemes = options.schemes,
@@ -173,7 +173,7 @@ void add_bench_gemm(Command& bench) {
       "gemm",
       "Four-bit weights times FP8 activations on a GPU, checked against the naive kernel and timed "
       "beside cuBLASLt's BF16 and FP8. docs/benchmarks.md says how");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<BenchGemmArguments>();
   gemm.option("--model", options->model,
               "Whose products: llama-3-8b, llama-2-7b or llama-2-70b; or one shape, outputs "
               "by inputs, as 28672x4096")
@@ -187,7 +187,7 @@ void add_bench_gemm(Command& bench) {
               "table, or int4, -8 to 7, times the scale of the group; with -e4m3, the product is "
               "rounded to e4m3 (int4-g128-e4m3 is FireQ)")
       .comma_separated()
-      .one_of(kSchemes)
+      .one_of(kGemmSchemes)
       .show_default();
   gemm.flag("--graph", options->graph,
             "Time calls back to back from a CUDA graph, on weights that take turns, instead "

@@ -11,11 +11,11 @@
 namespace emberq {
 namespace {
 
-const std::vector<std::string> kSchemes = {"lut4-g128", "int4-g128"};
+const std::vector<std::string> kRepackSchemes = {"lut4-g128", "int4-g128"};
 
-struct Options {
+struct BenchRepackArguments {
   std::string model = "llama-3-8b";
-  std::vector<std::string> schemes = kSchemes;
+  std::vector<std::string> schemes = kRepackSchemes;
   bool json = false;
 };
 
@@ -24,7 +24,7 @@ double share_of_copy(const RepackRow& row, const GpuPeaks& peaks) {
   return row.bytes / peaks.copy_rate / (row.time.seconds - peaks.fixed_seconds);
 }
 
-OrderedJson report_json(const Options& options, const RepackResult& report) {
+OrderedJson report_json(const BenchRepackArguments& options, const RepackResult& report) {
   OrderedJson rows = OrderedJson::array();
   for (const RepackRow& row : report.rows) {
     OrderedJson one = {
@@ -70,7 +70,7 @@ void print(const RepackResult& report) {
       format_table(table));
 }
 
-void run(const Options& options) {
+void run(const BenchRepackArguments& options) {
   const RepackBench bench{.shapes = gemm_shapes(options.model), .schemes = options.schemes};
   require_gpu("bench repack");
   const RepackResult report = run_repack_bench(bench);
@@ -84,7 +84,7 @@ void add_bench_repack(Command& bench) {
       "repack",
       "Four-bit weights from the order of files into that of the products, on a GPU. "
       "docs/benchmarks.md says how");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<BenchRepackArguments>();
   repack
       .option("--model", options->model,
               "Whose weights: llama-3-8b, llama-2-7b or llama-2-70b; or one shape, outputs by "
@@ -95,7 +95,7 @@ void add_bench_repack(Command& bench) {
               "The schemes of the weights, with commas between: lut4, a sign and an index into a "
               "table; int4, -8 to 7")
       .comma_separated()
-      .one_of(kSchemes)
+      .one_of(kRepackSchemes)
       .show_default();
   repack.flag("--json", options->json,
               "Print one JSON object: card, driver, date, version, model, repeats, "

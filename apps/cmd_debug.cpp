@@ -8,14 +8,14 @@
 namespace emberq {
 namespace {
 
-struct Options {
+struct DebugArguments {
   ModelOptions model;
   std::string output;
   int pattern = 0;
   bool json = false;
 };
 
-void run(const Options& options) {
+void run(const DebugArguments& options) {
   const OutlierResult report = write_outlier_model(
       {.model = options.model.model, .output = options.output, .pattern = options.pattern});
   if (options.json)
@@ -36,7 +36,7 @@ void add_debug(Command& app) {
       "inject-outliers",
       "Write a model that computes the same with large channels in keys and MLP inputs, the hard "
       "case for quantization");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<DebugArguments>();
   add_model(inject, options->model);
   inject.option("--pattern", options->pattern, "Which channels: 0, 1, 2 or any number above")
       .show_default();

@@ -6,11 +6,11 @@
 namespace emberq {
 namespace {
 
-struct Options {
+struct DebugReportArguments {
   std::string data, output;
 };
 
-void run(const Options& options) {
+void run(const DebugReportArguments& options) {
   require_writable(options.output);
   write_file_atomically(options.output, report_page(read_ordered_json(options.data)));
 }
@@ -20,7 +20,7 @@ void run(const Options& options) {
 void add_debug_report(Command& debug) {
   Command command =
       debug.subcommand("report", "Make the page of a report from its data (report/report.h)");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<DebugReportArguments>();
   command.option("DATA", options->data, "A .json file").required();
   command.option("-o,--output", options->output, "The page, an .html file; replaced if there")
       .required();

@@ -11,7 +11,7 @@
 namespace emberq {
 namespace {
 
-struct Options {
+struct EvalKlArguments {
   std::string reference;
   ModelOptions model;
   std::string text;
@@ -19,7 +19,7 @@ struct Options {
   bool json = false;
 };
 
-void run(const Options& options) {
+void run(const EvalKlArguments& options) {
   const Checkpoint checkpoint_a = Checkpoint::open(options.reference);
   const Checkpoint checkpoint_b = Checkpoint::open(options.model.model);
   const std::string text = read_utf8(options.text);
@@ -59,7 +59,7 @@ void add_eval_kl(Command& eval) {
       "kl",
       "How far MODEL's next-token distributions are from those of REFERENCE, on the windows of "
       "eval ppl. --kv is MODEL's; REFERENCE's cache is what its checkpoint says");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<EvalKlArguments>();
   kl.option("REFERENCE", options->reference, "The model to compare with, a folder").required();
   add_model(kl, options->model);
   add_windows(kl, options->text, options->windows);

@@ -10,14 +10,14 @@
 namespace emberq {
 namespace {
 
-struct Options {
+struct EvalNeedleArguments {
   ModelOptions model;
   std::string text;
   NeedleOptions needle;
   bool json = false;
 };
 
-void print(const Options& options, const NeedleResult& result) {
+void print(const EvalNeedleArguments& options, const NeedleResult& result) {
   if (options.json) {
     OrderedJson depths = OrderedJson::array();
     for (const NeedleScore& score : result.scores)
@@ -46,7 +46,7 @@ void print(const Options& options, const NeedleResult& result) {
             format_table(rows), options.needle.trials, options.needle.length, result.seconds);
 }
 
-void run(const Options& options) {
+void run(const EvalNeedleArguments& options) {
   const Checkpoint checkpoint = Checkpoint::open(options.model.model);
   const Tokenizer tokenizer = Tokenizer::load(checkpoint.folder());
   const auto filler = tokenizer.encode(read_utf8(options.text), SpecialTokens::kNone);
@@ -62,7 +62,7 @@ void add_eval_needle(Command& eval) {
       "needle",
       "Retrieval of a number from a sentence hidden in a long text: greedy answers, and the "
       "number's log-likelihood with the sentence, with another number in it and without it");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<EvalNeedleArguments>();
   add_model(command, options->model);
   command.option("--text", options->text, "The filler, a UTF-8 file").required();
   command.option("--seq-len", options->needle.length, "Tokens of a prompt and its answer")

@@ -9,14 +9,14 @@
 namespace emberq {
 namespace {
 
-struct Options {
+struct EvalPplArguments {
   ModelOptions model;
   std::string text;
   PerplexityOptions perplexity;
   bool json = false;
 };
 
-void run(const Options& options) {
+void run(const EvalPplArguments& options) {
   const Checkpoint checkpoint = Checkpoint::open(options.model.model);
   const Tokenizer tokenizer = Tokenizer::load(checkpoint.folder());
   const auto ids = tokenizer.encode(read_utf8(options.text), SpecialTokens::kNone);
@@ -40,7 +40,7 @@ void add_eval_ppl(Command& eval) {
   Command ppl = eval.subcommand("ppl",
                                 "Perplexity of a text: windows that do not overlap, each "
                                 "run alone with no BOS, the tail dropped");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<EvalPplArguments>();
   add_model(ppl, options->model);
   add_windows(ppl, options->text, options->perplexity);
   add_execution(ppl, options->model);

@@ -9,7 +9,7 @@
 namespace emberq {
 namespace {
 
-struct Options {
+struct EvalTasksArguments {
   ModelOptions model;
   std::vector<std::string> tasks;
   std::string data;
@@ -44,7 +44,7 @@ std::vector<std::string> row_of(const std::string& task, const TaskResult& resul
           fmt::format("{:.1f}", result.seconds)};
 }
 
-void run(const Options& options) {
+void run(const EvalTasksArguments& options) {
   std::vector<Task> tasks;
   for (const std::string& name : options.tasks)
     tasks.push_back(load_task(name, options.data, options.limit));
@@ -70,7 +70,7 @@ void run(const Options& options) {
 void add_eval_tasks(Command& eval) {
   Command command = eval.subcommand(
       "tasks", "Accuracy on zero-shot tasks, prompted and scored as lm-evaluation-harness does");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<EvalTasksArguments>();
   add_model(command, options->model);
   command
       .option("--tasks", options->tasks,

@@ -15,7 +15,7 @@
 namespace emberq {
 namespace {
 
-struct Options {
+struct GenerateArguments {
   ModelOptions model;
   std::string prompt;
   GenerationChoice generation;
@@ -25,7 +25,8 @@ struct Options {
 
 constexpr int64_t kMaxNewTokens = 128;
 
-GenerateOptions generate_options_of(const Options& options, const Checkpoint& checkpoint) {
+GenerateOptions generate_options_of(const GenerateArguments& options,
+                                    const Checkpoint& checkpoint) {
   const GenerationConfig config =
       read_generation_config(checkpoint.folder(), checkpoint.config(), options.generation);
   if (!config.not_run.empty())
@@ -38,7 +39,7 @@ GenerateOptions generate_options_of(const Options& options, const Checkpoint& ch
 
 double rate(int64_t tokens, double seconds) { return seconds > 0 ? double(tokens) / seconds : 0; }
 
-void run(const Options& options) {
+void run(const GenerateArguments& options) {
   const Checkpoint checkpoint = Checkpoint::open(options.model.model);
   const Tokenizer tokenizer = Tokenizer::load(checkpoint.folder());
   require_utf8(options.prompt, "--prompt");
@@ -76,7 +77,7 @@ void run(const Options& options) {
 
 void add_generate(Command& app) {
   Command command = app.subcommand("generate", "Print a prompt and how the model continues it");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<GenerateArguments>();
   add_model(command, options->model);
   command.option("--prompt", options->prompt, "The text to continue").required();
   GenerationChoice& choice = options->generation;

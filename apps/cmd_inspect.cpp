@@ -12,7 +12,7 @@
 namespace emberq {
 namespace {
 
-struct Options {
+struct InspectArguments {
   std::string model;
   bool json = false;
 };
@@ -115,7 +115,7 @@ void print_linears(const ModelConfig& config, const OrderedJson& linears) {
   print_out("\n{}", format_table(rows));
 }
 
-void run(const Options& options) {
+void run(const InspectArguments& options) {
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   const OrderedJson json = describe(checkpoint);
   if (options.json) return print_json(json);
@@ -143,7 +143,7 @@ void run(const Options& options) {
 void add_inspect(Command& app) {
   Command command =
       app.subcommand("inspect", "Configuration, tensors, sizes and the scheme of every layer");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<InspectArguments>();
   command.option("MODEL", options->model, "A Hugging Face model folder").required();
   command.flag("--json", options->json,
                "Print one JSON object: config, sizes, schemes, linears and tensors");

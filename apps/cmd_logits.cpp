@@ -8,14 +8,14 @@
 namespace emberq {
 namespace {
 
-struct Options {
+struct LogitsArguments {
   ModelOptions model;
   std::vector<int> ids;
   std::string output;
   bool json = false;
 };
 
-void run(const Options& options) {
+void run(const LogitsArguments& options) {
   require_writable(options.output);
   const Checkpoint checkpoint = Checkpoint::open(options.model.model);
   const auto backend = backend_of(options.model);
@@ -40,7 +40,7 @@ void run(const Options& options) {
 
 void add_logits(Command& app) {
   Command command = app.subcommand("logits", "Write the logits that follow each of some token ids");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<LogitsArguments>();
   add_model(command, options->model);
   command.option("--ids", options->ids, "Token ids, with commas between: 1,2,3")
       .required()

@@ -15,7 +15,7 @@
 namespace emberq {
 namespace {
 
-struct Options {
+struct QuantizeArguments {
   ModelOptions model;
   std::string recipe, weights, output;
   std::vector<std::string> calibration;
@@ -62,7 +62,7 @@ WeightScheme four_bit_scheme(const std::string& text) {
   return *scheme;
 }
 
-Recipe recipe_of(const Options& options) {
+Recipe recipe_of(const QuantizeArguments& options) {
   const bool search = options.target_bits || !options.max_ppl_increase.empty();
   Recipe recipe =
       find_recipe(options.recipe.empty() ? (search ? "mixed" : "emberq4") : options.recipe);
@@ -95,7 +95,8 @@ constexpr std::string_view kVllmGroups =
     "it takes groups of 64 and 32 from a recipe whose activations are none";
 
 // Shows each line that says what will be other than the recipe, and adds it to `notes`.
-std::function<void(const std::string&)> keep_notes(const Options& options, const Recipe& recipe,
+std::function<void(const std::string&)> keep_notes(const QuantizeArguments& options,
+                                                   const Recipe& recipe,
                                                    std::vector<std::string>& notes) {
   const bool for_vllm = options.weights == "int4" &&
                         std::ranges::find(recipe.activations, ActivationScheme::kFp8Token) !=
@@ -127,7 +128,8 @@ QuantizeResult quantize_or_explain(const QuantizeOptions& options, Backend& back
 
 // The recipes that the page compares with. A page that could not be made is refused here, before
 // the model is quantized.
-std::vector<QuantizeOptions> check_report(const Options& options, const QuantizeOptions& main) {
+std::vector<QuantizeOptions> check_report(const QuantizeArguments& options,
+                                          const QuantizeOptions& main) {
   if (options.report.empty()) return {};
   const fs::path folder = fs::path(options.report).parent_path();
   const bool in_output = folder.lexically_normal() == main.output.lexically_normal();
@@ -137,7 +139,7 @@ std::vector<QuantizeOptions> check_report(const Options& options, const Quantize
   return others;
 }
 
-void run(const Options& options) {
+void run(const QuantizeArguments& options) {
   const fs::path output = options.output;
   QuantizeOptions quantize_options{.model = options.model.model,
                                    .output = output.has_filename() ? output : output.parent_path(),
@@ -184,7 +186,7 @@ std::string recipe_help() {
 
 void add_quantize(Command& app) {
   Command command = app.subcommand("quantize", "Quantize a model into a new folder");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<QuantizeArguments>();
   add_model(command, options->model);
   command.option("--recipe", options->recipe, recipe_help());
   command.option("--weights", options->weights,

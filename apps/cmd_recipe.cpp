@@ -9,12 +9,12 @@
 namespace emberq {
 namespace {
 
-struct Options {
+struct RecipeArguments {
   std::string recipe;
   bool json = false;
 };
 
-void run(const Options& options) {
+void run(const RecipeArguments& options) {
   if (!options.recipe.empty()) {
     const OrderedJson json = to_json(find_recipe(options.recipe));
     return options.json ? print_json(json) : print_out("{}\n", json.dump(2));
@@ -34,7 +34,7 @@ void run(const Options& options) {
 void add_recipe(Command& app) {
   Command recipe = app.subcommand(
       "recipe", "Print a recipe with all that it sets, to change and give to quantize --recipe");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<RecipeArguments>();
   recipe.option("RECIPE", options->recipe,
                 "A built-in recipe's name or a .json file; absent: the list of names");
   recipe.flag("--json", options->json, "Print one JSON object: the recipe, or name: about");

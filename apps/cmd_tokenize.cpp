@@ -14,7 +14,7 @@
 namespace emberq {
 namespace {
 
-struct Options {
+struct TokenizeArguments {
   std::string model, text;
   bool no_special = false, decode = false, json = false;
 };
@@ -39,7 +39,7 @@ std::vector<int> parse_ids(const std::string& text, const std::string& file, int
   }
 }
 
-void run(const Options& options) {
+void run(const TokenizeArguments& options) {
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   if (options.decode) {
     const std::vector<int> ids =
@@ -62,7 +62,7 @@ void run(const Options& options) {
 
 void add_tokenize(Command& app) {
   Command command = app.subcommand("tokenize", "Token ids of a text, or the text of token ids");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<TokenizeArguments>();
   command.option("MODEL", options->model, "A model folder, or a folder with a tokenizer alone")
       .required();
   command.option("--text", options->text, "The text, or with --decode the ids: a file").required();

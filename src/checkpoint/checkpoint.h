@@ -9,10 +9,8 @@
 
 #include "base/file.h"
 #include "checkpoint/compressed_tensors/config.h"
-#include "checkpoint/emberq_config.h"
-#include "checkpoint/model_config.h"
 #include "checkpoint/safetensors.h"
-#include "tensor/quantized_weight.h"
+#include "checkpoint/weight_source.h"
 
 namespace emberq {
 
@@ -21,12 +19,6 @@ inline constexpr std::string_view kHeadName = "lm_head.weight";
 
 // The types of a plain weight.
 inline constexpr std::array kPlainTypes = {DType::kBF16, DType::kF16, DType::kF32};
-
-// A linear in codes, and what it rounds its input to.
-struct QuantizedLinear {
-  QuantizedWeight weight;
-  ActivationScheme input = ActivationScheme::kNone;
-};
 
 // A Hugging Face model folder, read: config.json; weights in model.safetensors or in the shards
 // that model.safetensors.index.json lists; how they are quantized, where they are. Tensors are
@@ -38,15 +30,16 @@ struct QuantizedLinear {
 //   both are stored and equal   the head is left out of names()
 //   both are stored and differ  the stored head is used, with a warning
 //   the head alone is stored    it is the embedding too, and has its name
-class Checkpoint {
+class Checkpoint final : public WeightSource {
  public:
   // InputError where anything is missing or contradicts another part.
   static Checkpoint open(const fs::path& folder);
 
   const fs::path& folder() const { return folder_; }
-  const ModelConfig& config() const { return config_; }
+  std::string where() const override { return folder_.string(); }
+  const ModelConfig& config() const override { return config_; }
   const AttentionScheme& attention() const { return emberq_config_.attention; }
-  const EmberqConfig& emberq_config() const { return emberq_config_; }
+  const EmberqConfig& emberq_config() const override { return emberq_config_; }
   uint64_t file_bytes() const;  // of the weights' files
 
   std::vector<std::string> names() const;  // of the tensors, sorted
@@ -54,15 +47,15 @@ class Checkpoint {
   // InputError where it is missing, or of a type that emberq does not read.
   Tensor get(const std::string& name) const;
   StoredTensor stored(const std::string& name) const;  // of any type; InputError where missing
-  // A plain weight: F32, F16 or BF16, of this shape, without NaN or infinity; or an InputError.
-  Tensor get(const std::string& name, const std::vector<int64_t>& shape) const;
+  Tensor get(const std::string& name, const std::vector<int64_t>& shape) const override;
   // Of one of these types and of this shape; or an InputError.
   Tensor get(const std::string& name, std::span<const DType> types,
              const std::vector<int64_t>& shape) const;
 
   const std::vector<SafetensorsFile>& files() const { return files_; }  // of the weights
-  // Whether the output head is kHeadName, and not the embedding.
-  bool has_own_head() const { return !config_.tie_word_embeddings || has(std::string(kHeadName)); }
+  bool has_own_head() const override {
+    return !config_.tie_word_embeddings || has(std::string(kHeadName));
+  }
 
   // For who goes through a model larger than the memory: what was read so far is not kept.
   void forget_pages() const;
@@ -73,10 +66,8 @@ class Checkpoint {
   // What the linear `module` ("model.layers.0.self_attn.q_proj") is stored as; nullopt where it has
   // a plain `weight`. A group_size of 0 is one scale per row.
   std::optional<LinearScheme> linear_scheme(const std::string& module) const;
-  // The linear `module` of n outputs and k inputs in codes, with its group_size resolved; nullopt
-  // where it has a plain `weight`. InputError where the tensors are not what the configuration
-  // says.
-  std::optional<QuantizedLinear> linear(const std::string& module, int64_t n, int64_t k) const;
+  std::optional<QuantizedLinear> linear(const std::string& module, int64_t n,
+                                        int64_t k) const override;
 
  private:
   // Where a tensor is: the index of its file in files_, and its name there.

@@ -12,7 +12,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "files are mapped as they are");
 
-constexpr size_t kLengthBytes = 8;               // the header's length, before it
 constexpr size_t kMaxHeaderBytes = 100'000'000;  // the reference implementation's limit
 constexpr std::string_view kMetadata = "__metadata__";
 
@@ -72,18 +71,19 @@ void check_cover(const std::vector<TensorEntry>& tensors, size_t data_bytes,
 // The header's JSON, as a view of the file.
 std::string_view header_text(std::span<const std::byte> file, std::string_view where) {
   EMBERQ_REQUIRE(
-      file.size() >= kLengthBytes,
+      file.size() >= kHeaderLengthBytes,
       "{} is not a safetensors file: it has {} bytes, its header's length alone takes {}", where,
-      file.size(), kLengthBytes);
+      file.size(), kHeaderLengthBytes);
   uint64_t length = 0;
-  std::memcpy(&length, file.data(), kLengthBytes);
+  std::memcpy(&length, file.data(), kHeaderLengthBytes);
   EMBERQ_REQUIRE(length <= kMaxHeaderBytes,
                  "{} is not a safetensors file: its header would take {} bytes, the limit is {}",
                  where, length, kMaxHeaderBytes);
-  EMBERQ_REQUIRE(length <= file.size() - kLengthBytes,
+  EMBERQ_REQUIRE(length <= file.size() - kHeaderLengthBytes,
                  "{} is cut short: its header takes {} bytes, the file has {}", where, length,
                  file.size());
-  const std::string_view text(reinterpret_cast<const char*>(file.data()) + kLengthBytes, length);
+  const std::string_view text(reinterpret_cast<const char*>(file.data()) + kHeaderLengthBytes,
+                              length);
   EMBERQ_REQUIRE(text.starts_with('{'),
                  "{} is not a safetensors file: its header does not start with '{{'", where);
   return text;
@@ -97,7 +97,7 @@ SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file,
   const Json json = parse_json(text, fmt::format("the header of {}", where));
   const JsonObject entries(json, std::string(where));
   SafetensorsHeader header;
-  header.data_begin = kLengthBytes + text.size();
+  header.data_begin = kHeaderLengthBytes + text.size();
   for (const auto& [name, value] : json.items()) {
     if (name != kMetadata) {
       header.tensors.push_back(parse_entry(entries, name));

@@ -25,6 +25,8 @@ struct TensorEntry {
   size_t begin, end;  // bytes, from the start of the data section
 };
 
+inline constexpr size_t kHeaderLengthBytes = 8;  // the header's length, before it
+
 struct SafetensorsHeader {
   size_t data_begin = 0;             // of the data section, in the file
   std::vector<TensorEntry> tensors;  // in the order of their data

@@ -9,8 +9,6 @@
 namespace emberq {
 namespace {
 
-constexpr size_t kLengthBytes = 8;  // the header's length, before it
-
 // A header is written as it grows: this, ",", entries, "}", spaces.
 constexpr std::string_view kHeaderStart = R"({"__metadata__":{"format":"pt"})";
 
@@ -26,10 +24,10 @@ std::string entry_text(const std::string& name, const StoredTensor& tensor, uint
 // Closed, padded to `bytes` with its length before it.
 std::string finished_header(std::string text, size_t bytes) {
   text += '}';
-  text.resize(bytes - kLengthBytes, ' ');
+  text.resize(bytes - kHeaderLengthBytes, ' ');
   const uint64_t length = text.size();
-  std::string result(kLengthBytes, '\0');
-  std::memcpy(result.data(), &length, kLengthBytes);
+  std::string result(kHeaderLengthBytes, '\0');
+  std::memcpy(result.data(), &length, kHeaderLengthBytes);
   return result + text;
 }
 
@@ -41,7 +39,8 @@ size_t max_entry_bytes(const std::string& name, const StoredTensor& tensor) {
 }
 
 size_t header_bytes_for(size_t entry_bytes) {
-  return (kLengthBytes + kHeaderStart.size() + entry_bytes + 1 + 7) / 8 * 8;  // 1: the last brace
+  return (kHeaderLengthBytes + kHeaderStart.size() + entry_bytes + 1 + 7) / 8 *
+         8;  // 1: the last brace
 }
 
 ShardWriter::ShardWriter(const fs::path& path, size_t header_bytes)

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "model/token_ids.h"
 
 namespace emberq {
 
@@ -21,8 +20,8 @@ void LayerRunner::set_rope_frequencies(std::vector<double> frequencies) {
   rope_ = RopeTable(*backend_, std::move(frequencies));
 }
 
-void LayerRunner::begin(std::span<const BatchEntry> entries) {
-  const Batch& batch = batch_.set(entries);
+void LayerRunner::begin(std::span<const BatchEntry> entries, const BatchPadding& padding) {
+  const Batch& batch = batch_.set(entries, padding);
   int64_t positions = 0;
   for (const BatchSequence& sequence : batch.on_host)
     positions = std::max(positions, sequence.kv_length);
@@ -30,16 +29,15 @@ void LayerRunner::begin(std::span<const BatchEntry> entries) {
   workspace_.resize(batch.tokens);
 }
 
-void LayerRunner::embed(const Weight& table, std::span<const int> ids) {
-  EMBERQ_CHECK(int64_t(ids.size()) == workspace_.tokens(), "{} ids for {} tokens", ids.size(),
+void LayerRunner::set_ids(std::span<const int> ids) {
+  EMBERQ_CHECK(int64_t(ids.size()) <= workspace_.tokens(), "{} ids for {} tokens", ids.size(),
                workspace_.tokens());
-  size_t first = 0;
-  for (const BatchSequence& sequence : batch().on_host) {
-    require_in_vocabulary(ids.subspan(first, size_t(sequence.new_tokens)), table.n,
-                          "the model's input", sequence.kv_length - sequence.new_tokens);
-    first += size_t(sequence.new_tokens);
-  }
-  backend_->upload(workspace_.ids(), ids.data(), ids.size_bytes());
+  ids_.assign(ids.begin(), ids.end());
+  ids_.resize(size_t(workspace_.tokens()));
+  backend_->upload(workspace_.ids(), ids_.data(), ids_.size() * sizeof(int));
+}
+
+void LayerRunner::embed(const Weight& table) {
   backend_->run(Embed{.table = &table, .ids = workspace_.ids(), .out = hidden()});
 }
 
@@ -90,14 +88,31 @@ Activations LayerRunner::qkv_input(const DecoderLayer& layer) {
 Activations LayerRunner::o_input(const DecoderLayer& layer, const Activations& x,
                                  const KvLayer& cache) {
   const Workspace& w = workspace_;
-  run(layer[Projection::kQ], x, w.q());
-  run(layer[Projection::kK], x, w.k());
-  run(layer[Projection::kV], x, w.v());
+  // Joined outputs are parts of longer rows.
+  const int64_t joined = layer.qkv.weight ? layer.qkv.weight.n : 0;
+  const bool value_joined = joined > w.q().dim + w.k().dim;
+  Activations q = w.q(), k = w.k(), v = w.v();
+  if (joined) {
+    const Activations rows = w.joined_qkv(joined);
+    run(layer.qkv, x, rows);
+    const auto part = [&](Activations& of, int64_t column) {
+      of.data = static_cast<std::byte*>(rows.data) + size_t(column) * size_bytes(rows.dtype);
+    };
+    part(q, 0), part(k, q.dim);
+    if (value_joined) part(v, q.dim + k.dim);
+  } else {
+    run(layer[Projection::kQ], x, q);
+    run(layer[Projection::kK], x, k);
+  }
+  if (!value_joined) run(layer[Projection::kV], x, v);
 
   const Activations query = w.query(layer.query);
-  backend_->run(RopeAppendKv{.q = w.q(),
-                             .k = w.k(),
-                             .v = w.v(),
+  backend_->run(RopeAppendKv{.q = q,
+                             .k = k,
+                             .v = v,
+                             .q_stride = joined,
+                             .k_stride = joined,
+                             .v_stride = value_joined ? joined : 0,
                              .q_norm = layer.q_norm.as<float>(),
                              .k_norm = layer.k_norm.as<float>(),
                              .eps = float(config_->rms_norm_eps),
@@ -133,11 +148,19 @@ Activations LayerRunner::gate_up_input(const DecoderLayer& layer) {
 
 Activations LayerRunner::down_input(const DecoderLayer& layer, const Activations& x) {
   const Workspace& w = workspace_;
-  run(layer[Projection::kGate], x, w.gate());
-  run(layer[Projection::kUp], x, w.up());
-  const Activations out = w.input(config_->intermediate_size, layer[Projection::kDown].input);
-  backend_->run(
-      SiluAndMul{.gate = w.gate(), .up = w.up(), .out = out, .hadamard = layer.down_hadamard});
+  SiluAndMul op{.gate = w.gate(),
+                .up = w.up(),
+                .out = w.input(config_->intermediate_size, layer[Projection::kDown].input),
+                .hadamard = layer.down_hadamard};
+  if (layer.gate_up.weight) {
+    op.gate = w.gate_up(), op.up = {};
+    run(layer.gate_up, x, op.gate);
+  } else {
+    run(layer[Projection::kGate], x, op.gate);
+    run(layer[Projection::kUp], x, op.up);
+  }
+  const Activations out = op.out;
+  backend_->run(op);
   return out;
 }
 

@@ -24,6 +24,10 @@ struct DecoderLayer {
   Buffer input_layernorm, post_attention_layernorm;     // F32 [hidden]
   Buffer q_norm, k_norm;                                // F32 [head_dim], or none
   std::array<LinearLayer, kProjections.size()> linear;  // by Projection
+  // Where the backend prefers it and their codes allow it, one linear for several that read one
+  // input, whose own weights are absent then: q, k and v, or q and k, one behind the other; gate
+  // and up with rows as SiluAndMul takes them.
+  LinearLayer qkv, gate_up;
   int64_t sliding_window = 0;
 
   // What surrounds a quantized cache (ops/rope_append_kv.h).
@@ -51,11 +55,15 @@ class LayerRunner {
 
   // The tokens that the next steps are about. The caches given to them must be of pools that have
   // the sequences' pages.
-  void begin(std::span<const BatchEntry> entries);
+  void begin(std::span<const BatchEntry> entries, const BatchPadding& padding = {});
   const Batch& batch() const { return batch_.batch(); }
-  // The embeddings of the batch's tokens, rows of the table [vocab, hidden], into hidden().
-  // InputError for an id that is no row. The ids must live until the backend is synchronized.
-  void embed(const Weight& table, std::span<const int> ids);
+  // The ids of the batch's tokens, which are rows of the table of embeddings (model/token_ids.h);
+  // those of padding are 0.
+  void set_ids(std::span<const int> ids);
+  // Their embeddings, rows of the table [vocab, hidden], into hidden().
+  void embed(const Weight& table);
+  // Changes where memory of the steps moves: what was recorded before is void then.
+  int64_t moves() const { return rope_.moves() + workspace_.moves() + batch_.moves(); }
   Activations hidden() const { return workspace_.hidden(); }
 
   Activations qkv_input(const DecoderLayer& layer);
@@ -90,6 +98,7 @@ class LayerRunner {
   RopeTable rope_;
   Workspace workspace_;
   BatchMemory batch_;
+  std::vector<int> ids_;  // of the last batch; they live until their upload is done
 };
 
 }  // namespace emberq

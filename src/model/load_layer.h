@@ -7,7 +7,7 @@
 namespace emberq {
 
 // Block `index` of a checkpoint, with all that surrounds its cache.
-DecoderLayer load_layer(const Checkpoint& checkpoint, Backend& backend, int64_t index);
+DecoderLayer load_layer(const WeightSource& source, Backend& backend, int64_t index);
 
 Buffer& norm_of(DecoderLayer& layer, Norm norm);  // input_layernorm, ...
 

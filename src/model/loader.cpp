@@ -1,7 +1,10 @@
+#include <algorithm>
+
 #include "base/check.h"
 #include "model/load_layer.h"
 #include "model/model.h"
 #include "model/parameters.h"
+#include "tensor/join_rows.h"
 
 namespace emberq {
 namespace {
@@ -20,62 +23,138 @@ void set_post_rope_scale(DecoderLayer& layer, Backend& backend, const ModelConfi
   layer.query_scale = upload(backend, query);
 }
 
-// Reads a checkpoint's tensors onto a backend.
+// Reads a model's tensors onto a backend.
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, Backend& backend)
-      : checkpoint_(checkpoint), config_(checkpoint.config()), backend_(backend) {}
+  Loader(const WeightSource& source, Backend& backend)
+      : source_(source), config_(source.config()), backend_(backend) {}
 
   Buffer vector(const std::string& name, const Parameter& parameter) const {
-    return upload(backend_, checkpoint_.get(name, parameter.shape(config_)).to_float());
+    return upload(backend_, source_.get(name, parameter.shape(config_)).to_float());
   }
 
   Weight matrix(const std::string& name, const Parameter& parameter) const {
-    return backend_.prepare(checkpoint_.get(name, parameter.shape(config_)));
+    return backend_.prepare(source_.get(name, parameter.shape(config_)));
   }
 
   DecoderLayer layer(int64_t index) const {
     DecoderLayer layer;
+    std::array<StoredLinear, kProjections.size()> stored;
     for (const Parameter& parameter : layer_parameters()) {
       if (!parameter.present(config_)) continue;
       const std::string name = layer_tensor(index, parameter.name);
       if (parameter.kind == ParameterKind::kWeight)
-        read_weight(index, parameter, layer[parameter.module]);
+        stored[size_t(parameter.module)] = read_weight(index, parameter);
       else if (parameter.kind == ParameterKind::kBias)
-        layer[parameter.module].bias = vector(name, parameter);
+        stored[size_t(parameter.module)].bias =
+            source_.get(name, parameter.shape(config_)).to_float();
       else
         norm_of(layer, parameter.norm) = vector(name, parameter);
     }
     for (const LinearInput input : kLinearInputs)
-      require_one_input(layer, index, linears_reading(input));
+      require_one_input(stored, index, linears_reading(input));
+    if (backend_.prefers_joined_linears()) {
+      constexpr std::array kQkv = {Projection::kQ, Projection::kK, Projection::kV};
+      constexpr std::array kGateUp = {Projection::kGate, Projection::kUp};
+      if (!join(stored, kQkv, 0, layer.qkv)) join(stored, std::span(kQkv).first(2), 0, layer.qkv);
+      join(stored, kGateUp, SiluAndMul::kInterleaved, layer.gate_up);
+    }
+    for (const Projection module : kProjections) {
+      const StoredLinear& linear = stored[size_t(module)];
+      layer[module].input = linear.quantized.input;
+      if (!linear.joined) prepare(linear, layer[module]);
+    }
     layer.sliding_window = config_.sliding_window[size_t(index)];
     return layer;
   }
 
  private:
-  void read_weight(int64_t index, const Parameter& parameter, LinearLayer& linear) const {
-    const auto quantized = checkpoint_.linear(linear_name(index, parameter.module),
-                                              parameter.rows(config_), parameter.columns(config_));
-    if (quantized) {
-      linear.weight = backend_.prepare(quantized->weight);
-      linear.input = quantized->input;
-    } else {
-      linear.weight = matrix(layer_tensor(index, parameter.name), parameter);
+  // A linear on the host: in codes, or a plain weight.
+  struct StoredLinear {
+    QuantizedLinear quantized;  // its input's scheme also of a plain weight
+    Tensor plain;
+    std::vector<float> bias;
+    bool joined = false;  // with others
+  };
+
+  StoredLinear read_weight(int64_t index, const Parameter& parameter) const {
+    StoredLinear result;
+    auto quantized = source_.linear(linear_name(index, parameter.module), parameter.rows(config_),
+                                    parameter.columns(config_));
+    if (quantized)
+      result.quantized = std::move(*quantized);
+    else
+      result.plain = source_.get(layer_tensor(index, parameter.name), parameter.shape(config_));
+    return result;
+  }
+
+  void prepare(const StoredLinear& stored, LinearLayer& linear) const {
+    linear.weight =
+        stored.plain ? backend_.prepare(stored.plain) : backend_.prepare(stored.quantized.weight);
+    linear.input = stored.quantized.input;
+    if (!stored.bias.empty()) linear.bias = upload(backend_, stored.bias);
+  }
+
+  // Makes `modules` one linear, where all are plain or in the same codes and all or none have a
+  // bias. `block` is that of join_rows().
+  bool join(std::span<StoredLinear> stored, std::span<const Projection> modules, int64_t block,
+            LinearLayer& linear) const {
+    std::vector<Tensor> plain;
+    std::vector<QuantizedWeight> codes;
+    StoredLinear all{.quantized = {.input = stored[size_t(modules.front())].quantized.input}};
+    for (const Projection module : modules) {
+      const StoredLinear& one = stored[size_t(module)];
+      one.plain ? plain.push_back(one.plain) : codes.push_back(one.quantized.weight);
+      all.bias.insert(all.bias.end(), one.bias.begin(), one.bias.end());
     }
+    const StoredLinear& first = stored[size_t(modules.front())];
+    const auto same = [&](const Projection module) {
+      const StoredLinear& one = stored[size_t(module)];
+      return one.bias.empty() == first.bias.empty() && bool(one.plain) == bool(first.plain) &&
+             (!one.plain || one.plain.dtype() == first.plain.dtype());
+    };
+    if (!std::ranges::all_of(modules, same) || (plain.empty() && !can_join_rows(codes)))
+      return false;
+    if (block > 0) {
+      const int64_t rows = first.plain ? first.plain.shape()[0] : first.quantized.weight.n;
+      if (rows % block != 0) return false;
+      if (!all.bias.empty()) all.bias = interleaved(all.bias, int64_t(modules.size()), block);
+    }
+    if (plain.empty())
+      all.quantized.weight = join_rows(codes, block);
+    else
+      all.plain = join_rows(plain, block);
+    prepare(all, linear);
+    for (const Projection module : modules) stored[size_t(module)].joined = true;
+    return true;
+  }
+
+  // Vectors that lie one behind the other, in the order of join_rows().
+  static std::vector<float> interleaved(const std::vector<float>& values, int64_t parts,
+                                        int64_t block) {
+    const int64_t size = int64_t(values.size()) / parts;
+    std::vector<float> result;
+    for (int64_t begin = 0; begin < size; begin += block)
+      for (int64_t part = 0; part < parts; ++part) {
+        const auto from = values.begin() + part * size + begin;
+        result.insert(result.end(), from, from + block);
+      }
+    return result;
   }
 
   // Linears that read one input must have it rounded in one way.
-  void require_one_input(const DecoderLayer& layer, int64_t index,
+  void require_one_input(std::span<const StoredLinear> stored, int64_t index,
                          std::span<const Projection> modules) const {
+    const ActivationScheme first = stored[size_t(modules.front())].quantized.input;
     for (const Projection module : modules)
-      EMBERQ_REQUIRE(layer[module].input == layer[modules.front()].input,
+      EMBERQ_REQUIRE(stored[size_t(module)].quantized.input == first,
                      "{}: {} reads {} activations but {}, which has the same input, reads {}",
-                     checkpoint_.folder().string(), linear_name(index, module),
-                     name(layer[module].input), linear_name(index, modules.front()),
-                     name(layer[modules.front()].input));
+                     source_.where(), linear_name(index, module),
+                     name(stored[size_t(module)].quantized.input),
+                     linear_name(index, modules.front()), name(first));
   }
 
-  const Checkpoint& checkpoint_;
+  const WeightSource& source_;
   const ModelConfig& config_;
   Backend& backend_;
 };
@@ -101,10 +180,10 @@ void set_attention(DecoderLayer& layer, Backend& backend, const ModelConfig& con
   if (!attention.value_mean.empty()) layer.value_mean = upload(backend, attention.value_mean[i]);
 }
 
-DecoderLayer load_layer(const Checkpoint& checkpoint, Backend& backend, int64_t index) {
-  DecoderLayer layer = Loader(checkpoint, backend).layer(index);
-  layer.down_hadamard = checkpoint.emberq_config().down_hadamard;
-  set_attention(layer, backend, checkpoint.config(), checkpoint.attention(), index);
+DecoderLayer load_layer(const WeightSource& source, Backend& backend, int64_t index) {
+  DecoderLayer layer = Loader(source, backend).layer(index);
+  layer.down_hadamard = source.emberq_config().down_hadamard;
+  set_attention(layer, backend, source.config(), source.emberq_config().attention, index);
   return layer;
 }
 
@@ -113,24 +192,24 @@ Model::Model(const ModelConfig& config, Backend& backend)
       backend_(&backend),
       runner_(backend, *config_) {}
 
-Model Model::load(const Checkpoint& checkpoint, Backend& backend, std::optional<KvScheme> kv,
+Model Model::load(const WeightSource& source, Backend& backend, std::optional<KvScheme> kv,
                   std::function<void()> after_block) {
-  const ModelConfig& config = checkpoint.config();
+  const ModelConfig& config = source.config();
   Model model(config, backend);
-  model.kv_ = kv.value_or(checkpoint.attention().kv);
+  model.kv_ = kv.value_or(source.emberq_config().attention.kv);
   const AttentionScheme attention =
-      kv == KvScheme::kFp ? AttentionScheme() : checkpoint.attention();
+      kv == KvScheme::kFp ? AttentionScheme() : source.emberq_config().attention;
 
-  const Loader loader(checkpoint, backend);
+  const Loader loader(source, backend);
   const auto table = [&](const Parameter& parameter) {
     return loader.matrix(std::string(parameter.name), parameter);
   };
   model.embedding_ = table(kEmbedding);
-  model.head_ = checkpoint.has_own_head() ? table(kHead) : model.embedding_;
+  model.head_ = source.has_own_head() ? table(kHead) : model.embedding_;
   model.final_norm_ = loader.vector(std::string(kFinalNorm.name), kFinalNorm);
   for (int64_t i = 0; i < config.num_layers; ++i) {
     model.layers_.push_back(loader.layer(i));
-    model.layers_.back().down_hadamard = checkpoint.emberq_config().down_hadamard;
+    model.layers_.back().down_hadamard = source.emberq_config().down_hadamard;
     set_attention(model.layers_.back(), backend, config, attention, i);
     if (after_block) after_block();
   }
@@ -146,8 +225,10 @@ KvCacheShape Model::cache_shape() const { return kv_cache_shape(*config_, kv_); 
 
 size_t Model::weight_bytes() const {
   size_t bytes = head_.bytes;
-  for (const DecoderLayer& layer : layers_)
+  for (const DecoderLayer& layer : layers_) {
+    bytes += layer.qkv.weight.bytes + layer.gate_up.weight.bytes;
     for (const Projection module : kProjections) bytes += layer[module].weight.bytes;
+  }
   return bytes;
 }
 

@@ -24,7 +24,7 @@ class Model {
   // (S, means, Hadamard, the rounding of queries and probabilities); the others keep it.
   // `after_block` is called after each block that is loaded or run, for who cannot have all of a
   // large model's pages in memory (Checkpoint::forget_pages).
-  static Model load(const Checkpoint& checkpoint, Backend& backend,
+  static Model load(const WeightSource& source, Backend& backend,
                     std::optional<KvScheme> kv = std::nullopt,
                     std::function<void()> after_block = {});
 
@@ -68,7 +68,18 @@ class Model {
   size_t weight_bytes() const;  // that one token's forward pass reads
 
  private:
+  // A step of single tokens, recorded for one number of rows; valid as long as its memory stays.
+  struct RecordedStep {
+    uint64_t pool;  // KvPool::id()
+    int64_t rows, max_pages;
+    int64_t moves;  // LayerRunner::moves()
+    Activations hidden;
+    std::unique_ptr<Recording> recording;
+  };
+
   Model(const ModelConfig& config, Backend& backend);
+  Activations run_layers(KvPool& pool);
+  Activations run_recorded(std::span<const BatchEntry> entries, KvPool& pool);
 
   std::unique_ptr<const ModelConfig> config_;  // where it stays: the runner points to it
   Backend* backend_;
@@ -79,6 +90,7 @@ class Model {
   std::function<void()> after_block_;
   std::vector<int> ids_;  // of the last batch; they live until its upload is done
   LayerRunner runner_;
+  std::vector<RecordedStep> steps_;
 };
 
 }  // namespace emberq

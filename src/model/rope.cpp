@@ -44,6 +44,7 @@ std::vector<double> rope_frequencies(const RopeConfig& rope, int64_t head_dim) {
 
 void RopeTable::reserve(int64_t count) {
   if (count <= count_) return;
+  ++moves_;
   count_ = std::max(count, 2 * count_);
   const int64_t half = int64_t(frequencies_.size());
   std::vector<float> cos(size_t(count_ * half)), sin(cos.size());

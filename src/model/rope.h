@@ -22,6 +22,7 @@ class RopeTable {
   const std::vector<double>& frequencies() const { return frequencies_; }
   // Makes the table hold positions [0, count). Operations that read it must have ended.
   void reserve(int64_t count);
+  int64_t moves() const { return moves_; }  // changes where the tables move
   // [positions, head_dim / 2] each
   const float* cos() const { return cos_.as<float>(); }
   const float* sin() const { return sin_.as<float>(); }
@@ -29,7 +30,7 @@ class RopeTable {
  private:
   Backend* backend_;
   std::vector<double> frequencies_;
-  int64_t count_ = 0;
+  int64_t count_ = 0, moves_ = 0;
   Buffer cos_, sin_;
 };
 

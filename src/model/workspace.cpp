@@ -7,6 +7,7 @@ namespace emberq {
 void Workspace::resize(int64_t tokens) {
   tokens_ = tokens;
   if (tokens <= capacity_) return;
+  ++moves_;
   capacity_ = tokens;
   const size_t element = size_bytes(backend_->activation_type());
   const auto make = [&](int64_t per_token, size_t bytes) {
@@ -19,8 +20,8 @@ void Workspace::resize(int64_t tokens) {
   q_ = make(query, element);
   k_ = make(key_value, element);
   v_ = make(key_value, element);
-  gate_ = make(config_->intermediate_size, element);
-  up_ = make(config_->intermediate_size, element);
+  if (backend_->prefers_joined_linears()) joined_ = make(query + 2 * key_value, element);
+  gate_up_ = make(2 * config_->intermediate_size, element);
   input_ = make(widest_, element);
   codes_ = make(widest_, 1);
   scales_ = make(std::max<int64_t>(1, widest_ / kGroupSizes.front()), sizeof(float));

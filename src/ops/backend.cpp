@@ -20,6 +20,10 @@ std::vector<double> Backend::time(const std::function<void()>& calls, int repeat
   return seconds;
 }
 
+std::unique_ptr<Recording> Backend::record(const std::function<void()>&) {
+  throw Error(fmt::format("the {} backend does not record operations", name()));
+}
+
 void Backend::refuse(std::string_view operation) const {
   throw Error(fmt::format("the {} backend has no {} operation", name(), operation));
 }

@@ -8,7 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "ops/argmax.h"
 #include "ops/attention.h"
+#include "ops/buffer.h"
 #include "ops/cross_entropy.h"
 #include "ops/embed.h"
 #include "ops/linear.h"
@@ -21,6 +23,13 @@
 
 namespace emberq {
 
+// Operations that were recorded, with the memory and the sizes that they had.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void replay() = 0;  // asynchronous, as the operations are
+};
+
 // Everything a model asks of the hardware: memory, and one function per operation. Each function is
 // asynchronous; synchronize() waits for all of them. An operation that a backend has no kernel for
 // is refused by name.
@@ -29,6 +38,8 @@ class Backend {
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;
   virtual DType activation_type() const = 0;  // of Activations that are not quantized
+  // Whether linears that read one input run faster as one.
+  virtual bool prefers_joined_linears() const { return false; }
 
   virtual void* allocate(size_t bytes) = 0;  // at least 64-byte aligned
   virtual void release(void* memory) = 0;
@@ -40,6 +51,12 @@ class Backend {
   // Seconds that the operations which `calls` runs take, each of `repeats` times, without what it
   // costs to start them where the backend can record and replay them. For benchmarks.
   virtual std::vector<double> time(const std::function<void()>& calls, int repeats);
+
+  virtual bool records() const { return false; }  // whether it can, and its operations may be
+  // The operations that `calls` runs, recorded and not run: replaying them costs one launch. They
+  // have run once before with the same sizes, so that their memory is there. Uploads, downloads and
+  // waits cannot be recorded.
+  virtual std::unique_ptr<Recording> record(const std::function<void()>& calls);
 
   virtual Weight prepare(const Tensor& dense) = 0;  // [n, k] F32, F16 or BF16
   virtual Weight prepare(const QuantizedWeight& quantized) = 0;
@@ -53,6 +70,7 @@ class Backend {
   virtual void run(const Attention&) { refuse("attention"); }
   virtual void run(const ReadKv&) { refuse("read_kv"); }
   virtual void run(const CrossEntropy&) { refuse("cross_entropy"); }
+  virtual void run(const Argmax&) { refuse("argmax"); }
 
  protected:
   [[noreturn]] void refuse(std::string_view operation) const;
@@ -67,36 +85,6 @@ std::unique_ptr<Backend> make_cuda_backend(CudaKernels kernels = CudaKernels::kF
 // Why no device can be used, as the end of a sentence; empty where one can.
 std::string cuda_obstacle();
 inline bool cuda_available() { return cuda_obstacle().empty(); }
-
-// Memory of a backend, released with it. The backend must live longer.
-class Buffer {
- public:
-  Buffer() = default;
-  Buffer(Backend& backend, size_t bytes) : backend_(&backend), data_(backend.allocate(bytes)) {}
-  ~Buffer() {
-    if (data_) backend_->release(data_);
-  }
-  Buffer(Buffer&& other) noexcept { swap(other); }
-  Buffer& operator=(Buffer&& other) noexcept {
-    swap(other);
-    return *this;
-  }
-
-  template <class T>
-  T* as() const {
-    return static_cast<T*>(data_);
-  }
-  explicit operator bool() const { return data_ != nullptr; }
-
- private:
-  void swap(Buffer& other) {
-    std::swap(backend_, other.backend_);
-    std::swap(data_, other.data_);
-  }
-
-  Backend* backend_ = nullptr;
-  void* data_ = nullptr;
-};
 
 // A buffer with these values in it, which may go when this returns.
 Buffer upload(Backend& backend, std::span<const std::byte> bytes);

@@ -6,8 +6,8 @@
 
 namespace emberq {
 
-const Batch& BatchMemory::set(std::span<const BatchEntry> entries) {
-  batch_ = {};
+const Batch& BatchMemory::set(std::span<const BatchEntry> entries, const BatchPadding& padding) {
+  batch_ = {.max_pages = padding.max_pages};
   on_host_.clear();
   packed_.clear();
   for (const BatchEntry& entry : entries) {
@@ -20,6 +20,11 @@ const Batch& BatchMemory::set(std::span<const BatchEntry> entries) {
     batch_.max_pages = std::max(batch_.max_pages, int64_t(entry.sequence->pages().size()));
     for (int64_t t = 0; t < entry.new_tokens; ++t) packed_.push_back(int32_t(position + t));
   }
+  for (int64_t row = 0; row < padding.rows; ++row) {
+    on_host_.push_back({1, 1});
+    packed_.push_back(0);
+  }
+  batch_.tokens += padding.rows;
   const size_t q_begin = packed_.size();
   packed_.push_back(0);
   for (const BatchSequence& s : on_host_) packed_.push_back(packed_.back() + int32_t(s.new_tokens));
@@ -31,8 +36,13 @@ const Batch& BatchMemory::set(std::span<const BatchEntry> entries) {
     packed_.insert(packed_.end(), listed.begin(), listed.end());
     packed_.resize(packed_.size() + size_t(batch_.max_pages) - listed.size());
   }
+  for (int64_t row = 0; row < padding.rows; ++row) {
+    packed_.push_back(padding.page);
+    packed_.resize(packed_.size() + size_t(batch_.max_pages) - 1);
+  }
 
   if (packed_.size() > capacity_) {
+    ++moves_;
     capacity_ = packed_.size() * 2;  // a sequence's pages grow one by one
     memory_ = Buffer(*backend_, capacity_ * sizeof(int32_t));
   }

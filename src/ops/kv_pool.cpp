@@ -1,5 +1,6 @@
 #include "ops/kv_pool.h"
 
+#include <atomic>
 #include <limits>
 #include <utility>
 
@@ -27,7 +28,10 @@ KvPool::KvPool(Backend& backend, const KvCacheShape& shape, int64_t page_tokens,
   EMBERQ_CHECK(page_tokens > 0 && pages > 0 && pages <= std::numeric_limits<int32_t>::max() &&
                    shape.head_dim % 2 == 0,
                "KV pool: {} pages of {} tokens, heads of {}", pages, page_tokens, shape.head_dim);
-  const size_t vectors = size_t(shape.kv_heads * page_tokens * pages);
+  static std::atomic<uint64_t> pools = 0;
+  id_ = ++pools;
+  const int64_t stored_pages = pages + (scratch_page() ? 1 : 0);
+  const size_t vectors = size_t(shape.kv_heads * page_tokens * stored_pages);
   const size_t codes =
       aligned(vectors * kv_code_bytes(shape.scheme, shape.head_dim, backend.activation_type()));
   const size_t scales = aligned(vectors * kv_scale_bytes(shape.scheme));
@@ -39,7 +43,7 @@ KvPool::KvPool(Backend& backend, const KvCacheShape& shape, int64_t page_tokens,
                        .kv_heads = shape.kv_heads,
                        .head_dim = shape.head_dim,
                        .page_tokens = page_tokens,
-                       .pages = pages,
+                       .pages = stored_pages,
                        .key = take(codes),
                        .value = take(codes),
                        .key_scale = take(scales),

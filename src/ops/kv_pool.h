@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -36,6 +37,11 @@ class KvPool {
   int64_t page_tokens() const { return page_tokens_; }
   int64_t pages() const { return pages_; }
   int64_t free_pages() const { return int64_t(free_.size()); }
+  // A page that is no sequence's, for rows that fill a batch up. A pool of one page has none.
+  std::optional<int32_t> scratch_page() const {
+    return pages_ > 1 ? std::optional(int32_t(pages_)) : std::nullopt;
+  }
+  uint64_t id() const { return id_; }  // of no other pool of the process
 
   struct Growth {
     KvSequence* sequence;
@@ -51,6 +57,7 @@ class KvPool {
   Backend* backend_;
   KvCacheShape shape_;
   int64_t page_tokens_, pages_;
+  uint64_t id_;
   std::byte* memory_ = nullptr;
   std::vector<KvLayer> layers_;
   std::vector<int32_t> free_;  // the next one last

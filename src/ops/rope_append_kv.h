@@ -20,8 +20,11 @@ namespace emberq {
 // Each step is rounded in one way, RoPE as fma(a, cos, -(b sin)) and fma(b, cos, a sin): every
 // backend gives the same codes, but for the sum of a norm, which is made in double.
 struct RopeAppendKv {
-  Activations q;                  // [tokens, heads * head_dim], not quantized
-  Activations k, v;               // [tokens, kv_heads * head_dim], not quantized
+  Activations q;     // [tokens, heads * head_dim], not quantized
+  Activations k, v;  // [tokens, kv_heads * head_dim], not quantized
+  // Numbers from a token's q, k or v to the next token's, where it is a part of longer rows; 0: it
+  // is a matrix by itself.
+  int64_t q_stride = 0, k_stride = 0, v_stride = 0;
   const float* q_norm = nullptr;  // [head_dim] or null
   const float* k_norm = nullptr;
   float eps = 0;
@@ -32,7 +35,8 @@ struct RopeAppendKv {
   const float* key_mean = nullptr;     // [kv_heads, head_dim] or null
   const float* value_mean = nullptr;
   bool hadamard = false;
-  Activations query;  // [tokens * heads, head_dim]; may be q where not quantized
+  Activations
+      query;  // [tokens * heads, head_dim]; may be q where neither quantized nor part of rows
   Batch batch;
   KvLayer cache;
 

@@ -53,7 +53,7 @@ Decoder::Step parse_strip(const JsonObject& json) {
   return step;
 }
 
-Decoder::Step parse_metaspace(const JsonObject& json) {
+Decoder::Step parse_metaspace_step(const JsonObject& json) {
   Decoder::Metaspace step{.replacement = json.get<std::string>("replacement")};
   if (step.replacement.empty()) json.reject("replacement", "must not be empty");
   step.prepended = json.has("prepend_scheme") ? json.get<std::string>("prepend_scheme") != "never"
@@ -69,7 +69,7 @@ void parse_into(const JsonObject& json, std::vector<Decoder::Step>& steps) {
   else if (type == "ByteLevel")
     steps.push_back(Decoder::ByteLevel{});
   else if (type == "Metaspace")
-    steps.push_back(parse_metaspace(json));
+    steps.push_back(parse_metaspace_step(json));
   else if (type == "Replace")
     steps.push_back(Decoder::Replace{Pattern::parse(json), json.get<std::string>("content")});
   else if (type == "Strip")

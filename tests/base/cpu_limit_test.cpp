@@ -4,7 +4,7 @@
 
 #include "support/test_folder.h"
 
-namespace emberq {
+namespace emberq::cpu_limit_test {
 namespace {
 
 // A folder that stands for /, with what a kernel shows of a process's cgroups.
@@ -71,4 +71,4 @@ TEST(CgroupCpuLimit, IgnoresControllersOtherThanTheProcessor) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::cpu_limit_test

@@ -3,7 +3,7 @@
 #include "base/check.h"
 #include "support/refusal.h"
 
-namespace emberq {
+namespace emberq::error_test {
 namespace {
 
 TEST(Check, SaysTheValuesTheConditionAndThePlace) {
@@ -38,4 +38,4 @@ TEST(Check, IsOneStatement) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::error_test

@@ -8,7 +8,7 @@
 #include "support/refusal.h"
 #include "support/test_folder.h"
 
-namespace emberq {
+namespace emberq::file_lock_test {
 namespace {
 
 TEST(FileLock, IsHeldByOneAtATime) {
@@ -62,4 +62,4 @@ TEST(FileLock, NamesTheFileThatItCannotMake) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::file_lock_test

@@ -11,7 +11,7 @@
 #include "support/refusal.h"
 #include "support/test_folder.h"
 
-namespace emberq {
+namespace emberq::file_test {
 namespace {
 
 std::span<const std::byte> bytes_of(std::string_view text) {
@@ -366,4 +366,4 @@ TEST(MappedFile, TakesALongTextThatOnlyBeginsAsAPointerDoes) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::file_test

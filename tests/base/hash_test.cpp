@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace emberq {
+namespace emberq::hash_test {
 namespace {
 
 std::string hash_of(std::string_view bytes) {
@@ -26,4 +26,4 @@ TEST(Hash, TellsTheSameTextInOtherPiecesApart) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::hash_test

@@ -7,7 +7,7 @@
 #include "base/progress.h"
 #include "support/refusal.h"
 
-namespace emberq {
+namespace emberq::interrupt_test {
 namespace {
 
 // Each in a process of its own: an interrupt is not taken back.
@@ -66,4 +66,4 @@ TEST(Progress, IsSilentWhereStderrIsNoTerminal) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::interrupt_test

@@ -7,7 +7,7 @@
 #include "support/refusal.h"
 #include "support/test_folder.h"
 
-namespace emberq {
+namespace emberq::json_test {
 namespace {
 
 TEST(ParseJson, NamesTheTextAndThePlaceOfAnError) {
@@ -149,4 +149,4 @@ TEST_F(JsonObjectTest, CutsALongValueInAMessage) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::json_test

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 
-namespace emberq {
+namespace emberq::parallel_test {
 namespace {
 
 TEST(ParallelFor, RunsEachIndexOnce) {
@@ -63,4 +63,4 @@ TEST(ParallelFor, UsesAsManyThreadsAsAreSet) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::parallel_test

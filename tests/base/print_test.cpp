@@ -9,7 +9,7 @@
 #include "support/refusal.h"
 #include "support/test_folder.h"
 
-namespace emberq {
+namespace emberq::print_test {
 namespace {
 
 // In a process of its own: with standard output as `set_up` leaves it, says how `act` was refused.
@@ -81,4 +81,4 @@ TEST(WriteError, GoesOnWhereStandardErrorIsFull) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::print_test

@@ -5,7 +5,7 @@
 #include "base/parallel.h"
 #include "support/refusal.h"
 
-namespace emberq {
+namespace emberq::regex_test {
 namespace {
 
 std::string found(const Regex& regex, std::string_view text, size_t from = 0) {
@@ -108,4 +108,4 @@ TEST(Regex, ServesSeveralThreads) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::regex_test

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace emberq {
+namespace emberq::table_test {
 namespace {
 
 TEST(FormatTable, LinesUpTextToTheLeftAndNumbersToTheRight) {
@@ -45,4 +45,4 @@ TEST(FormatTable, OfAHeaderAloneIsAMarkdownTable) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::table_test

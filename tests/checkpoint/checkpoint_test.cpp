@@ -11,7 +11,7 @@
 #include "support/quantized_weight.h"
 #include "support/shared.h"
 
-namespace emberq {
+namespace emberq::checkpoint_test {
 namespace {
 
 const std::string kQ = "model.layers.0.self_attn.q_proj";
@@ -508,4 +508,4 @@ TEST(CheckpointEmberqConfig, RefusesScalesForAnotherModelsLayersHeadsOrChannels)
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::checkpoint_test

@@ -2,7 +2,7 @@
 #include "checkpoint/compressed_tensors/config.h"
 #include "checkpoint/support.h"
 
-namespace emberq {
+namespace emberq::compressed_tensors_test {
 namespace {
 
 const std::string kModule = "model.layers.0.self_attn.q_proj";
@@ -324,4 +324,4 @@ TEST(QuantizationConfig, TargetsTheClassWhereThereIsOneScheme) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::compressed_tensors_test

@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "checkpoint/support.h"
 
-namespace emberq {
+namespace emberq::emberq_config_test {
 namespace {
 
 EmberqConfig parse(std::string_view text) {
@@ -169,4 +169,4 @@ TEST(EmberqConfig, RefusesHeadsThatAreNoObjects) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::emberq_config_test

@@ -3,7 +3,7 @@
 #include "base/json.h"
 #include "checkpoint/support.h"
 
-namespace emberq {
+namespace emberq::model_config_test {
 namespace {
 
 // What every family needs said; `more` adds keys, or replaces them.
@@ -332,4 +332,4 @@ TEST(ModelConfig, RefusesTokenIdsThatAreNone) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::model_config_test

@@ -3,7 +3,7 @@
 #include "base/json.h"
 #include "checkpoint/support.h"
 
-namespace emberq {
+namespace emberq::output_folder_test {
 namespace {
 
 TEST(CopyCompanionFiles, CopiesTheTokenizerTheTemplateAndTheLicence) {
@@ -66,4 +66,4 @@ TEST(WriteConfig, KeepsKeysInOrderAndSetsTheChanges) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::output_folder_test

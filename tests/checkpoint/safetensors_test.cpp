@@ -10,7 +10,7 @@
 #include "checkpoint/shard_writer.h"
 #include "checkpoint/support.h"
 
-namespace emberq {
+namespace emberq::safetensors_test {
 namespace {
 
 SafetensorsHeader parse(std::string_view file) {
@@ -446,4 +446,4 @@ TEST(WriteSafetensors, LeavesNothingWhenTheDiskIsFull) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::safetensors_test

@@ -4,7 +4,7 @@
 #include "checkpoint/support.h"
 #include "support/shared.h"
 
-namespace emberq {
+namespace emberq::shared_models_test {
 namespace {
 
 class SharedModel : public ::testing::TestWithParam<const char*> {};
@@ -68,4 +68,4 @@ INSTANTIATE_TEST_SUITE_P(Shared, SharedModel,
                          });
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::shared_models_test

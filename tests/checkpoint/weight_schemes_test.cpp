@@ -10,7 +10,7 @@
 #include "format/bf16.h"
 #include "support/quantized_weight.h"
 
-namespace emberq {
+namespace emberq::weight_schemes_test {
 namespace {
 
 const std::string kQ = "model.layers.0.self_attn.q_proj";
@@ -379,4 +379,4 @@ TEST(CheckpointEmberqConfig, RefusesABlockThatDoesNotDivideTheInputsOfDown) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::weight_schemes_test

@@ -11,7 +11,7 @@
 #include "support/tiny_model.h"
 #include "text/tokenizer.h"
 
-namespace emberq {
+namespace emberq::generate_test {
 namespace {
 
 void expect_golden_continuation(const fs::path& folder, const Json& golden) {
@@ -113,4 +113,4 @@ TEST(Sampler, OfOneSeedIsTheSameEachTime) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::generate_test

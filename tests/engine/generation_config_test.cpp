@@ -10,7 +10,7 @@
 #include "support/shared.h"
 #include "support/test_folder.h"
 
-namespace emberq {
+namespace emberq::generation_config_test {
 namespace {
 
 // Folders with a generation_config.json, of a model of 1000 tokens.
@@ -266,4 +266,4 @@ TEST(Sampler, TakesTheOnlyTokenOfAVocabularyOfOne) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::generation_config_test

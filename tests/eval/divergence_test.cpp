@@ -12,7 +12,7 @@
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 
-namespace emberq {
+namespace emberq::divergence_test {
 namespace {
 
 // The definition, from probabilities.
@@ -185,4 +185,4 @@ TEST_F(TinyModels, OfOtherVocabulariesAreRefused) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::divergence_test

@@ -10,7 +10,7 @@
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 
-namespace emberq {
+namespace emberq::likelihood_test {
 namespace {
 
 const fs::path kTokenizer = test::source_folder() / "models/nano-wiki";
@@ -160,4 +160,4 @@ TEST_F(TinyScorer, DropsTheFirstTokensOfATextLongerThanTheModelsPositions) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::likelihood_test

@@ -9,7 +9,7 @@
 #include "support/refusal.h"
 #include "support/shared.h"
 
-namespace emberq {
+namespace emberq::needle_test {
 namespace {
 
 TEST(NeedleTrials, AreTheSameForTheSameSeed) {
@@ -148,4 +148,4 @@ TEST_F(BundledNeedle, RefusesAFillerWithAnIdOutsideTheVocabulary) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::needle_test

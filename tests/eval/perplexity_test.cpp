@@ -11,7 +11,7 @@
 #include "support/shared.h"
 #include "text/tokenizer.h"
 
-namespace emberq {
+namespace emberq::perplexity_test {
 namespace {
 
 class BundledModel : public testing::Test {
@@ -72,4 +72,4 @@ TEST_F(BundledModel, RefusesAnIdOutsideTheVocabularyByItsPositionUnlessItIsInThe
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::perplexity_test

@@ -9,7 +9,7 @@
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 
-namespace emberq {
+namespace emberq::tasks_test {
 namespace {
 
 TEST(LoadTask, PromptsAsTheHarnessDoes) {
@@ -211,4 +211,4 @@ TEST_F(BundledTasks, NameTheItemWhoseContinuationHasNoTokens) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::tasks_test

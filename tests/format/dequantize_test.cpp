@@ -2,7 +2,7 @@
 
 #include "format/weight_code.h"
 
-namespace emberq {
+namespace emberq::dequantize_test {
 namespace {
 
 TEST(Dequantize, MultipliesTheCodeLessItsZeroPointByTheScale) {
@@ -29,4 +29,4 @@ TEST(Dequantize, SaturatesProductsAtTheLargestE4m3Number) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::dequantize_test

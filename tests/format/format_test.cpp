@@ -15,7 +15,7 @@
 #include "format/scale.h"
 #include "format/scheme.h"
 
-namespace emberq {
+namespace emberq::format_test {
 namespace {
 
 template <class Half>
@@ -196,4 +196,4 @@ TEST(DTypes, AreFoundByTheirSafetensorsNames) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::format_test

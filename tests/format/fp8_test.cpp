@@ -10,7 +10,7 @@
 #include <cuda_fp8.h>
 #endif
 
-namespace emberq {
+namespace emberq::fp8_test {
 namespace {
 
 bool is_nan(uint8_t code) { return (code & 0x7f) == 0x7f; }
@@ -91,4 +91,4 @@ TEST(Fp8Exhaustive, EncodesEveryFloatAsTheToolkitDoes) { GTEST_SKIP() << "needs 
 #endif
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::fp8_test

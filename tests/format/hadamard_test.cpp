@@ -5,7 +5,7 @@
 #include "support/hadamard_matrix.h"
 #include "support/random.h"
 
-namespace emberq {
+namespace emberq::hadamard_test {
 namespace {
 
 // Column j of the matrix of n channels.
@@ -83,4 +83,4 @@ TEST(Hadamard, OfPowersOfTwoAddsNeighboursFirstBitForBit) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::hadamard_test

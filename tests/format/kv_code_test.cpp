@@ -9,7 +9,7 @@
 #include "support/kv_schemes.h"
 #include "support/random.h"
 
-namespace emberq {
+namespace emberq::kv_code_test {
 namespace {
 
 // A vector through a scheme and back.
@@ -240,4 +240,4 @@ TEST(KvCode, OfValuesAsComputedDoesNotExist) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::kv_code_test

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 
-namespace emberq {
+namespace emberq::gemm_bench_test {
 namespace {
 
 TEST(GemmShapes, AreTheFourProductsOfAModelsBlock) {
@@ -56,4 +56,4 @@ TEST(ShareOfRoof, IsOfTheSlowerOfBytesAndProductsWithoutTheFixedCost) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::gemm_bench_test

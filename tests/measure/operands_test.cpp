@@ -10,7 +10,7 @@
 #include "format/fp8.h"
 #include "format/pack.h"
 
-namespace emberq {
+namespace emberq::operands_test {
 namespace {
 
 constexpr size_t kMany = size_t(40) << 20;  // more than the block that repeats, and no multiple
@@ -76,4 +76,4 @@ TEST(SpreadOver, GivesBothEndsAndWhatIsBetween) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::operands_test

@@ -8,7 +8,7 @@
 #include "support/test_folder.h"
 #include "support/tiny_model.h"
 
-namespace emberq {
+namespace emberq::after_block_test {
 namespace {
 
 TEST(AfterBlock, IsCalledForEachBlockThatIsLoadedOrRun) {
@@ -42,4 +42,4 @@ TEST(AfterBlock, MayForgetThePagesThatWeightsAreIn) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::after_block_test

@@ -13,7 +13,7 @@
 #include "support/test_folder.h"
 #include "support/tiny_model.h"
 
-namespace emberq {
+namespace emberq::batch_test {
 namespace {
 
 std::vector<int> tokens(int count, int seed) {
@@ -173,4 +173,4 @@ TEST(ForwardPass, ChangesNothingWhereItRefusesABatch) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::batch_test

@@ -12,7 +12,7 @@
 #include "support/test_folder.h"
 #include "support/tiny_model.h"
 
-namespace emberq {
+namespace emberq::devices_test {
 namespace {
 
 using Logits = std::vector<float>;
@@ -135,4 +135,4 @@ INSTANTIATE_TEST_SUITE_P(HeadDims, ModelOnCuda,
                          name_of);
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::devices_test

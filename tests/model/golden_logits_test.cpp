@@ -8,7 +8,7 @@
 #include "support/logits.h"
 #include "support/shared.h"
 
-namespace emberq {
+namespace emberq::golden_logits_test {
 namespace {
 
 // The largest |difference| of a model's logits from a golden file's, `chunk` tokens at a time.
@@ -100,4 +100,4 @@ TEST_P(TrainedModel, HasTheLogitsOfTransformers) {
 INSTANTIATE_TEST_SUITE_P(Wiki, TrainedModel, testing::Values("nano-wiki", "small-wiki"), test_name);
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::golden_logits_test

@@ -6,7 +6,7 @@
 
 #include "support/shared.h"
 
-namespace emberq {
+namespace emberq::parameters_test {
 namespace {
 
 TEST(Parameters, AreTheTensorsOfThePublishedModel) {
@@ -41,4 +41,4 @@ TEST(Parameters, AreReadAtTheSitesOfTheirModules) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::parameters_test

@@ -9,7 +9,7 @@
 #include "support/attention_case.h"
 #include "support/kv_schemes.h"
 
-namespace emberq::test {
+namespace emberq::test::batch_test {
 namespace {
 
 constexpr int64_t kPage = 4;
@@ -120,4 +120,4 @@ INSTANTIATE_TEST_SUITE_P(Caches, BatchTest,
                          name_of);
 
 }  // namespace
-}  // namespace emberq::test
+}  // namespace emberq::test::batch_test

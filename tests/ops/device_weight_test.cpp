@@ -4,7 +4,7 @@
 #include "ops/backend.h"
 #include "support/refusal.h"
 
-namespace emberq {
+namespace emberq::device_weight_test {
 namespace {
 
 struct OtherWeight final : DeviceWeight {};
@@ -34,4 +34,4 @@ TEST(DeviceWeightCuda, OfAnotherBackendIsAnErrorOfTheCudaBackend) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::device_weight_test

@@ -11,7 +11,7 @@
 #include "support/refusal.h"
 #include "support/tolerance.h"
 
-namespace emberq {
+namespace emberq::elementwise_test {
 namespace {
 
 class Rows : public testing::Test {
@@ -215,4 +215,4 @@ TEST(Backend, RefusesByNameWhatItHasNoKernelFor) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::elementwise_test

@@ -14,7 +14,7 @@
 #include "support/random.h"
 #include "support/refusal.h"
 
-namespace emberq {
+namespace emberq::embed_test {
 namespace {
 
 constexpr int64_t kVocabulary = 300;
@@ -134,4 +134,4 @@ TEST(EmbedCuda, RefusesTablesThatItCannotRead) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::embed_test

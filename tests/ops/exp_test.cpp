@@ -5,7 +5,7 @@
 #include <bit>
 #include <cmath>
 
-namespace emberq::cpu {
+namespace emberq::cpu::exp_test {
 namespace {
 
 TEST(ExpNegative, IsWithinTwoUnitsInTheLastPlaceFromZeroToMinus87) {
@@ -26,4 +26,4 @@ TEST(ExpNegative, IsOneAtZeroAndTinyButNotNegativeFarBelow) {
 }
 
 }  // namespace
-}  // namespace emberq::cpu
+}  // namespace emberq::cpu::exp_test

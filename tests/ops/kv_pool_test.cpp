@@ -8,7 +8,7 @@
 #include "ops/backend.h"
 #include "ops/batch_memory.h"
 
-namespace emberq {
+namespace emberq::kv_pool_test {
 namespace {
 
 class KvPoolTest : public testing::Test {
@@ -160,4 +160,4 @@ TEST(Batch, IsRefusedWhereItsNumbersDoNotFit) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::kv_pool_test

@@ -15,7 +15,7 @@
 #include "support/sanitized.h"
 #include "support/tolerance.h"
 
-namespace emberq {
+namespace emberq::linear_cuda_test {
 namespace {
 
 struct Case {
@@ -316,4 +316,4 @@ TEST(LinearCudaLarge, IsWhatTheNaiveKernelComputes) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::linear_cuda_test

@@ -15,7 +15,7 @@
 #include "support/buffers.h"
 #include "support/random.h"
 
-namespace emberq {
+namespace emberq::linear_test {
 namespace {
 
 // Weights of [n, k] in codes, with their values by the definition in tensor/quantized_weight.h.
@@ -257,4 +257,4 @@ TEST(Linear, NamesTheShapesThatDisagree) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::linear_test

@@ -10,7 +10,7 @@
 #include "support/random.h"
 #include "support/tolerance.h"
 
-namespace emberq {
+namespace emberq::linear_unquantized_cuda_test {
 namespace {
 
 struct Case {
@@ -148,4 +148,4 @@ INSTANTIATE_TEST_SUITE_P(ShapesSanitized, UnquantizedLinear,
                          });
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::linear_unquantized_cuda_test

@@ -7,7 +7,7 @@
 #include "ops/cuda/linear/expand.h"
 #include "support/refusal.h"
 
-namespace emberq::cuda {
+namespace emberq::cuda::operand_format_test {
 namespace {
 
 WeightScheme scheme_of(const char* name) { return *weight_scheme_from_name(name); }
@@ -59,4 +59,4 @@ TEST(GroupsPerTile, AreOneTwoOrFour) {
 }
 
 }  // namespace
-}  // namespace emberq::cuda
+}  // namespace emberq::cuda::operand_format_test

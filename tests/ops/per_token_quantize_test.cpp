@@ -12,7 +12,7 @@
 #include "support/refusal.h"
 #include "support/sanitized.h"
 
-namespace emberq {
+namespace emberq::per_token_quantize_test {
 namespace {
 
 struct Case {
@@ -105,4 +105,4 @@ TEST(PerTokenQuantizeCuda, RefusesWhatNoKernelTakes) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::per_token_quantize_test

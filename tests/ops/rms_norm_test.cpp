@@ -11,7 +11,7 @@
 #include "support/refusal.h"
 #include "support/tolerance.h"
 
-namespace emberq {
+namespace emberq::rms_norm_test {
 namespace {
 
 constexpr float kEps = 1e-5f;
@@ -247,4 +247,4 @@ TEST(RmsNormCost, CountsTheAddendAndTheSum) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::rms_norm_test

@@ -10,7 +10,7 @@
 #include "support/kv_schemes.h"
 #include "support/tolerance.h"
 
-namespace emberq::test {
+namespace emberq::test::rope_append_kv_test {
 namespace {
 
 // Largest |a - b| of two runs' outputs.
@@ -231,4 +231,4 @@ TEST(RopeAppendKv, StoresCodesByTheLargestMagnitudeOfTheHeadAndDividesByTheStore
 }
 
 }  // namespace
-}  // namespace emberq::test
+}  // namespace emberq::test::rope_append_kv_test

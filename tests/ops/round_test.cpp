@@ -9,7 +9,7 @@
 #include "format/fp16.h"
 #include "format/fp8.h"
 
-namespace emberq::cpu {
+namespace emberq::cpu::round_test {
 namespace {
 
 float fp16_round(float x) { return fp16::from_float(x).to_float(); }
@@ -63,4 +63,4 @@ TEST(RoundToFp16, PutsEveryMidpointToEvenAndItsNeighboursToTheNearer) {
 }
 
 }  // namespace
-}  // namespace emberq::cpu
+}  // namespace emberq::cpu::round_test

@@ -8,7 +8,7 @@
 #include "base/parallel.h"
 #include "format/scale.h"
 
-namespace emberq {
+namespace emberq::row_quotient_test {
 namespace {
 
 // By the definition and by the quotient.
@@ -68,4 +68,4 @@ TEST(RowQuotient, OfNanIsNan) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::row_quotient_test

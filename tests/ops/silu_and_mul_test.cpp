@@ -12,7 +12,7 @@
 #include "support/refusal.h"
 #include "support/sanitized.h"
 
-namespace emberq {
+namespace emberq::silu_and_mul_test {
 namespace {
 
 struct Case {
@@ -284,4 +284,4 @@ TEST(SiluAndMulOfNoRows, WritesNothing) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::silu_and_mul_test

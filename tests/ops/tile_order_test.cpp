@@ -9,7 +9,7 @@
 #include "format/lut4.h"
 #include "ops/cuda/linear/expand.h"
 
-namespace emberq::cuda {
+namespace emberq::cuda::tile_order_test {
 namespace {
 
 using Codes = std::array<std::array<uint8_t, kTileInputs>, kTileRows>;
@@ -166,4 +166,4 @@ TEST(ByteTileOrder, HasTheRegistersOfOperandAAsTheyAre) {
 }
 
 }  // namespace
-}  // namespace emberq::cuda
+}  // namespace emberq::cuda::tile_order_test

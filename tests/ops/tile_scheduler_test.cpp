@@ -7,7 +7,7 @@
 
 #include "ops/cuda/linear/gemm_config.h"
 
-namespace emberq::cuda {
+namespace emberq::cuda::tile_scheduler_test {
 namespace {
 
 struct Case {
@@ -191,4 +191,4 @@ TEST(TileScheduler, SplitsATokenTileTheSameInEveryBatch) {
 }
 
 }  // namespace
-}  // namespace emberq::cuda
+}  // namespace emberq::cuda::tile_scheduler_test

@@ -14,7 +14,7 @@
 #include "support/refusal.h"
 #include "support/tolerance.h"
 
-namespace emberq {
+namespace emberq::weight_forms_test {
 namespace {
 
 WeightScheme scheme_of(const std::string& name) { return *weight_scheme_from_name(name); }
@@ -201,4 +201,4 @@ TEST(WeightForms, HaveEveryDifferenceOfACodeAndAZeroPoint) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::weight_forms_test

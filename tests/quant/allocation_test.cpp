@@ -10,7 +10,7 @@
 
 #include "support/refusal.h"
 
-namespace emberq {
+namespace emberq::allocation_test {
 namespace {
 
 Sensitivity measured(const std::string& name, double kl, double mac_share) {
@@ -303,4 +303,4 @@ TEST(AllocationTable, ShowsWhatWasChosenAndWhy) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::allocation_test

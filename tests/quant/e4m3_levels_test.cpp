@@ -15,7 +15,7 @@
 #include "quant/rounding/scaled_grid.h"
 #include "support/f64_linear.h"
 
-namespace emberq {
+namespace emberq::e4m3_levels_test {
 namespace {
 
 const WeightScheme kProducts = *weight_scheme_from_name("lut4-g32-e4m3");
@@ -171,4 +171,4 @@ TEST(SearchedScalesOfProducts, AreNoWorseThanAnyOtherMultipleOfTheLargestMagnitu
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::e4m3_levels_test

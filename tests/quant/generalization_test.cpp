@@ -9,7 +9,7 @@
 #include "quant/rounding/linear_algebra.h"
 #include "support/random.h"
 
-namespace emberq {
+namespace emberq::generalization_test {
 namespace {
 
 constexpr int64_t kN = 24, kK = 48;
@@ -201,4 +201,4 @@ TEST(CorrectionShare, IsBetterOnOtherTokensThanAllAndThanNothing) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::generalization_test

@@ -11,7 +11,7 @@
 #include "quant/rounding/rtn.h"
 #include "support/f64_linear.h"
 
-namespace emberq {
+namespace emberq::gptq_test {
 namespace {
 
 constexpr int64_t kN = 24, kK = 64, kTokens = 300;
@@ -224,4 +224,4 @@ TEST(Gptq, OfZerosInProductsIsZeros) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::gptq_test

@@ -6,7 +6,7 @@
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 
-namespace emberq {
+namespace emberq::group_size_test {
 namespace {
 
 ModelConfig config_of(int hidden, int intermediate) {
@@ -86,4 +86,4 @@ TEST_F(CheckGroups, TakesAnyWidthWhereARowHasOneScale) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::group_size_test

@@ -15,7 +15,7 @@
 #include "support/tiny_model.h"
 #include "support/tolerance.h"
 
-namespace emberq {
+namespace emberq::outliers_test {
 namespace {
 
 // What an index was multiplied by, where that is not 1.
@@ -266,4 +266,4 @@ TEST_F(OutlierInput, ThatIsNotThereIsRefused) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::outliers_test

@@ -17,7 +17,7 @@
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 
-namespace emberq {
+namespace emberq::pipeline_test {
 namespace {
 
 std::vector<int> some_ids() {
@@ -583,4 +583,4 @@ TEST_F(PipelineInput, WithANanWeightIsRefusedByItsName) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::pipeline_test

@@ -6,7 +6,7 @@
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 
-namespace emberq {
+namespace emberq::recipe_test {
 namespace {
 
 Recipe parse(const std::string& json) { return parse_recipe(parse_json(json, "r.json"), "r.json"); }
@@ -121,4 +121,4 @@ TEST(Recipe, UnknownByNameListsTheKnown) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::recipe_test

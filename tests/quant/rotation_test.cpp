@@ -7,7 +7,7 @@
 #include "format/hadamard.h"
 #include "support/f64_linear.h"
 
-namespace emberq {
+namespace emberq::rotation_test {
 namespace {
 
 using test::random_linear;
@@ -133,4 +133,4 @@ TEST(HadamardBlock, IsTheLargestPowerOfTwoThatDividesAndIsAllowed) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::rotation_test

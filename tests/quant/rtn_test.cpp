@@ -9,7 +9,7 @@
 #include "quant/rounding/scale_search.h"
 #include "support/random.h"
 
-namespace emberq {
+namespace emberq::rtn_test {
 namespace {
 
 constexpr WeightScheme kFireq{4, 32, Dequant::kE4m3};
@@ -118,4 +118,4 @@ TEST(RoundToNearest, OfZerosIsZeros) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::rtn_test

@@ -10,7 +10,7 @@
 #include "support/refusal.h"
 #include "support/tiny_model.h"
 
-namespace emberq {
+namespace emberq::sensitivity_test {
 namespace {
 
 // Linears that read one input.
@@ -214,4 +214,4 @@ TEST(SensitivityUnit, SaysItsScheme) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::sensitivity_test

@@ -13,7 +13,7 @@
 #include "support/tiny_model.h"
 #include "text/tokenizer.h"
 
-namespace emberq {
+namespace emberq::shapes_test {
 namespace {
 
 struct Shape {
@@ -131,4 +131,4 @@ INSTANTIATE_TEST_SUITE_P(Methods, Shapes,
                          });
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::shapes_test

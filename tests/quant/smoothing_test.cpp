@@ -7,7 +7,7 @@
 #include "quant/transform/rope_scale.h"
 #include "support/f64_linear.h"
 
-namespace emberq {
+namespace emberq::smoothing_test {
 namespace {
 
 using test::random_linear;
@@ -227,4 +227,4 @@ TEST(PreRopeScale, FoldedIntoQAndKLeavesEveryProductOfPairsAsItWas) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::smoothing_test

@@ -6,7 +6,7 @@
 
 #include "support/random.h"
 
-namespace emberq {
+namespace emberq::weight_grid_test {
 namespace {
 
 class Grid : public testing::TestWithParam<const char*> {};
@@ -50,4 +50,4 @@ INSTANTIATE_TEST_SUITE_P(Schemes, Grid,
                          });
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::weight_grid_test

@@ -9,7 +9,7 @@
 #include "format/bf16.h"
 #include "format/fp16.h"
 
-namespace emberq {
+namespace emberq::tensor_test {
 namespace {
 
 template <class T>
@@ -153,4 +153,4 @@ TEST(ShapeText, ReadsAsAList) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::tensor_test

@@ -6,7 +6,7 @@
 
 #include "support/shared.h"
 
-namespace emberq {
+namespace emberq::detokenizer_test {
 namespace {
 
 TEST(Detokenizer, MakesNothingOfAnIdWithoutATokenWhereverItStands) {
@@ -25,4 +25,4 @@ TEST(Detokenizer, MakesNothingOfAnIdWithoutATokenWhereverItStands) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::detokenizer_test

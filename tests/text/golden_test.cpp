@@ -7,7 +7,7 @@
 #include "text/detokenizer.h"
 #include "text/tokenizer.h"
 
-namespace emberq {
+namespace emberq::golden_test {
 namespace {
 
 const Json& golden() {
@@ -93,4 +93,4 @@ INSTANTIATE_TEST_SUITE_P(Packages, GoldenTokenizer,
                          });
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::golden_test

@@ -11,7 +11,7 @@
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
-namespace emberq {
+namespace emberq::parts_test {
 namespace {
 
 Json golden(const std::string& name) {
@@ -216,4 +216,4 @@ TEST_F(TokenizerFolder, GivesTransformersIdsAndTexts) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::parts_test

@@ -3,7 +3,7 @@
 #include "support/refusal.h"
 #include "support/test_folder.h"
 
-namespace emberq {
+namespace emberq::read_utf8_test {
 namespace {
 
 TEST(ReadUtf8, NamesTheFileAndTheByteThatIsNone) {
@@ -15,4 +15,4 @@ TEST(ReadUtf8, NamesTheFileAndTheByteThatIsNone) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::read_utf8_test

@@ -9,7 +9,7 @@
 #include "text/byte_level.h"
 #include "text/detokenizer.h"
 
-namespace emberq {
+namespace emberq::tokenizer_test {
 namespace {
 
 // A BPE over "a b c ▁" with some merges; `more` adds or replaces top-level keys.
@@ -197,4 +197,4 @@ TEST(Tokenizer, NamesTheFolderThatHasNone) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::tokenizer_test

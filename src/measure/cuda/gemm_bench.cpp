@@ -23,7 +23,6 @@ using cuda::CutlassProduct;
 using cuda::CutlassWeight;
 using Inputs = CublasLtProduct::Inputs;
 
-constexpr int kRepeats = 25;
 constexpr int kTrialRepeats = 5;           // to choose among algorithms or tiles
 constexpr int64_t kPeakSide = 8192;        // M, N and K of the product that gives the peak rate
 constexpr int64_t kFp8Rows = 16;           // cuBLASLt takes multiples of this
@@ -254,7 +253,7 @@ SchemeTime Bench::time_ours(const OurWeight& ours, int64_t m) {
     backend_->run(linear(weight, token_scale_, out_.as<void>(), m));
   };
   return {.scheme = ours.scheme,
-          .time = meter_.time(call, kRepeats),
+          .time = meter_.time(call, cuda::GpuMeter::kRepeats),
           .cost = cost(linear(first, token_scale_, out_.as<void>(), m)),
           .error = error};
 }
@@ -292,7 +291,7 @@ std::optional<CallTime> Bench::time_dense(Inputs inputs, int64_t n, int64_t k, i
   poison(rows, n);
   call(0);
   for (const int64_t token : spread_over(rows, kComparedTokens)) output_row("cuBLASLt", token, n);
-  return meter_.time(call, kRepeats);
+  return meter_.time(call, cuda::GpuMeter::kRepeats);
 }
 
 // CUTLASS's sums have 14 bits from the first input to the last, so each k-step of 32 may lose 2^-13
@@ -319,7 +318,8 @@ std::optional<CutlassTime> Bench::time_cutlass(const CutlassWeights& weights, in
                "bench gemm: CUTLASS's {} x {} times {} tokens by tile {}: the output differs from "
                "the naive kernel's by {:.3g} of its RMS",
                n, k, m, tile, error);
-  return CutlassTime{.tile = tile, .time = meter_.time(call, kRepeats), .error = error};
+  return CutlassTime{
+      .tile = tile, .time = meter_.time(call, cuda::GpuMeter::kRepeats), .error = error};
 }
 
 GemmRow Bench::measure_row(const GemmShape& shape, int64_t m, const std::vector<OurWeight>& ours,
@@ -343,7 +343,7 @@ GemmResult Bench::run() {
         fmt::format("no cuBLASLt to compare with ({}); --cublaslt or EMBERQ_CUBLASLT can name it",
                     cublaslt_.why_not()));
   report_.cutlass = cuda::cutlass_version();
-  report_.repeats = kRepeats;
+  report_.repeats = cuda::GpuMeter::kRepeats;
   if (plan_.regime == Regime::kCold)
     report_.flushed_bytes = int64_t(cuda::GpuMeter::kFlushedBytes);
   else

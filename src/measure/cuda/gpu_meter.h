@@ -12,6 +12,7 @@ namespace emberq::cuda {
 // Times calls on a backend's stream, in one regime.
 class GpuMeter {
  public:
+  static constexpr int kRepeats = 25;                         // of a measurement
   static constexpr size_t kFlushedBytes = size_t(512) << 20;  // ten times the L2 of an H100
   static constexpr size_t kRotatedBytes = size_t(200) << 20;
 

@@ -12,7 +12,6 @@
 namespace emberq {
 namespace {
 
-constexpr int kRepeats = 25;
 constexpr int64_t kComparedTiles = 64;
 
 using cuda::kTileInputs;
@@ -78,7 +77,7 @@ RepackRow measure(Backend& backend, cuda::GpuMeter& meter, const GemmShape& shap
   return {.shape = shape,
           .scheme = scheme,
           .bytes = double(read + written),
-          .time = meter.time([&](int) { repack(); }, kRepeats)};
+          .time = meter.time([&](int) { repack(); }, cuda::GpuMeter::kRepeats)};
 }
 
 }  // namespace
@@ -89,7 +88,7 @@ RepackResult run_repack_bench(const RepackBench& bench) {
   RepackResult report{.card = meter.card(),
                       .driver = meter.driver(),
                       .peaks = meter.measure_peaks(),
-                      .repeats = kRepeats,
+                      .repeats = cuda::GpuMeter::kRepeats,
                       .flushed_bytes = int64_t(cuda::GpuMeter::kFlushedBytes)};
   for (const GemmShape& shape : bench.shapes)
     for (const std::string& scheme : bench.schemes)

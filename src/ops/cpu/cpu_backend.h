@@ -15,5 +15,6 @@ void rope_append_kv(const RopeAppendKv& op);
 void attention(const Attention& op);
 void read_kv(const ReadKv& op);
 void cross_entropy(const CrossEntropy& op);
+void argmax(const Argmax& op);
 
 }  // namespace emberq::cpu

@@ -75,8 +75,9 @@ void rope_append_kv(const RopeAppendKv& op) {
     thread_local std::vector<float> work;
     work.resize(size_t(head_dim));
     float* head = work.data();
-    const auto load = [&](const Activations& x, int64_t h) {
-      std::copy_n(x.f32().row(t) + h * head_dim, head_dim, head);
+    const auto load = [&](const Activations& x, int64_t stride, int64_t h) {
+      const float* row = x.f32().row(0) + t * (stride ? stride : x.dim);
+      std::copy_n(row + h * head_dim, head_dim, head);
     };
     const auto of_kv_head = [&](const float* vectors, int64_t kv_head) {
       return vectors ? vectors + kv_head * head_dim : nullptr;
@@ -89,7 +90,7 @@ void rope_append_kv(const RopeAppendKv& op) {
                  .hadamard = op.hadamard ? &transform : nullptr};
     by.norm = op.q_norm;
     for (int64_t h = 0; h < heads; ++h) {
-      load(op.q, h);
+      load(op.q, op.q_stride, h);
       by.scale = of_kv_head(op.query_scale, h / group);
       apply(by, head, head_dim);
       store_row(op.query, t * heads + h, head);
@@ -97,11 +98,11 @@ void rope_append_kv(const RopeAppendKv& op) {
     by.norm = op.k_norm;
     for (int64_t h = 0; h < cache.kv_heads; ++h) {
       const int64_t index = cache.index(page, h, position % cache.page_tokens);
-      load(op.k, h);
+      load(op.k, op.k_stride, h);
       by.mean = of_kv_head(op.key_mean, h), by.scale = of_kv_head(op.key_scale, h);
       apply(by, head, head_dim);
       store(cache, cache.key, cache.key_scale, index, head);
-      load(op.v, h);
+      load(op.v, op.v_stride, h);
       subtract(head, of_kv_head(op.value_mean, h), head_dim);
       store(cache, cache.value, cache.value_scale, index, head);
     }

@@ -69,6 +69,7 @@ class CudaBackend final : public Backend {
     }
   }
   DType activation_type() const override { return DType::kBF16; }
+  bool prefers_joined_linears() const override { return kernels_ != CudaKernels::kNaive; }
 
   void* allocate(size_t bytes) override {
     void* memory = nullptr;
@@ -88,6 +89,9 @@ class CudaBackend final : public Backend {
   void synchronize() override { CUDA_CHECK(cudaStreamSynchronize(stream_)); }
 
   std::vector<double> time(const std::function<void()>& calls, int repeats) override;
+  // The batch-invariant kernels' memory is of the lengths.
+  bool records() const override { return kernels_ == CudaKernels::kFast; }
+  std::unique_ptr<Recording> record(const std::function<void()>& calls) override;
   cudaStream_t stream() const { return stream_; }
 
   Weight prepare(const Tensor& dense) override {
@@ -165,6 +169,10 @@ class CudaBackend final : public Backend {
     if (op.logits.dtype != DType::kF32) refuse("cross_entropy of other types than F32");
     cuda::cross_entropy(op, stream_);
   }
+  void run(const Argmax& op) override {
+    check(op);
+    cuda::argmax(op, stream_);
+  }
 
  private:
   void multiply(const Linear& op, const cuda::CanonicalWeight& weight) {
@@ -220,30 +228,42 @@ class CudaBackend final : public Backend {
   std::optional<cuda::PrefillWorkspace> prefill_;
 };
 
-// Records what `calls` launches on the stream, without running it.
-void record(cudaGraph_t* graph, cudaStream_t stream, const std::function<void()>& calls) {
-  CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  try {
-    calls();
-  } catch (...) {
-    cudaStreamEndCapture(stream, graph);
-    throw;
+// What was launched on the stream, as a graph that has been prepared for its launch.
+class CudaRecording final : public Recording {
+ public:
+  CudaRecording(cudaStream_t stream, const std::function<void()>& calls) : stream_(stream) {
+    CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    try {
+      calls();
+    } catch (...) {
+      cudaStreamEndCapture(stream, graph_.address());
+      throw;
+    }
+    CUDA_CHECK(cudaStreamEndCapture(stream, graph_.address()));
+    CUDA_CHECK(cudaGraphInstantiate(exec_.address(), graph_, 0));
+    CUDA_CHECK(cudaGraphUpload(exec_, stream));
   }
-  CUDA_CHECK(cudaStreamEndCapture(stream, graph));
+  void replay() override { CUDA_CHECK(cudaGraphLaunch(exec_, stream_)); }
+
+ private:
+  cudaStream_t stream_;
+  cuda::Graph graph_;
+  cuda::GraphExec exec_;
+};
+
+std::unique_ptr<Recording> CudaBackend::record(const std::function<void()>& calls) {
+  return std::make_unique<CudaRecording>(stream_, calls);
 }
 
 std::vector<double> CudaBackend::time(const std::function<void()>& calls, int repeats) {
-  cuda::Graph graph;
-  cuda::GraphExec replay;
   cuda::Event start, stop;
-  record(graph.address(), stream_, calls);
-  CUDA_CHECK(cudaGraphInstantiate(replay.address(), graph, 0));
+  const auto recording = record(calls);
   CUDA_CHECK(cudaEventCreate(start.address()));
   CUDA_CHECK(cudaEventCreate(stop.address()));
   std::vector<double> seconds;
   for (int i = -1; i < repeats; ++i) {  // the first one warms up
     CUDA_CHECK(cudaEventRecord(start, stream_));
-    CUDA_CHECK(cudaGraphLaunch(replay, stream_));
+    recording->replay();
     CUDA_CHECK(cudaEventRecord(stop, stream_));
     CUDA_CHECK(cudaEventSynchronize(stop));
     float milliseconds = 0;

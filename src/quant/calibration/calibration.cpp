@@ -8,6 +8,7 @@
 #include "base/interrupt.h"
 #include "base/parallel.h"
 #include "format/fp8.h"
+#include "model/token_ids.h"
 #include "quant/rounding/linear_algebra.h"
 
 namespace emberq {
@@ -64,7 +65,9 @@ CalibrationStream::CalibrationStream(Backend& backend, const ModelConfig& config
   const BatchEntry entry[] = {{length_, &sequence_}};
   runner_.begin(entry);
   for (const std::vector<int>& ids : windows.ids) {
-    runner_.embed(embedding, ids);
+    require_in_vocabulary(ids, embedding.n, "the calibration text");
+    runner_.set_ids(ids);
+    runner_.embed(embedding);
     hidden_.push_back(take(runner_.hidden()));
   }
   kept_.resize(hidden_.size());

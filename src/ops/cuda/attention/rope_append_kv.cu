@@ -213,7 +213,8 @@ struct RopeAppendKvKernel {
     float* scale;  // of queries
     const int32_t *positions, *q_begin, *pages;
     int sequences, max_pages;
-    int heads, tokens;
+    int heads;
+    int64_t q_stride, k_stride, v_stride;  // from token to token
     KvLayer cache;
   };
   static constexpr int kWarps = 4, kThreads = 32 * kWarps;
@@ -233,7 +234,7 @@ struct RopeAppendKvKernel {
     const float *cos = a.cos + int64_t(position) * (dim / 2),
                 *sin = a.sin + int64_t(position) * (dim / 2);
     if (slot < a.heads) {
-      head.load(a.q + (int64_t(token) * a.heads + slot) * dim);
+      head.load(a.q + token * a.q_stride + slot * dim);
       const float* scale = a.query_scale;
       if (scale) scale += slot / (a.heads / kv_heads) * dim;
       if (a.q_norm) head.normalize(a.q_norm, a.eps);
@@ -247,7 +248,7 @@ struct RopeAppendKvKernel {
     const int kv_head = (slot - a.heads) % kv_heads;
     const auto of_head = [&](const float* vectors) { return vectors + kv_head * dim; };
     const KvVector vector = KvVector::of(a.cache, pages_of(a, token), kv_head, position);
-    head.load((is_key ? a.k : a.v) + (int64_t(token) * kv_heads + kv_head) * dim);
+    head.load((is_key ? a.k + token * a.k_stride : a.v + token * a.v_stride) + kv_head * dim);
     if (is_key) {
       if (a.k_norm) head.normalize(a.k_norm, a.eps);
       head.turn(cos, sin, memory[warp]);
@@ -325,7 +326,9 @@ void rope_append_kv(const RopeAppendKv& op, cudaStream_t stream) {
          .sequences = int(op.batch.sequences()),
          .max_pages = int(op.batch.max_pages),
          .heads = int(op.heads()),
-         .tokens = int(op.tokens()),
+         .q_stride = op.q_stride ? op.q_stride : op.q.dim,
+         .k_stride = op.k_stride ? op.k_stride : op.k.dim,
+         .v_stride = op.v_stride ? op.v_stride : op.v.dim,
          .cache = op.cache});
   });
 }

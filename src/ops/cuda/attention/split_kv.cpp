@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "ops/backend.h"
+
 namespace emberq::cuda {
 namespace {
 
@@ -15,11 +17,13 @@ int64_t queries_of_head(const Attention& op) { return op.heads() / op.cache.kv_h
 
 void SplitKvWorkspace::reserve(int64_t wanted_floats, int64_t wanted_tasks) {
   if (wanted_floats > floats) {
-    floats = wanted_floats;
+    floats = std::max(wanted_floats, 2 * floats);
+    replaced.push_back(std::move(partial));
     partial = Buffer(backend, size_t(floats) * sizeof(float));
   }
   if (wanted_tasks > tasks) {
     tasks = std::max(wanted_tasks, 2 * tasks);
+    replaced.push_back(std::move(arrived));
     arrived = upload(backend, std::vector<int>(size_t(tasks)));
   }
 }

@@ -2,12 +2,15 @@
 
 #include <cuda_runtime_api.h>
 
+#include <vector>
+
 #include "ops/attention.h"
-#include "ops/backend.h"
+#include "ops/buffer.h"
 
 namespace emberq::cuda {
 
-// The memory in which CTAs hand sums of a part of the keys over. It belongs to one stream.
+// The memory in which CTAs hand sums of a part of the keys over. It belongs to one stream. What a
+// recorded operation uses stays, where larger memory takes its place.
 struct SplitKvWorkspace {
   SplitKvWorkspace(Backend& of, int count) : backend(of), multiprocessors(count) {}
   void reserve(int64_t floats, int64_t tasks);
@@ -17,6 +20,7 @@ struct SplitKvWorkspace {
   int64_t floats = 0, tasks = 0;  // that there is memory for
   Buffer partial;                 // F32
   Buffer arrived;                 // [tasks] I32, zeros between calls
+  std::vector<Buffer> replaced;
 };
 
 // How a batch is cut into tasks: a KV head of a sequence, and so many of its new tokens.

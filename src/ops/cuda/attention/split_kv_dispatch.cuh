@@ -13,8 +13,8 @@ void start_split_kv(const SplitKvCall& call) {
   using Kernel = SplitKvKernel<Code, kDim, kColumnTiles>;
   const Attention& op = call.op;
   const SplitKvPlan& plan = call.plan;
-  int ctas = max_active_clusters<Kernel>(call.workspace.multiprocessors);
-  ctas = int(std::min<int64_t>(ctas, plan.units));
+  // All that fit, whatever the lengths: a recorded launch is replayed with longer ones.
+  const int ctas = max_active_clusters<Kernel>(call.workspace.multiprocessors);
   const int64_t slots = plan.invariant ? plan.units : 2 * ctas;
   call.workspace.reserve(slots * Kernel::kColumns * Kernel::kPartial, plan.tasks);
   launch<Kernel>(dim3(unsigned(ctas)), call.stream,

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/backend.h"
+#include "ops/buffer.h"
 #include "ops/cuda/runtime/stream.h"
 
 namespace emberq::cuda {

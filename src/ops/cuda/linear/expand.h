@@ -33,12 +33,12 @@ struct RegisterPair {
 };
 
 // LookupCodes: a sign, and an index into the first eight numbers of two tables, the even register's
-// and the odd one's. Seven instructions.
+// and the odd one's, which are negative where a scale is. Seven instructions.
 EMBERQ_HOST_DEVICE inline RegisterPair expand_sign_magnitude(uint32_t word, const ByteTable& even,
                                                              const ByteTable& odd) {
   const uint32_t index = word & 0x77777777;
-  return {permute_bytes(even.words[0], even.words[1], index) | (word & 0x80808080),
-          permute_bytes(odd.words[0], odd.words[1], index >> 16) | (word << 4 & 0x80808080)};
+  return {permute_bytes(even.words[0], even.words[1], index) ^ (word & 0x80808080),
+          permute_bytes(odd.words[0], odd.words[1], index >> 16) ^ (word << 4 & 0x80808080)};
 }
 
 // IntegerCodes: e4m3 numbers that are the integers over kInt4Factor. Nine instructions.

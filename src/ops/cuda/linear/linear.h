@@ -2,7 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "ops/backend.h"
+#include "ops/buffer.h"
 #include "ops/cuda/linear/gemm_config.h"
 #include "ops/cuda/linear/operand_format.h"
 #include "ops/linear.h"

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include "ops/argmax.h"
 #include "ops/cross_entropy.h"
 #include "ops/embed.h"
 #include "ops/per_token_quantize.h"
@@ -18,6 +19,7 @@ void rms_norm(const RmsNorm& op, cudaStream_t stream);
 void per_token_quantize(const PerTokenQuantize& op, cudaStream_t stream);
 void silu_and_mul(const SiluAndMul& op, cudaStream_t stream);
 void cross_entropy(const CrossEntropy& op, cudaStream_t stream);  // F32 logits
+void argmax(const Argmax& op, cudaStream_t stream);
 
 // Codes of x, F32 or BF16, with a scale for each row and group of `out`.
 void quantize_groups(const Activations& x, const Activations& out, cudaStream_t stream);

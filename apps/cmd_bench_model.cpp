@@ -1,0 +1,205 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <numeric>
+
+#include "apps/app.h"
+#include "apps/bench_report.h"
+#include "apps/random_model.h"
+#include "apps/version.h"
+#include "base/check.h"
+#include "base/json.h"
+#include "base/print.h"
+#include "base/table.h"
+#include "model/logit_rows.h"
+#include "model/model.h"
+
+namespace emberq {
+namespace {
+
+struct BenchModelArguments {
+  ModelOptions execution;
+  std::string model = "llama-3-8b", recipe = "emberq4";
+  std::vector<int> batches = {1, 16, 64};
+  int context = 1024, steps = 32, page_tokens = 64;
+  bool json = false;
+};
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + std::ptrdiff_t(values.size() / 2),
+                   values.end());
+  return values[values.size() / 2];
+}
+
+struct BenchModelRow {
+  int batch = 0;
+  double prompt_seconds = 0;  // of all prompts, to the first token of each
+  double step_seconds = 0;    // the median of steps in which each sequence gets a token
+  double step_bytes = 0;      // weights, and the cache that a step reads
+  int context = 0, steps = 0;
+
+  double prompt_rate() const { return double(batch) * context / prompt_seconds; }
+  double rate() const { return batch / step_seconds; }
+  double terabytes() const { return step_bytes / step_seconds * 1e-12; }
+};
+
+// The most likely next tokens of a batch, by the backend; one copy of ids.
+class NextTokens {
+ public:
+  NextTokens(Model& model, int most)
+      : model_(&model),
+        logits_(model, most),
+        ids_(model.backend(), size_t(most) * sizeof(int32_t)),
+        host_(size_t(most)) {}
+
+  std::span<const int32_t> of(const Activations& hidden, std::span<const int32_t> rows) {
+    const Activations logits = logits_.on_backend(hidden, rows);
+    Backend& backend = model_->backend();
+    backend.run(Argmax{.logits = logits, .ids = ids_.as<int32_t>()});
+    backend.download(host_.data(), ids_.as<void>(), rows.size_bytes());
+    backend.synchronize();
+    for (const int32_t id : std::span(host_).first(rows.size()))
+      EMBERQ_CHECK(id >= 0, "a logit is NaN");
+    return std::span(host_).first(rows.size());
+  }
+
+ private:
+  Model* model_;
+  LogitRows logits_;
+  Buffer ids_;
+  std::vector<int32_t> host_;
+};
+
+BenchModelRow run_batch(Model& model, const BenchModelArguments& options, int batch) {
+  const int64_t length = options.context + options.steps + 2;
+  const int64_t pages = pages_for(length, options.page_tokens);
+  KvPool pool = model.make_pool(options.page_tokens, batch * pages + 1);
+  std::vector<KvSequence> sequences;
+  for (int i = 0; i < batch; ++i) sequences.emplace_back(pool);
+  NextTokens next(model, batch);
+  BenchModelRow row{.batch = batch, .context = options.context, .steps = options.steps};
+
+  // Prompts run some at a time, as many as 16 384 tokens.
+  const int at_once = std::max(1, 16384 / options.context);
+  std::vector<int> ids(static_cast<size_t>(batch)), prompt(static_cast<size_t>(options.context));
+  for (size_t i = 0; i < prompt.size(); ++i)
+    prompt[i] = int(i * 7919 % size_t(model.config().vocab_size));
+  const auto prefill = [&] {
+    for (int first = 0; first < batch; first += at_once) {
+      std::vector<Model::NewTokens> part;
+      std::vector<int32_t> last;
+      for (int i = first; i < std::min(batch, first + at_once); ++i) {
+        part.push_back({prompt, &sequences[size_t(i)]});
+        last.push_back(int32_t(part.size()) * options.context - 1);
+      }
+      const auto tokens = next.of(model.forward(part, pool), last);
+      std::copy(tokens.begin(), tokens.end(), ids.begin() + first);
+    }
+  };
+  prefill();  // the first time memory is made
+  for (KvSequence& sequence : sequences) sequence.truncate(0);
+  const auto start = Clock::now();
+  prefill();
+  row.prompt_seconds = seconds_since(start);
+
+  std::vector<int32_t> rows(static_cast<size_t>(batch));
+  std::iota(rows.begin(), rows.end(), 0);
+  std::vector<double> seconds;
+  for (int step = -1; step < options.steps; ++step) {  // the first step is recorded
+    const auto begin = Clock::now();
+    std::vector<Model::NewTokens> tokens;
+    for (size_t i = 0; i < ids.size(); ++i) tokens.push_back({{&ids[i], 1}, &sequences[i]});
+    const auto chosen = next.of(model.forward(tokens, pool), rows);
+    if (step >= 0) seconds.push_back(seconds_since(begin));
+    std::copy(chosen.begin(), chosen.end(), ids.begin());
+  }
+  row.step_seconds = median(seconds);
+  row.step_bytes =
+      double(model.weight_bytes()) +
+      double(batch) * double(options.context + options.steps / 2) *
+          double(model.cache_shape().bytes_per_token(model.backend().activation_type()));
+  return row;
+}
+
+void run(const BenchModelArguments& options) {
+  const ModelConfig config = published_config(options.model);
+  const Recipe recipe =
+      options.recipe == "none" ? Recipe{.name = "none"} : find_recipe(options.recipe);
+  EMBERQ_REQUIRE(options.context >= 1 && options.steps >= 1 && !options.batches.empty() &&
+                     std::ranges::min(options.batches) >= 1,
+                 "--context, --new-tokens and --batch must be at least 1");
+  const auto backend = backend_of(options.execution);
+  const auto start = Clock::now();
+  Model model = Model::load(RandomModel(config, recipe), *backend, kv_of(options.execution));
+  backend->synchronize();
+  const double load_seconds = seconds_since(start);
+
+  std::vector<BenchModelRow> rows;
+  for (const int batch : options.batches) rows.push_back(run_batch(model, options, batch));
+  if (options.json) {
+    OrderedJson json_rows = OrderedJson::array();
+    for (const BenchModelRow& row : rows)
+      json_rows.push_back({{"batch", row.batch},
+                           {"context", row.context},
+                           {"prompt_tokens_per_second", row.prompt_rate()},
+                           {"time_to_first_token", row.prompt_seconds},
+                           {"tokens_per_second", row.rate()},
+                           {"step_us", row.step_seconds * 1e6},
+                           {"step_bytes", row.step_bytes},
+                           {"tb_per_s", row.terabytes()}});
+    return print_json({{"version", version()},
+                       {"date", utc_date()},
+                       {"device", std::string(backend->name())},
+                       {"model", options.model},
+                       {"recipe", recipe.name},
+                       {"weight_bytes", model.weight_bytes()},
+                       {"load_seconds", load_seconds},
+                       {"rows", json_rows}});
+  }
+  print_out("{} of random numbers, {}, on {}: {:.2f} GB of weights a step, loaded in {:.1f} s\n\n",
+            options.model, recipe.name, backend->name(), double(model.weight_bytes()) * 1e-9,
+            load_seconds);
+  std::vector<std::vector<std::string>> table = {
+      {"batch", "context", "prompt tokens/s", "first token s", "tokens/s", "step us", "TB/s"}};
+  for (const BenchModelRow& row : rows)
+    table.push_back({std::to_string(row.batch), std::to_string(row.context),
+                     fmt::format("{:.0f}", row.prompt_rate()),
+                     fmt::format("{:.3f}", row.prompt_seconds), fmt::format("{:.0f}", row.rate()),
+                     fmt::format("{:.0f}", row.step_seconds * 1e6),
+                     fmt::format("{:.2f}", row.terabytes())});
+  print_out("{}", format_table(table));
+}
+
+}  // namespace
+
+void add_bench_model(Command& bench) {
+  Command command = bench.subcommand(
+      "model", "Time prompts and steps of a model of random numbers in a recipe's formats");
+  const auto options = std::make_shared<BenchModelArguments>();
+  options->execution.device = cuda_available() ? "cuda" : "cpu";
+  command
+      .option("--model", options->model,
+              fmt::format("{}, or a config.json", fmt::join(published_configs(), ", ")))
+      .show_default();
+  command.option("--recipe", options->recipe, "A recipe's name or file; none: BF16").show_default();
+  command.option("--batch", options->batches, "Sequences at a time, several by commas")
+      .comma_separated()
+      .show_default();
+  command.option("--context", options->context, "Tokens of each prompt").show_default();
+  command.option("--new-tokens", options->steps, "Steps that are timed").show_default();
+  command.option("--page-tokens", options->page_tokens, "Tokens of a page of the KV cache")
+      .show_default();
+  add_execution(command, options->execution);
+  command.flag("--json", options->json,
+               "Print one JSON object: version, date, device, model, recipe, weight_bytes, "
+               "load_seconds, rows");
+  command.action([options] { run(*options); });
+}
+
+}  // namespace emberq
