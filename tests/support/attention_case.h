@@ -23,25 +23,30 @@ constexpr int64_t kHeadDim = 8, kKvHeads = 2, kGroup = 3;
 constexpr int64_t kHeads = kKvHeads * kGroup;
 
 struct Inputs {
-  int64_t tokens, head_dim;
+  int64_t tokens, head_dim, kv_heads, group;
+  int64_t heads() const { return kv_heads * group; }
   std::vector<float> q, k, v, q_norm, k_norm, query_scale, key_scale, key_mean, value_mean, cos,
       sin;
 };
 
 // `seed` is that of the tokens; norms, scales and means are a model's, the same for all.
-inline Inputs make_inputs(int64_t tokens, uint64_t seed = 0, int64_t head_dim = kHeadDim) {
+inline Inputs make_inputs(int64_t tokens, uint64_t seed = 0, int64_t head_dim = kHeadDim,
+                          int64_t kv_heads = kKvHeads, int64_t group = kGroup) {
+  const int64_t kv_dim = kv_heads * head_dim;
   Inputs in{.tokens = tokens,
             .head_dim = head_dim,
-            .q = normal_floats(size_t(tokens * kHeads * head_dim), 1 + 8 * seed, 2),
-            .k = normal_floats(size_t(tokens * kKvHeads * head_dim), 2 + 8 * seed, 2),
-            .v = normal_floats(size_t(tokens * kKvHeads * head_dim), 3 + 8 * seed),
-            .key_mean = normal_floats(size_t(kKvHeads * head_dim), 4, 3),
-            .value_mean = normal_floats(size_t(kKvHeads * head_dim), 5, 3)};
+            .kv_heads = kv_heads,
+            .group = group,
+            .q = normal_floats(size_t(tokens * group * kv_dim), 1 + 8 * seed, 2),
+            .k = normal_floats(size_t(tokens * kv_dim), 2 + 8 * seed, 2),
+            .v = normal_floats(size_t(tokens * kv_dim), 3 + 8 * seed),
+            .key_mean = normal_floats(size_t(kv_dim), 4, 3),
+            .value_mean = normal_floats(size_t(kv_dim), 5, 3)};
   for (int64_t c = 0; c < head_dim; ++c) {
     in.q_norm.push_back(1 + 0.1f * float(c % 8));
     in.k_norm.push_back(1 - 0.05f * float(c % 8));
   }
-  for (int64_t c = 0; c < kKvHeads * head_dim; ++c) {
+  for (int64_t c = 0; c < kv_dim; ++c) {
     in.key_scale.push_back(0.5f + 0.25f * float(c % 5));
     in.query_scale.push_back(1 / in.key_scale.back());
   }
@@ -149,10 +154,10 @@ inline std::unique_ptr<KvPool> scattered_pool(Backend& backend, const KvCacheSha
 // What ReadKv gives of the batch's first sequence, by heads and positions.
 inline void read_stored(Backend& backend, const Batch& batch, const KvLayer& cache, Attended& run) {
   const int64_t tokens = batch.on_host[0].kv_length, sequences = batch.sequences();
-  const int64_t head_dim = cache.head_dim;
+  const int64_t head_dim = cache.head_dim, kv_heads = cache.kv_heads;
   int64_t length = 0;
   for (const BatchSequence& sequence : batch.on_host) length = std::max(length, sequence.kv_length);
-  const size_t size = size_t(sequences * kKvHeads * length * head_dim);
+  const size_t size = size_t(sequences * kv_heads * length * head_dim);
   const Buffer key = to_backend(backend, std::vector<float>(size, NAN)),
                value = to_backend(backend, std::vector<float>(size, NAN));
   backend.run(ReadKv{.batch = batch,
@@ -162,8 +167,8 @@ inline void read_stored(Backend& backend, const Batch& batch, const KvLayer& cac
                      .value = value.as<float>()});
   const auto heads = [&](const Buffer& from) {
     const auto numbers = to_host<float>(backend, from.as<void>(), size);
-    Stored all{size_t(kKvHeads)};
-    for (int64_t h = 0; h < kKvHeads; ++h)
+    Stored all{size_t(kv_heads)};
+    for (int64_t h = 0; h < kv_heads; ++h)
       for (int64_t t = 0; t < tokens; ++t) {
         const auto first = numbers.begin() + (h * length + t) * head_dim;
         all[size_t(h)].emplace_back(first, first + head_dim);
@@ -212,7 +217,9 @@ inline Attended run_step(Backend& backend, KvPool& pool, const Form& form,
                key_mean = upload(model.key_mean), value_mean = upload(model.value_mean),
                cos = upload(model.cos), sin = upload(model.sin), q = rows(&Inputs::q),
                k = rows(&Inputs::k), v = rows(&Inputs::v);
-  const int64_t tokens = batch.tokens, query_rows = tokens * kHeads, head_dim = model.head_dim;
+  const int64_t tokens = batch.tokens, head_dim = model.head_dim,
+                kv_dim = model.kv_heads * head_dim, q_dim = model.heads() * head_dim,
+                query_rows = tokens * model.heads();
   const auto query_size = size_t(query_rows * head_dim);
   const Buffer codes(backend, query_size), scales(backend, size_t(query_rows) * sizeof(float)),
       out = upload_own(backend, std::vector<float>(query_size, NAN));
@@ -223,9 +230,9 @@ inline Attended run_step(Backend& backend, KvPool& pool, const Form& form,
                             : form.query == QueryScheme::kFp8Head
                                 ? quantized(codes, scales, query_rows, head_dim)
                                 : int8(codes, scales, query_rows, head_dim);
-  backend.run(RopeAppendKv{.q = plain(q, tokens, kHeads * head_dim),
-                           .k = plain(k, tokens, kKvHeads * head_dim),
-                           .v = plain(v, tokens, kKvHeads * head_dim),
+  backend.run(RopeAppendKv{.q = plain(q, tokens, q_dim),
+                           .k = plain(k, tokens, kv_dim),
+                           .v = plain(v, tokens, kv_dim),
                            .q_norm = q_norm.as<float>(),
                            .k_norm = k_norm.as<float>(),
                            .eps = 1e-6f,
@@ -246,7 +253,7 @@ inline Attended run_step(Backend& backend, KvPool& pool, const Form& form,
                         .scale = float(1 / std::sqrt(double(head_dim))),
                         .probability = form.probability,
                         .value_mean = form.means ? value_mean.as<float>() : nullptr,
-                        .out = plain(out, tokens, kHeads * head_dim)});
+                        .out = plain(out, tokens, q_dim)});
   Attended run;
   run.out = download_own(backend, out.as<void>(), query_size);
   read_queries(backend, query, run);
@@ -258,7 +265,7 @@ inline Attended run_step(Backend& backend, KvPool& pool, const Form& form,
 // One sequence, `chunk` tokens at a time; what the last step gave.
 inline Attended run_chunks(Backend& backend, const Inputs& in, const Form& form) {
   const int64_t page_tokens = form.page_tokens ? form.page_tokens : in.tokens + 3;
-  const auto pool = scattered_pool(backend, {form.kv, 1, kKvHeads, in.head_dim}, page_tokens,
+  const auto pool = scattered_pool(backend, {form.kv, 1, in.kv_heads, in.head_dim}, page_tokens,
                                    in.tokens / page_tokens + 3);
   KvSequence sequence(*pool);
   Attended last;

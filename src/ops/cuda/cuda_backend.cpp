@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "ops/backend.h"
 #include "ops/cuda/attention/attention.h"
+#include "ops/cuda/attention/prefill.h"
 #include "ops/cuda/attention/split_kv.h"
 #include "ops/cuda/cuda_weight.h"
 #include "ops/cuda/rows/rows.h"
@@ -53,6 +54,7 @@ class CudaBackend final : public Backend {
     if (kernels == CudaKernels::kNaive) return;
     workspace_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
     split_kv_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
+    prefill_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
   }
   ~CudaBackend() override { cudaStreamSynchronize(stream_); }
 
@@ -150,6 +152,9 @@ class CudaBackend final : public Backend {
     check(op);
     require_head_dim("attention", op.cache);
     if (op.out.dtype != DType::kBF16) refuse("attention to other types than BF16");
+    // Long prompts' results depend on the batch's other sequences by which kernel runs.
+    if (kernels_ == CudaKernels::kFast && cuda::prefill_takes(op) && cuda::prefill_pays(op))
+      return cuda::attention_prefill({.op = op, .workspace = *prefill_, .stream = stream_});
     if (kernels_ == CudaKernels::kNaive || !cuda::split_kv_takes(op))
       return cuda::attention_naive(op, stream_);
     const auto plan = cuda::split_kv_plan(op, kernels_ == CudaKernels::kBatchInvariant);
@@ -220,6 +225,7 @@ class CudaBackend final : public Backend {
   cuda::Stream stream_;
   std::optional<cuda::Workspace> workspace_;  // of the fast kernels
   std::optional<cuda::SplitKvWorkspace> split_kv_;
+  std::optional<cuda::PrefillWorkspace> prefill_;
 };
 
 // What was launched on the stream, as a graph that has been prepared for its launch.

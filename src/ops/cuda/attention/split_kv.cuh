@@ -3,13 +3,12 @@
 // Attention of few query tokens over a long cache: each warp multiplies a tile of 64 keys with all
 // query heads that read it, and CTAs share the tiles of a batch evenly. docs/kernels/attention.md
 // has the picture.
-#include <cuda_fp8.h>
-
 #include <algorithm>
 
 #include "ops/cuda/attention/attention.h"
 #include "ops/cuda/attention/expand_kv.cuh"
 #include "ops/cuda/attention/kv_page.cuh"
+#include "ops/cuda/attention/load_query.cuh"
 #include "ops/cuda/ptx/mbarrier.cuh"
 #include "ops/cuda/ptx/shared_memory.cuh"
 #include "ops/cuda/ptx/sync.cuh"
@@ -284,33 +283,6 @@ struct SplitKvKernel {
     return token * a.heads + task.kv_head * group + column % group;
   }
 
-  // Sixteen channels of a query, without its scale.
-  static constexpr int kPieceChannels = 16;
-  static __device__ void load_piece(const Args& a, int64_t at, float (&x)[kPieceChannels]) {
-    if (a.query_type == DType::kBF16) {
-      const auto* from = reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(a.query) + at);
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const uint4 v = from[i];
-        const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-        for (int c = 0; c < 8; ++c)
-          x[8 * i + c] = __uint_as_float(c % 2 ? words[c / 2] & 0xffff0000u : words[c / 2] << 16);
-      }
-      return;
-    }
-    const auto v = *reinterpret_cast<const uint4*>(static_cast<const uint8_t*>(a.query) + at);
-    const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-    const bool fp8 = a.query_type == DType::kF8E4M3;
-#pragma unroll
-    for (int c = 0; c < kPieceChannels; c += 2) {
-      const uint32_t pair = words[c / 4] >> c % 4 * 8;
-      const __half2 values(__nv_cvt_fp8x2_to_halfraw2(__nv_fp8x2_storage_t(pair), __NV_E4M3));
-      x[c] = fp8 ? __low2float(values) : float(int8_t(pair));
-      x[c + 1] = fp8 ? __high2float(values) : float(int8_t(pair >> 8));
-    }
-  }
-
   static __device__ void load_queries(const Args& a, const Task& task, Queries& q) {
     const int lane = int(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
 #pragma unroll
@@ -320,7 +292,9 @@ struct SplitKvKernel {
       const int64_t row = inside ? row_of(a, task, column) : 0;
       constexpr int kPieces = kDim / 4 / kPieceChannels, kPieceSteps = kSteps / kPieces;
       const auto load = [&](int piece, float(&x)[kPieceChannels]) {
-        if (inside) load_piece(a, row * kDim + t * (kDim / 4) + piece * kPieceChannels, x);
+        if (inside)
+          load_query_piece(a.query, a.query_type,
+                           row * kDim + t * (kDim / 4) + piece * kPieceChannels, x);
       };
       float sum = 0, largest = 0;
 #pragma unroll

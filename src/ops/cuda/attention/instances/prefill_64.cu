@@ -1,0 +1,7 @@
+#include "ops/cuda/attention/prefill_dispatch.cuh"
+
+namespace emberq::cuda {
+
+template void prefill_of<64>(const PrefillCall&);
+
+}  // namespace emberq::cuda

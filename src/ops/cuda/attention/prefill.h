@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "ops/attention.h"
+#include "ops/backend.h"
+
+namespace emberq::cuda {
+
+// The counters by which CTAs share out a batch's tiles. It belongs to one stream.
+struct PrefillWorkspace {
+  PrefillWorkspace(Backend& of, int count);
+
+  int multiprocessors;
+  Buffer counters;  // [2] I32: tiles that were taken, CTAs that ended; zeros between calls
+};
+
+// Whether the kernel takes the operation: heads of 64 or 128 channels, pages of multiples of 16
+// tokens, at most 1024 sequences. Any number of query heads may read a head of keys.
+bool prefill_takes(const Attention& op);
+// Whether it is the faster one: a sequence has new tokens enough to fill rows of a product.
+bool prefill_pays(const Attention& op);
+
+struct PrefillCall {
+  const Attention& op;
+  PrefillWorkspace& workspace;
+  cudaStream_t stream;
+};
+template <int kDim>
+void prefill_of(const PrefillCall& call);  // one source file each in instances/
+// Attention of many new tokens. Probabilities are rounded to FP16 (to BF16 with a cache of those).
+void attention_prefill(const PrefillCall& call);
+
+}  // namespace emberq::cuda
