@@ -6,7 +6,7 @@
 namespace emberq::cuda {
 namespace {
 
-constexpr int64_t kMaxSequences = 1024;
+constexpr int64_t kMaxPrefillSequences = 1024;
 // Rows (new tokens times query heads of a KV head) from which on wgmma's 64 rows are used better
 // than the small tiles of split_kv.
 constexpr int64_t kRowsThatPay = 17;
@@ -19,14 +19,13 @@ PrefillWorkspace::PrefillWorkspace(Backend& of, int count)
 bool prefill_takes(const Attention& op) {
   const int64_t dim = op.cache.head_dim;
   return (dim == 64 || dim == 128) && op.cache.page_tokens % 16 == 0 &&
-         op.batch.sequences() <= kMaxSequences;
+         op.batch.sequences() <= kMaxPrefillSequences;
 }
 
 bool prefill_pays(const Attention& op) {
   const int64_t group = op.heads() / op.cache.kv_heads;
-  return std::any_of(
-      op.batch.on_host.begin(), op.batch.on_host.end(),
-      [&](const BatchSequence& s) { return s.new_tokens * group >= kRowsThatPay; });
+  return std::any_of(op.batch.on_host.begin(), op.batch.on_host.end(),
+                     [&](const BatchSequence& s) { return s.new_tokens * group >= kRowsThatPay; });
 }
 
 void attention_prefill(const PrefillCall& call) {

@@ -212,8 +212,7 @@ class PrefillConsumer {
   }
 
   template <bool kMask>
-  __device__ void scale_scores(int first, int count, Scores& s, Rows& rows,
-                               Sums& sums) const {
+  __device__ void scale_scores(int first, int count, Scores& s, Rows& rows, Sums& sums) const {
     const typename Memory::Scales& scales = m_.fixed.scales[count % Memory::kScaleStagesUsed];
     const int t = ptx::reload_thread_index() % 4;
     int last[2], before[2];  // visible keys: before < key <= last
@@ -230,8 +229,8 @@ class PrefillConsumer {
       if constexpr (kHasScale<Code>)
         pair = load_pair<typename Memory::PairOfScores>(scales.scores + 4 * j + t);
       if constexpr (kHasZero) {
-        const float2 two = ptx::ld_shared_v2_f32(
-            ptx::shared_address(scales.key_zero + 8 * j + 2 * t));
+        const float2 two =
+            ptx::ld_shared_v2_f32(ptx::shared_address(scales.key_zero + 8 * j + 2 * t));
         zero[0] = two.x, zero[1] = two.y;
       }
 #pragma unroll
@@ -282,8 +281,7 @@ class PrefillConsumer {
           rows.total[i / 2] = fmaf(x, pair.reciprocal[i % 2], rows.total[i / 2]);
         else
           rows.total[i / 2] += x;
-        if constexpr (kHasZero)
-          rows.zeros[i / 2] = fmaf(x, pair.zero[i % 2], rows.zeros[i / 2]);
+        if constexpr (kHasZero) rows.zeros[i / 2] = fmaf(x, pair.zero[i % 2], rows.zeros[i / 2]);
       }
     }
   }

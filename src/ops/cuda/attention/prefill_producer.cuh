@@ -129,14 +129,15 @@ struct PrefillProducer {
         reinterpret_cast<const typename Code::Scale*>(raw + Memory::kCodeBytes) + thread;
     const int pair = thread / 2, i = thread % 2;
     const bool exists = thread < keys;
-    const float value = exists ? Expand::scale(stored[kKeys]) : 1.0f;
+    const float value = exists ? Expand::factors(stored[kKeys]).scale : 1.0f;
     const float reciprocal = exists ? __frcp_rn(value) : 0.0f;
-    to.scores[pair].scale[i] = exists ? Expand::scale(stored[0]) * Operands::kKeyFactor : 0.0f;
+    to.scores[pair].scale[i] =
+        exists ? Expand::factors(stored[0]).scale * Operands::kKeyFactor : 0.0f;
     to.scores[pair].log_scale[i] = log2f(value);
     to.values[pair].reciprocal[i] = reciprocal;
     if constexpr (Operands::kHasZero) {
-      to.values[pair].zero[i] = exists ? Expand::zero(stored[kKeys]) * reciprocal : 0.0f;
-      to.key_zero[thread] = exists ? Expand::zero(stored[0]) : 0.0f;
+      to.values[pair].zero[i] = exists ? Expand::factors(stored[kKeys]).zero * reciprocal : 0.0f;
+      to.key_zero[thread] = exists ? Expand::factors(stored[0]).zero : 0.0f;
     }
   }
 };

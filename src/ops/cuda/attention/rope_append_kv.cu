@@ -15,7 +15,6 @@
 namespace emberq::cuda {
 namespace {
 
-constexpr int kChannels = kMaxHeadDim / 32;  // of a lane
 constexpr unsigned kAllLanes = 0xffffffff;
 
 // The transform of format/hadamard.h, as a kernel's argument.
@@ -40,7 +39,9 @@ struct HadamardOfHead {
 
 // A head in the registers of a warp: lane l has channels l, l + 32, ... Products whose sum follows
 // are rounded first (__fmul_rn), so that the codes are those of the CPU.
+template <int kChannels>
 struct Head {
+  static constexpr int kLaneChannels = kChannels;
   float x[kChannels];
   int dim, lane;
 
@@ -93,9 +94,12 @@ struct Head {
       for (int i = 0; i < kChannels; ++i)
         x[i] = fmaf(sign, x[i], __shfl_xor_sync(kAllLanes, x[i], half));
     }
-    if (width > 32) add_registers<1>();
-    if (width > 64) add_registers<2>();
-    if (width > 128) add_registers<4>();
+    if constexpr (kChannels > 1)
+      if (width > 32) add_registers<1>();
+    if constexpr (kChannels > 2)
+      if (width > 64) add_registers<2>();
+    if constexpr (kChannels > 4)
+      if (width > 128) add_registers<4>();
     if (by.order > 1) multiply_by_paley(by, width, memory);
     for_each([&](float& value, int) { value = __fmul_rn(value, by.scale); });
   }
@@ -138,7 +142,7 @@ struct Head {
 
 // format/kv_code.h's kv_scale() by a warp: lane i has candidate i, and a lane the partial sum of
 // its channels.
-template <class Code>
+template <class Code, class Head>
 __device__ typename Code::Scale scale_of(Head& head) {
   using Scale = typename Code::Scale;
   const KvExtent extent = head.extent();
@@ -182,7 +186,7 @@ __device__ typename Code::Scale scale_of(Head& head) {
 }
 
 // Stores a key or a value.
-template <class Code>
+template <class Code, class Head>
 __device__ void store(Head& head, void* codes, void* scales, const KvVector& vector) {
   const int row_bytes = head.dim * Code::kBits / 8;
   auto* row = static_cast<uint8_t*>(codes) + vector.index * row_bytes;
@@ -198,7 +202,7 @@ __device__ void store(Head& head, void* codes, void* scales, const KvVector& vec
     const KvFactors factors = Code::factors(scale);
     if (head.lane == 0) static_cast<typename Code::Scale*>(scales)[vector.index] = scale;
 #pragma unroll
-    for (int i = 0; i < kChannels; ++i) {
+    for (int i = 0; i < Head::kLaneChannels; ++i) {
       const int c = head.lane + 32 * i;
       if (32 * i >= head.dim) break;
       const uint32_t code = c < head.dim ? Code::encode(head.x[i], factors) : 0u;
@@ -212,7 +216,8 @@ __device__ void store(Head& head, void* codes, void* scales, const KvVector& vec
   }
 }
 
-template <class Code>
+// kChannels: of a lane.
+template <class Code, int kChannels>
 struct RopeAppendKvKernel {
   struct Args {
     const __nv_bfloat16 *q, *k, *v;  // as RopeAppendKv
@@ -234,14 +239,14 @@ struct RopeAppendKvKernel {
   static constexpr bool kUsesPdl = true;
 
   static __device__ void run(const Args& a) {
-    __shared__ float memory[kWarps][kMaxHeadDim];
+    __shared__ float memory[kWarps][32 * kChannels];
     const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
     const int kv_heads = int(a.cache.kv_heads), dim = int(a.cache.head_dim);
     const int slot = int(blockIdx.y) * kWarps + warp, token = int(blockIdx.x);
     ptx::griddepcontrol_wait();
     ptx::griddepcontrol_launch_dependents();
     if (slot >= a.heads + 2 * kv_heads) return;
-    Head head{.dim = dim, .lane = lane};
+    Head<kChannels> head{.dim = dim, .lane = lane};
     const int position = a.positions[token];
     const float *cos = a.cos + int64_t(position) * (dim / 2),
                 *sin = a.sin + int64_t(position) * (dim / 2);
@@ -278,6 +283,7 @@ struct RopeAppendKvKernel {
   // The pages of the token's sequence.
   static __device__ const int32_t* pages_of(const Args& a, int token) {
     int first = 0, last = a.sequences - 1;
+    if (a.sequences == int(gridDim.x)) first = last = token;  // a token each
     while (first < last) {
       const int middle = (first + last + 1) / 2;
       a.q_begin[middle] <= token ? first = middle : last = middle - 1;
@@ -285,7 +291,7 @@ struct RopeAppendKvKernel {
     return a.pages + int64_t(first) * a.max_pages;
   }
 
-  static __device__ void store_query(const Args& a, Head& head, int64_t row) {
+  static __device__ void store_query(const Args& a, Head<kChannels>& head, int64_t row) {
     if (a.query_type == DType::kBF16) {
       auto* to = static_cast<__nv_bfloat16*>(a.query) + row * head.dim;
       head.for_each([&](float value, int c) { to[c] = __float2bfloat16_rn(value); });
@@ -310,8 +316,8 @@ void rope_append_kv(const RopeAppendKv& op, cudaStream_t stream) {
   const auto floats = [](const Activations& x) {
     return static_cast<const __nv_bfloat16*>(x.data);
   };
-  with_stored(op.cache.scheme, [&]<class Code>(Code) {
-    using Kernel = RopeAppendKvKernel<Code>;
+  const auto start = [&]<class Code, int kChannels>() {
+    using Kernel = RopeAppendKvKernel<Code, kChannels>;
     const int64_t slots = op.heads() + 2 * op.cache.kv_heads;
     launch<Kernel>(
         dim3(unsigned(op.tokens()), unsigned((slots + Kernel::kWarps - 1) / Kernel::kWarps)),
@@ -342,6 +348,15 @@ void rope_append_kv(const RopeAppendKv& op, cudaStream_t stream) {
          .k_stride = op.k_stride ? op.k_stride : op.k.dim,
          .v_stride = op.v_stride ? op.v_stride : op.v.dim,
          .cache = op.cache});
+  };
+  with_stored(op.cache.scheme, [&]<class Code>(Code) {
+    const int64_t dim = op.cache.head_dim;
+    if (dim <= 64)
+      start.template operator()<Code, 2>();
+    else if (dim <= 128)
+      start.template operator()<Code, 4>();
+    else
+      start.template operator()<Code, 8>();
   });
 }
 
