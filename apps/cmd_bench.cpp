@@ -11,6 +11,7 @@ void add_bench(Command& app, const std::string& command_line) {
   add_bench_ops(command, origin);
   add_bench_gemm(command, origin);
   add_bench_repack(command, origin);
+  add_bench_attention(command, origin);
   add_bench_model(command, origin);
 }
 

@@ -17,7 +17,7 @@ class CpuMeter final : public Meter {
  public:
   using Meter::Meter;
 
-  Conditions conditions() const override { return {.device = cpu_name()}; }
+  Conditions conditions() const override { return {.device = cpu_name(), .repeats = kRepeats}; }
 
   Peaks measure_peaks() override {
     const Buffer from = random_activations(backend(), kCopiedBytes), to(backend(), kCopiedBytes);

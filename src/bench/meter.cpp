@@ -11,6 +11,12 @@ namespace {
 constexpr double kBatchSeconds = 2e-3;
 constexpr int kFewestCalls = 4, kMostCalls = 1000;  // in a batch
 
+std::optional<double> share(double least_seconds, const CallTime& time, const Peaks& peaks) {
+  const double net = time.seconds - peaks.fixed_seconds;
+  if (net <= 0) return std::nullopt;
+  return least_seconds / net;
+}
+
 }  // namespace
 
 std::string_view name(Regime regime) { return regime == Regime::kCold ? "cold" : "continuous"; }
@@ -25,15 +31,17 @@ CallTime summary(std::vector<double> seconds) {
 }
 
 std::optional<double> share_of_copy(double bytes, const CallTime& time, const Peaks& peaks) {
-  const double net = time.seconds - peaks.fixed_seconds;
-  if (net <= 0) return std::nullopt;
-  return bytes / peaks.copy_rate / net;
+  return share(bytes / peaks.copy_rate, time, peaks);
+}
+
+std::optional<double> share_of_read(double bytes, const CallTime& time, const Peaks& peaks) {
+  if (!peaks.read_rate) return std::nullopt;
+  return share(bytes / *peaks.read_rate, time, peaks);
 }
 
 std::optional<double> share_of_roof(const Cost& cost, const CallTime& time, const Peaks& peaks) {
-  const double net = time.seconds - peaks.fixed_seconds;
-  if (!peaks.fp8_rate || !peaks.read_rate || net <= 0) return std::nullopt;
-  return std::max(cost.bytes / *peaks.read_rate, cost.flops / *peaks.fp8_rate) / net;
+  if (!peaks.read_rate || !peaks.fp8_rate) return std::nullopt;
+  return share(std::max(cost.bytes / *peaks.read_rate, cost.flops / *peaks.fp8_rate), time, peaks);
 }
 
 CallTime Meter::time(const std::function<void(int)>& call, int repeats) {

@@ -40,9 +40,10 @@ struct Peaks {
   std::optional<double> fp8_rate;   // operations a second of cuBLASLt's 8192 x 8192 x 8192
 };
 // The least time that this takes, as a share of the time it took without the fixed cost: by the
-// rate of copies, or the longer of reads and products. Absent where a peak is, and where it took no
-// longer than nothing does.
+// rate of copies, of reads, or by the longer of reads and products. Absent where a peak is, and
+// where it took no longer than nothing does.
 std::optional<double> share_of_copy(double bytes, const CallTime& time, const Peaks& peaks);
+std::optional<double> share_of_read(double bytes, const CallTime& time, const Peaks& peaks);
 std::optional<double> share_of_roof(const Cost& cost, const CallTime& time, const Peaks& peaks);
 
 // Under what the rows of a benchmark were measured.
@@ -59,11 +60,13 @@ struct Conditions {
 // Times calls on a backend, in one regime.
 class Meter {
  public:
+  static constexpr int kRepeats = 25;
+
   explicit Meter(Backend& backend) : backend_(&backend) {}
   virtual ~Meter() = default;
   Backend& backend() const { return *backend_; }
 
-  virtual Conditions conditions() const = 0;  // without repeats, peaks and load
+  virtual Conditions conditions() const = 0;  // of kRepeats; without peaks and load
   virtual std::optional<GpuLoad> load() const { return std::nullopt; }
   // The fixed cost and the rates of memory, without fp8_rate.
   virtual Peaks measure_peaks() = 0;
@@ -72,7 +75,7 @@ class Meter {
   // operands by i. It must have run before, so that its memory and its code are there.
   virtual std::vector<double> seconds(const std::function<void(int)>& call, int repeats) = 0;
   // After a rest, with what the device did.
-  CallTime time(const std::function<void(int)>& call, int repeats);
+  CallTime time(const std::function<void(int)>& call, int repeats = kRepeats);
 
  protected:
   virtual void rest() {}

@@ -11,8 +11,8 @@
 namespace emberq::bench {
 
 struct OpsBench {
-  std::vector<int64_t> rows;                 // tokens, for each operation
-  int repeats = 25;                          // behind each median
+  std::vector<int64_t> rows;  // tokens, for each operation
+  int repeats = Meter::kRepeats;
   size_t rotated_bytes = size_t(512) << 20;  // of inputs: ten times the L2 of an H100
   // Columns: the hidden and the intermediate size of Llama 3 8B.
   int64_t hidden = 4096, intermediate = 14336;

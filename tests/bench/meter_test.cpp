@@ -30,6 +30,13 @@ TEST(ShareOfRoof, IsOfTheSlowerOfBytesAndProductsWithoutTheFixedCost) {
   EXPECT_EQ(share_of_roof({.flops = 10, .bytes = 20}, time, peaks), std::nullopt);
 }
 
+TEST(ShareOfRead, IsUnknownWhereReadsWereNotMeasured) {
+  Peaks peaks{.fixed_seconds = 1, .copy_rate = 10, .read_rate = 20};
+  EXPECT_EQ(share_of_read(20, {.seconds = 3}, peaks), 0.5);
+  peaks.read_rate.reset();
+  EXPECT_EQ(share_of_read(20, {.seconds = 3}, peaks), std::nullopt);
+}
+
 TEST(ShareOfCopy, IsOfTheTimeWithoutTheFixedCost) {
   const Peaks peaks{.fixed_seconds = 1, .copy_rate = 10};
   EXPECT_EQ(share_of_copy(20, {.seconds = 5}, peaks), 0.5);

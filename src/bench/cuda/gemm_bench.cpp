@@ -1,4 +1,4 @@
-// Runs the benchmark of measure/gemm_bench.h: one row for each shape and number of tokens. Each
+// Runs the benchmark of bench/gemm_bench.h: one row for each shape and number of tokens. Each
 // product of a row is checked, then timed.
 #include "bench/gemm_bench.h"
 
@@ -20,7 +20,6 @@ namespace {
 
 using Inputs = CublasLtProduct::Inputs;
 
-constexpr int kRepeats = 25;
 constexpr int kTrialRepeats = 5;           // to choose among algorithms or tiles
 constexpr int64_t kPeakSide = 8192;        // M, N and K of the product that gives the peak rate
 constexpr int64_t kFp8Rows = 16;           // cuBLASLt takes multiples of this
@@ -252,7 +251,7 @@ SchemeTime Bench::time_ours(const OurWeight& ours, int64_t m) {
     backend_->run(linear(weight, token_scale_, out_.as<void>(), m));
   };
   return {.scheme = ours.scheme,
-          .time = meter_.time(call, kRepeats),
+          .time = meter_.time(call),
           .cost = cost(linear(first, token_scale_, out_.as<void>(), m)),
           .error = error};
 }
@@ -290,7 +289,7 @@ std::optional<CallTime> Bench::time_dense(Inputs inputs, int64_t n, int64_t k, i
   poison(rows, n);
   call(0);
   for (const int64_t token : spread_over(rows, kComparedTokens)) output_row("cuBLASLt", token, n);
-  return meter_.time(call, kRepeats);
+  return meter_.time(call);
 }
 
 // CUTLASS's sums have 14 bits from the first input to the last, so each k-step of 32 may lose 2^-13
@@ -317,7 +316,7 @@ std::optional<CutlassTime> Bench::time_cutlass(const CutlassWeights& weights, in
                "bench gemm: CUTLASS's {} x {} times {} tokens by tile {}: the output differs from "
                "the naive kernel's by {:.3g} of its RMS",
                n, k, m, tile, error);
-  return CutlassTime{.tile = tile, .time = meter_.time(call, kRepeats), .error = error};
+  return CutlassTime{.tile = tile, .time = meter_.time(call), .error = error};
 }
 
 GemmRow Bench::measure_row(const GemmShape& shape, int64_t m, const std::vector<OurWeight>& ours,
@@ -333,7 +332,6 @@ GemmRow Bench::measure_row(const GemmShape& shape, int64_t m, const std::vector<
 
 GemmResult Bench::run() {
   report_.conditions = meter_.conditions();
-  report_.conditions.repeats = kRepeats;
   if (cublaslt_.present())
     report_.cublaslt = cublaslt_.version();
   else

@@ -51,7 +51,8 @@ GpuMeter::GpuMeter(Backend& backend, Regime regime)
       sink_(backend, sizeof(unsigned)) {}
 
 Conditions GpuMeter::conditions() const {
-  Conditions conditions{.device = gpu_name(), .driver = nvml_.driver(), .regime = regime_};
+  Conditions conditions{
+      .device = gpu_name(), .driver = nvml_.driver(), .regime = regime_, .repeats = kRepeats};
   if (conditions.driver.empty()) {
     int cuda = 0;  // 13000 for 13.0
     CUDA_CHECK(cudaDriverGetVersion(&cuda));

@@ -12,7 +12,6 @@
 namespace emberq::bench {
 namespace {
 
-constexpr int kRepeats = 25;
 constexpr int64_t kComparedTiles = 64;
 
 using cuda::kTileInputs;
@@ -78,7 +77,7 @@ RepackRow measure(Backend& backend, GpuMeter& meter, const GemmShape& shape,
   return {.shape = shape,
           .scheme = scheme,
           .bytes = double(read + written),
-          .time = meter.time([&](int) { repack(); }, kRepeats)};
+          .time = meter.time([&](int) { repack(); })};
 }
 
 }  // namespace
@@ -87,7 +86,6 @@ RepackResult run_repack_bench(const RepackBench& bench) {
   const auto backend = make_cuda_backend();
   GpuMeter meter(*backend, Regime::kCold);
   RepackResult report{.conditions = meter.conditions()};
-  report.conditions.repeats = kRepeats;
   report.conditions.peaks = meter.measure_peaks();
   for (const GemmShape& shape : bench.shapes)
     for (const std::string& scheme : bench.schemes)

@@ -83,7 +83,7 @@ struct ExpandKv<KvLut4Head> {
   // The halves of magnitude / 256: their low and their high bytes.
   static constexpr float kKeyFactor = 256;
   template <int kShift>
-  static constexpr uint32_t bytes(int first) {
+  static consteval uint32_t bytes(int first) {
     uint32_t word = 0;
     for (int i = 0; i < 4; ++i) {
       const uint16_t half = fp16::from_float(kLut4Magnitudes[size_t(first + i)] / kKeyFactor).bits;
