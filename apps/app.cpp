@@ -64,4 +64,11 @@ void print_json(const OrderedJson& json) {
   print_out("{}\n", json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace));
 }
 
+void require_gpu(std::string_view command) {
+  EMBERQ_REQUIRE(cuda_available(),
+                 "{} measures on a GPU of compute capability 9.0 (H100, H200): this machine has "
+                 "none that can be used, or this program was built without CUDA",
+                 command);
+}
+
 }  // namespace emberq

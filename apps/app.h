@@ -6,6 +6,7 @@
 
 #include "apps/command.h"
 #include "base/json_fwd.h"
+#include "bench/report.h"
 #include "checkpoint/checkpoint.h"
 #include "ops/backend.h"
 
@@ -22,11 +23,12 @@ void add_logits(Command& app);
 void add_tokenize(Command& app);
 void add_debug(Command& app);
 void add_completion(Program& program);
-void add_bench(Command& app);
-void add_bench_gemm(Command& bench);
-void add_bench_repack(Command& bench);
-void add_bench_model(Command& bench);
-void add_bench_attention(Command& bench);
+void add_bench(Command& app, const std::string& command_line);
+void add_bench_ops(Command& bench, const bench::Origin& origin);
+void add_bench_gemm(Command& bench, const bench::Origin& origin);
+void add_bench_repack(Command& bench, const bench::Origin& origin);
+void add_bench_model(Command& bench, const bench::Origin& origin);
+void add_bench_attention(Command& bench, const bench::Origin& origin);
 void add_debug_report(Command& debug);
 
 // Options that several commands share.
@@ -47,5 +49,8 @@ size_t kv_bytes_per_token(const Checkpoint& checkpoint);
 double kv_bits_per_number(const Checkpoint& checkpoint);
 
 void print_json(const OrderedJson& json);  // one object on stdout
+
+// InputError where there is no GPU to measure on; `command` is "bench gemm".
+void require_gpu(std::string_view command);
 
 }  // namespace emberq

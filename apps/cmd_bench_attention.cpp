@@ -3,16 +3,16 @@
 #include <charconv>
 
 #include "apps/app.h"
-#include "apps/bench_report.h"
-#include "apps/version.h"
 #include "base/check.h"
 #include "base/json.h"
 #include "base/print.h"
 #include "base/table.h"
-#include "measure/attention_bench.h"
+#include "bench/attention_bench.h"
 
 namespace emberq {
 namespace {
+
+using namespace bench;
 
 struct BenchAttentionArguments {
   std::vector<std::string> decode = {"1x4096",   "16x4096", "64x4096",
@@ -59,36 +59,28 @@ OrderedJson row_json(const AttentionRow& row) {
   return one;
 }
 
-void run(const BenchAttentionArguments& options) {
+void run(const BenchAttentionArguments& options, const Origin& origin) {
   require_gpu("bench attention");
-  AttentionBench bench{.heads = options.heads,
-                       .kv_heads = options.kv_heads,
-                       .head_dim = options.head_dim,
-                       .page_tokens = options.page_tokens};
-  for (const std::string& text : options.decode) bench.shapes.push_back(shape_of(text, "--decode"));
+  AttentionBench plan{.heads = options.heads,
+                      .kv_heads = options.kv_heads,
+                      .head_dim = options.head_dim,
+                      .page_tokens = options.page_tokens};
+  for (const std::string& text : options.decode) plan.shapes.push_back(shape_of(text, "--decode"));
   for (const std::string& text : options.prefill) {
-    bench.shapes.push_back(shape_of(text, "--prefill"));
-    bench.shapes.back().new_tokens = bench.shapes.back().context;
+    plan.shapes.push_back(shape_of(text, "--prefill"));
+    plan.shapes.back().new_tokens = plan.shapes.back().context;
   }
-  for (const std::string& text : options.kv) bench.schemes.push_back(*kv_scheme_from_name(text));
-  const AttentionResult result = run_attention_bench(bench);
-  const GpuPeaks& peaks = result.peaks;
+  for (const std::string& text : options.kv) plan.schemes.push_back(*kv_scheme_from_name(text));
+  const AttentionResult result = run_attention_bench(plan);
+  const Conditions& conditions = result.conditions;
   if (options.json) {
-    OrderedJson rows = OrderedJson::array();
+    OrderedJson rows = OrderedJson::array(), details = json_of(conditions);
     for (const AttentionRow& row : result.rows) rows.push_back(row_json(row));
-    return print_json({{"card", result.card},
-                       {"driver", result.driver},
-                       {"date", utc_date()},
-                       {"version", version()},
-                       {"heads", options.heads},
-                       {"kv_heads", options.kv_heads},
-                       {"head_dim", options.head_dim},
-                       {"page_tokens", options.page_tokens},
-                       {"repeats", result.repeats},
-                       {"fixed_us", peaks.fixed_seconds * 1e6},
-                       {"read_tb_per_s", peaks.read_rate * 1e-12},
-                       {"copy_tb_per_s", peaks.copy_rate * 1e-12},
-                       {"rows", rows}});
+    details.update({{"heads", options.heads},
+                    {"kv_heads", options.kv_heads},
+                    {"head_dim", options.head_dim},
+                    {"page_tokens", options.page_tokens}});
+    return print_json(report_json(origin, conditions.device, details, rows));
   }
   std::vector<std::vector<std::string>> table = {{"batch", "context", "new", "kv", "us", "spread %",
                                                   "TB/s", "% of read", "TFLOPS", "append us",
@@ -99,22 +91,16 @@ void run(const BenchAttentionArguments& options) {
          std::to_string(row.shape.new_tokens), std::string(name(row.scheme)),
          fmt::format("{:.1f}", row.attention.seconds * 1e6),
          fmt::format("{:.1f}", 100 * row.attention.spread), fmt::format("{:.2f}", terabytes(row)),
-         fmt::format("{:.0f}", 100 * row.cache_bytes / peaks.read_rate / row.attention.seconds),
+         cell(share_of_read(row.cache_bytes, row.attention, conditions.peaks), 100, 0),
          fmt::format("{:.0f}", teraflops(row)), fmt::format("{:.1f}", row.append.seconds * 1e6),
-         fmt::format("{:.0f}", 100 * row.append_bytes / peaks.copy_rate / row.append.seconds)});
-  print_out(
-      "{}, driver {}, {}\npeaks: {:.2f} TB/s read, {:.2f} TB/s copied; an empty kernel {:.2f} us\n"
-      "{} heads of {}, {} of keys; single calls, each after reading {:.0f} MB, fixed cost "
-      "included; "
-      "the median of {}\n\n{}",
-      result.card, result.driver, utc_date(), peaks.read_rate * 1e-12, peaks.copy_rate * 1e-12,
-      peaks.fixed_seconds * 1e6, options.heads, options.head_dim, options.kv_heads, 512.0,
-      result.repeats, format_table(table));
+         cell(share_of_copy(row.append_bytes, row.append, conditions.peaks), 100, 0)});
+  print_out("{}{} heads of {}, {} of keys\n\n{}", heading(conditions), options.heads,
+            options.head_dim, options.kv_heads, format_table(table));
 }
 
 }  // namespace
 
-void add_bench_attention(Command& bench) {
+void add_bench_attention(Command& bench, const bench::Origin& origin) {
   Command command =
       bench.subcommand("attention", "Time attention over a paged cache, and what fills the cache");
   const auto options = std::make_shared<BenchAttentionArguments>();
@@ -130,9 +116,10 @@ void add_bench_attention(Command& bench) {
   command.option("--head-dim", options->head_dim, "Channels of a head").show_default();
   command.option("--page-tokens", options->page_tokens, "Tokens of a page").show_default();
   command.flag("--json", options->json,
-               "Print one JSON object: card, driver, date, version, heads, kv_heads, head_dim, "
-               "page_tokens, repeats, fixed_us, read_tb_per_s, copy_tb_per_s, rows");
-  command.action([options] { run(*options); });
+               "Print one JSON object: version, commit, device, date, command, driver, regime, "
+               "repeats, flushed_bytes, rotated_bytes, fixed_us, read_tb_per_s, copy_tb_per_s, "
+               "fp8_tflops, sm_mhz, watts, heads, kv_heads, head_dim, page_tokens and rows");
+  command.action([options, origin] { run(*options, origin); });
 }
 
 }  // namespace emberq

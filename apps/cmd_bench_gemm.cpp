@@ -3,15 +3,16 @@
 #include <algorithm>
 
 #include "apps/app.h"
-#include "apps/bench_report.h"
-#include "apps/version.h"
 #include "base/json.h"
 #include "base/print.h"
 #include "base/table.h"
-#include "measure/gemm_bench.h"
+#include "bench/gemm_bench.h"
+#include "bench/report.h"
 
 namespace emberq {
 namespace {
+
+using namespace bench;
 
 const std::vector<std::string> kGemmSchemes = {"lut4-g128", "lut4-g128-e4m3", "int4-g128",
                                                "int4-g128-e4m3"};
@@ -55,7 +56,7 @@ OrderedJson row_json(const GemmRow& row, const GemmResult& report) {
     scheme["flops"] = one.cost.flops;
     scheme["tb_per_s"] = terabytes(one);
     scheme["tflops"] = teraflops(one);
-    scheme["share_of_roof"] = json_of(share_of_roof(one, report.peaks));
+    scheme["share_of_roof"] = json_of(share_of_roof(one.cost, one.time, report.conditions.peaks));
     scheme["fp8_ratio"] = json_of(ratio(row.fp8, one));
     scheme["error"] = one.error;
   }
@@ -63,30 +64,17 @@ OrderedJson row_json(const GemmRow& row, const GemmResult& report) {
   return json;
 }
 
-OrderedJson report_json(const BenchGemmArguments& options, const GemmResult& report) {
+OrderedJson gemm_json(const BenchGemmArguments& options, const Origin& origin,
+                      const GemmResult& report) {
   OrderedJson rows = OrderedJson::array();
   for (const GemmRow& row : report.rows) rows.push_back(row_json(row, report));
-  OrderedJson json = {
-      {"card", report.card},
-      {"driver", report.driver},
-      {"date", utc_date()},
-      {"version", version()},
-      {"cublaslt", report.cublaslt.empty() ? OrderedJson(nullptr) : OrderedJson(report.cublaslt)},
-      {"model", options.model},
-      {"regime", options.graph ? "graph" : "cold"},
-      {"repeats", report.repeats},
-      {"flushed_bytes", report.flushed_bytes},
-      {"rotated_bytes", report.rotated_bytes},
-      {"fixed_us", report.peaks.fixed_seconds * 1e6},
-      {"read_tb_per_s", report.peaks.read_rate * 1e-12},
-      {"copy_tb_per_s", report.peaks.copy_rate * 1e-12},
-      {"fp8_tflops", nullptr}};
-  if (!report.cutlass.empty()) json["cutlass"] = report.cutlass;
-  if (report.peaks.fp8_rate) json["fp8_tflops"] = *report.peaks.fp8_rate * 1e-12;
-  json.update(json_of(report.load));
-  json["notes"] = report.notes;
-  json["rows"] = rows;
-  return json;
+  OrderedJson details = json_of(report.conditions);
+  details["model"] = options.model;
+  details["cublaslt"] =
+      report.cublaslt.empty() ? OrderedJson(nullptr) : OrderedJson(report.cublaslt);
+  if (!report.cutlass.empty()) details["cutlass"] = report.cutlass;
+  details["notes"] = report.notes;
+  return report_json(origin, report.conditions.device, details, rows);
 }
 
 std::string micros(const std::optional<CallTime>& time) {
@@ -114,34 +102,19 @@ std::vector<std::string> cells(const GemmRow& row, const GemmResult& report) {
     cells.insert(cells.end(),
                  {micros(one.time), fmt::format("{:.2f}", terabytes(one)),
                   fmt::format("{:.0f}", teraflops(one)),
-                  cell(share_of_roof(one, report.peaks), 100, 0), cell(ratio(row.fp8, one), 1, 2)});
+                  cell(share_of_roof(one.cost, one.time, report.conditions.peaks), 100, 0),
+                  cell(ratio(row.fp8, one), 1, 2)});
   }
   cells.insert(cells.end(),
                {fmt::format("{:.1f}", 100 * spread), cell(mhz, 1, 0), cell(watts, 1, 0)});
   return cells;
 }
 
-std::string header(const GemmResult& report, bool graph) {
-  const GpuPeaks& peaks = report.peaks;
-  std::string text = fmt::format("{}, driver {}, {}", report.card, report.driver, utc_date());
-  if (report.load)
-    text += fmt::format(", {:.0f} MHz and {:.0f} W", report.load->sm_mhz, report.load->watts);
-  if (!report.cublaslt.empty()) text += fmt::format(", cuBLASLt {}", report.cublaslt);
-  if (!report.cutlass.empty()) text += fmt::format(", CUTLASS {}", report.cutlass);
-  text += fmt::format(
-      "\npeaks: {:.2f} TB/s read, {:.2f} TB/s copied, FP8 {} TFLOPS; an empty "
-      "kernel {:.2f} us\n",
-      peaks.read_rate * 1e-12, peaks.copy_rate * 1e-12, cell(peaks.fp8_rate, 1e-12, 0),
-      peaks.fixed_seconds * 1e6);
-  if (graph)
-    return text + fmt::format(
-                      "calls back to back in a graph, weights rotate through {:.0f} MB; "
-                      "the median of {}\n",
-                      double(report.rotated_bytes) / 1e6, report.repeats);
-  return text + fmt::format(
-                    "single calls, each after reading {:.0f} MB, with gaps between; the "
-                    "median of {}\n",
-                    double(report.flushed_bytes) / 1e6, report.repeats);
+std::string header(const GemmResult& report) {
+  std::string text = heading(report.conditions);
+  if (!report.cublaslt.empty()) text += fmt::format("cuBLASLt {}\n", report.cublaslt);
+  if (!report.cutlass.empty()) text += fmt::format("CUTLASS {}\n", report.cutlass);
+  return text;
 }
 
 void print(const BenchGemmArguments& options, const GemmResult& report) {
@@ -151,24 +124,24 @@ void print(const BenchGemmArguments& options, const GemmResult& report) {
     rows[0].insert(rows[0].end(), {scheme + " us", "TB/s", "TFLOPS", "% of roof", "FP8 / it"});
   rows[0].insert(rows[0].end(), {"spread %", "MHz", "W"});
   for (const GemmRow& row : report.rows) rows.push_back(cells(row, report));
-  print_out("{}\n{}", header(report, options.graph), format_table(rows));
+  print_out("{}\n{}", header(report), format_table(rows));
   for (const std::string& note : report.notes) print_out("{}\n", note);
 }
 
-void run(const BenchGemmArguments& options) {
-  const GemmBench bench{.shapes = gemm_shapes(options.model),
-                        .tokens = options.tokens,
-                        .schemes = options.schemes,
-                        .regime = options.graph ? Regime::kGraph : Regime::kCold,
-                        .cublaslt = options.cublaslt};
+void run(const BenchGemmArguments& options, const Origin& origin) {
+  const GemmBench plan{.shapes = gemm_shapes(options.model),
+                       .tokens = options.tokens,
+                       .schemes = options.schemes,
+                       .regime = options.graph ? Regime::kContinuous : Regime::kCold,
+                       .cublaslt = options.cublaslt};
   require_gpu("bench gemm");
-  const GemmResult report = run_gemm_bench(bench);
-  options.json ? print_json(report_json(options, report)) : print(options, report);
+  const GemmResult report = run_gemm_bench(plan);
+  options.json ? print_json(gemm_json(options, origin, report)) : print(options, report);
 }
 
 }  // namespace
 
-void add_bench_gemm(Command& bench) {
+void add_bench_gemm(Command& bench, const bench::Origin& origin) {
   Command gemm = bench.subcommand(
       "gemm",
       "Four-bit weights times FP8 activations on a GPU, checked against the naive kernel and timed "
@@ -196,10 +169,10 @@ void add_bench_gemm(Command& bench) {
               "The file of cuBLASLt; by default what EMBERQ_CUBLASLT names, a file or a "
               "Python's site-packages, else libcublasLt.so.13 or .12 by the loader's search");
   gemm.flag("--json", options->json,
-            "Print one JSON object: card, driver, date, version, cublaslt, model, regime, "
+            "Print one JSON object: version, commit, device, date, command, driver, regime, "
             "repeats, flushed_bytes, rotated_bytes, fixed_us, read_tb_per_s, copy_tb_per_s, "
-            "fp8_tflops, sm_mhz, watts, notes and rows");
-  gemm.action([options] { run(*options); });
+            "fp8_tflops, sm_mhz, watts, model, cublaslt, notes and rows");
+  gemm.action([options, origin] { run(*options, origin); });
 }
 
 }  // namespace emberq

@@ -6,13 +6,12 @@
 #include <numeric>
 
 #include "apps/app.h"
-#include "apps/bench_report.h"
 #include "apps/random_model.h"
-#include "apps/version.h"
 #include "base/check.h"
 #include "base/json.h"
 #include "base/print.h"
 #include "base/table.h"
+#include "bench/report.h"
 #include "model/logit_rows.h"
 #include "model/model.h"
 
@@ -31,22 +30,17 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + std::ptrdiff_t(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
-}
 
 struct BenchModelRow {
   int batch = 0;
   double prompt_seconds = 0;  // of all prompts, to the first token of each
-  double step_seconds = 0;    // the median of steps in which each sequence gets a token
+  bench::CallTime step;       // in which each sequence gets a token
   double step_bytes = 0;      // weights, and the cache that a step reads
   int context = 0, steps = 0;
 
   double prompt_rate() const { return double(batch) * context / prompt_seconds; }
-  double rate() const { return batch / step_seconds; }
-  double terabytes() const { return step_bytes / step_seconds * 1e-12; }
+  double rate() const { return batch / step.seconds; }
+  double terabytes() const { return step_bytes / step.seconds * 1e-12; }
 };
 
 // The most likely next tokens of a batch, by the backend; one copy of ids.
@@ -119,7 +113,7 @@ BenchModelRow run_batch(Model& model, const BenchModelArguments& options, int ba
     if (step >= 0) seconds.push_back(seconds_since(begin));
     std::copy(chosen.begin(), chosen.end(), ids.begin());
   }
-  row.step_seconds = median(seconds);
+  row.step = bench::summary(seconds);
   row.step_bytes =
       double(model.weight_bytes()) +
       double(batch) * double(options.context + options.steps / 2) *
@@ -127,7 +121,7 @@ BenchModelRow run_batch(Model& model, const BenchModelArguments& options, int ba
   return row;
 }
 
-void run(const BenchModelArguments& options) {
+void run(const BenchModelArguments& options, const bench::Origin& origin) {
   const ModelConfig config = published_config(options.model);
   const Recipe recipe =
       options.recipe == "none" ? Recipe{.name = "none"} : find_recipe(options.recipe);
@@ -135,6 +129,7 @@ void run(const BenchModelArguments& options) {
                      std::ranges::min(options.batches) >= 1,
                  "--context, --new-tokens and --batch must be at least 1");
   const auto backend = backend_of(options.execution);
+  const std::string device = backend->name() == "cpu" ? bench::cpu_name() : bench::gpu_name();
   const auto start = Clock::now();
   Model model = Model::load(RandomModel(config, recipe), *backend, kv_of(options.execution));
   backend->synchronize();
@@ -150,35 +145,34 @@ void run(const BenchModelArguments& options) {
                            {"prompt_tokens_per_second", row.prompt_rate()},
                            {"time_to_first_token", row.prompt_seconds},
                            {"tokens_per_second", row.rate()},
-                           {"step_us", row.step_seconds * 1e6},
+                           {"step_us", row.step.seconds * 1e6},
+                           {"spread", row.step.spread},
                            {"step_bytes", row.step_bytes},
                            {"tb_per_s", row.terabytes()}});
-    return print_json({{"version", version()},
-                       {"date", utc_date()},
-                       {"device", std::string(backend->name())},
-                       {"model", options.model},
-                       {"recipe", recipe.name},
-                       {"weight_bytes", model.weight_bytes()},
-                       {"load_seconds", load_seconds},
-                       {"rows", json_rows}});
+    return print_json(bench::report_json(origin, device,
+                                         {{"model", options.model},
+                                          {"recipe", recipe.name},
+                                          {"weight_bytes", model.weight_bytes()},
+                                          {"load_seconds", load_seconds}},
+                                         json_rows));
   }
   print_out("{} of random numbers, {}, on {}: {:.2f} GB of weights a step, loaded in {:.1f} s\n\n",
-            options.model, recipe.name, backend->name(), double(model.weight_bytes()) * 1e-9,
-            load_seconds);
-  std::vector<std::vector<std::string>> table = {
-      {"batch", "context", "prompt tokens/s", "first token s", "tokens/s", "step us", "TB/s"}};
+            options.model, recipe.name, device, double(model.weight_bytes()) * 1e-9, load_seconds);
+  std::vector<std::vector<std::string>> table = {{"batch", "context", "prompt tokens/s",
+                                                  "first token s", "tokens/s", "step us",
+                                                  "spread %", "TB/s"}};
   for (const BenchModelRow& row : rows)
-    table.push_back({std::to_string(row.batch), std::to_string(row.context),
-                     fmt::format("{:.0f}", row.prompt_rate()),
-                     fmt::format("{:.3f}", row.prompt_seconds), fmt::format("{:.0f}", row.rate()),
-                     fmt::format("{:.0f}", row.step_seconds * 1e6),
-                     fmt::format("{:.2f}", row.terabytes())});
+    table.push_back(
+        {std::to_string(row.batch), std::to_string(row.context),
+         fmt::format("{:.0f}", row.prompt_rate()), fmt::format("{:.3f}", row.prompt_seconds),
+         fmt::format("{:.0f}", row.rate()), fmt::format("{:.0f}", row.step.seconds * 1e6),
+         fmt::format("{:.1f}", 100 * row.step.spread), fmt::format("{:.2f}", row.terabytes())});
   print_out("{}", format_table(table));
 }
 
 }  // namespace
 
-void add_bench_model(Command& bench) {
+void add_bench_model(Command& bench, const bench::Origin& origin) {
   Command command = bench.subcommand(
       "model", "Time prompts and steps of a model of random numbers in a recipe's formats");
   const auto options = std::make_shared<BenchModelArguments>();
@@ -197,9 +191,9 @@ void add_bench_model(Command& bench) {
       .show_default();
   add_execution(command, options->execution);
   command.flag("--json", options->json,
-               "Print one JSON object: version, date, device, model, recipe, weight_bytes, "
-               "load_seconds, rows");
-  command.action([options] { run(*options); });
+               "Print one JSON object: version, commit, device, date, command, model, recipe, "
+               "weight_bytes, load_seconds and rows");
+  command.action([options, origin] { run(*options, origin); });
 }
 
 }  // namespace emberq

@@ -1,15 +1,16 @@
 #include <fmt/format.h>
 
 #include "apps/app.h"
-#include "apps/bench_report.h"
-#include "apps/version.h"
 #include "base/json.h"
 #include "base/print.h"
 #include "base/table.h"
-#include "measure/repack_bench.h"
+#include "bench/repack_bench.h"
+#include "bench/report.h"
 
 namespace emberq {
 namespace {
+
+using namespace bench;
 
 const std::vector<std::string> kRepackSchemes = {"lut4-g128", "int4-g128"};
 
@@ -20,11 +21,8 @@ struct BenchRepackArguments {
 };
 
 double terabytes(const RepackRow& row) { return row.bytes / row.time.seconds * 1e-12; }
-double share_of_copy(const RepackRow& row, const GpuPeaks& peaks) {
-  return row.bytes / peaks.copy_rate / (row.time.seconds - peaks.fixed_seconds);
-}
-
-OrderedJson report_json(const BenchRepackArguments& options, const RepackResult& report) {
+OrderedJson repack_json(const BenchRepackArguments& options, const Origin& origin,
+                        const RepackResult& report) {
   OrderedJson rows = OrderedJson::array();
   for (const RepackRow& row : report.rows) {
     OrderedJson one = {
@@ -32,24 +30,16 @@ OrderedJson report_json(const BenchRepackArguments& options, const RepackResult&
     one.update(json_of(row.time));
     one["bytes"] = row.bytes;
     one["tb_per_s"] = terabytes(row);
-    one["share_of_copy"] = share_of_copy(row, report.peaks);
+    one["share_of_copy"] = json_of(share_of_copy(row.bytes, row.time, report.conditions.peaks));
     rows.push_back(one);
   }
-  return {{"card", report.card},
-          {"driver", report.driver},
-          {"date", utc_date()},
-          {"version", version()},
-          {"model", options.model},
-          {"repeats", report.repeats},
-          {"flushed_bytes", report.flushed_bytes},
-          {"fixed_us", report.peaks.fixed_seconds * 1e6},
-          {"read_tb_per_s", report.peaks.read_rate * 1e-12},
-          {"copy_tb_per_s", report.peaks.copy_rate * 1e-12},
-          {"rows", rows}};
+  OrderedJson details = json_of(report.conditions);
+  details["model"] = options.model;
+  return report_json(origin, report.conditions.device, details, rows);
 }
 
 void print(const RepackResult& report) {
-  const GpuPeaks& peaks = report.peaks;
+  const Peaks& peaks = report.conditions.peaks;
   std::vector<std::vector<std::string>> table = {
       {"layer", "NxK", "scheme", "us", "TB/s", "% of copy", "spread %", "MHz", "W"}};
   for (const RepackRow& row : report.rows) {
@@ -57,29 +47,24 @@ void print(const RepackResult& report) {
     table.push_back({row.shape.layer, fmt::format("{}x{}", row.shape.n, row.shape.k), row.scheme,
                      fmt::format("{:.1f}", row.time.seconds * 1e6),
                      fmt::format("{:.2f}", terabytes(row)),
-                     fmt::format("{:.0f}", 100 * share_of_copy(row, peaks)),
+                     cell(share_of_copy(row.bytes, row.time, peaks), 100, 0),
                      fmt::format("{:.1f}", 100 * row.time.spread),
                      load ? fmt::format("{:.0f}", load->sm_mhz) : "-",
                      load ? fmt::format("{:.0f}", load->watts) : "-"});
   }
-  print_out(
-      "{}, driver {}, {}\npeaks: {:.2f} TB/s read, {:.2f} TB/s copied; an empty kernel {:.2f} us\n"
-      "single calls, each after reading {:.0f} MB, with gaps between; the median of {}\n\n{}",
-      report.card, report.driver, utc_date(), peaks.read_rate * 1e-12, peaks.copy_rate * 1e-12,
-      peaks.fixed_seconds * 1e6, double(report.flushed_bytes) / 1e6, report.repeats,
-      format_table(table));
+  print_out("{}\n{}", heading(report.conditions), format_table(table));
 }
 
-void run(const BenchRepackArguments& options) {
-  const RepackBench bench{.shapes = gemm_shapes(options.model), .schemes = options.schemes};
+void run(const BenchRepackArguments& options, const Origin& origin) {
+  const RepackBench plan{.shapes = gemm_shapes(options.model), .schemes = options.schemes};
   require_gpu("bench repack");
-  const RepackResult report = run_repack_bench(bench);
-  options.json ? print_json(report_json(options, report)) : print(report);
+  const RepackResult report = run_repack_bench(plan);
+  options.json ? print_json(repack_json(options, origin, report)) : print(report);
 }
 
 }  // namespace
 
-void add_bench_repack(Command& bench) {
+void add_bench_repack(Command& bench, const bench::Origin& origin) {
   Command repack = bench.subcommand(
       "repack",
       "Four-bit weights from the order of files into that of the products, on a GPU. "
@@ -98,9 +83,10 @@ void add_bench_repack(Command& bench) {
       .one_of(kRepackSchemes)
       .show_default();
   repack.flag("--json", options->json,
-              "Print one JSON object: card, driver, date, version, model, repeats, "
-              "flushed_bytes, fixed_us, read_tb_per_s, copy_tb_per_s and rows");
-  repack.action([options] { run(*options); });
+              "Print one JSON object: version, commit, device, date, command, driver, regime, "
+              "repeats, flushed_bytes, rotated_bytes, fixed_us, read_tb_per_s, copy_tb_per_s, "
+              "fp8_tflops, sm_mhz, watts, model and rows");
+  repack.action([options, origin] { run(*options, origin); });
 }
 
 }  // namespace emberq

@@ -1,6 +1,7 @@
 // emberq: one program, a subcommand per job, each in the file of its name.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <csignal>
 #include <new>
 
@@ -16,6 +17,11 @@ namespace emberq {
 namespace {
 
 enum ExitStatus { kSuccess = 0, kFailedRun = 1, kBadInput = 2 };
+
+// As a shell would be given it, but for quotes; whatever the program's file is.
+std::string command_line(int argc, char** argv) {
+  return fmt::format("emberq {}", fmt::join(argv + std::min(argc, 1), argv + argc, " "));
+}
 
 void run(int argc, char** argv) {
   Program program(
@@ -35,7 +41,7 @@ void run(int argc, char** argv) {
   add_generate(program);
   add_logits(program);
   add_tokenize(program);
-  add_bench(program);
+  add_bench(program, command_line(argc, argv));
   add_debug(program);
   add_completion(program);
   program.run(argc, argv);

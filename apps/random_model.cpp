@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/json.h"
+#include "bench/operands.h"
 #include "format/bf16.h"
 #include "format/pack.h"
 #include "model/decoder_layer.h"
@@ -39,23 +40,9 @@ constexpr std::array kPublished = {
       "hidden_act": "silu", "torch_dtype": "bfloat16", "bos_token_id": 0, "eos_token_id": 1})"},
 };
 
-// SplitMix64: fast enough for gigabytes.
-class Words {
- public:
-  uint64_t operator()() {
-    uint64_t z = state_ += 0x9e3779b97f4a7c15;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
-  }
-
- private:
-  uint64_t state_ = 1;
-};
-
 // Magnitudes of 1/2 to 2 times `size`, a power of two, of either sign.
 std::vector<bf16> random_numbers(int64_t count, float size, bool positive) {
-  Words words;
+  bench::RandomWords words(1);
   std::vector<bf16> numbers(static_cast<size_t>(count));
   for (size_t i = 0; i < numbers.size(); i += 4) {
     uint64_t word = words();
@@ -71,7 +58,7 @@ QuantizedWeight random_codes(int64_t n, int64_t k, WeightScheme scheme) {
   if (scheme.group_size == 0) scheme.group_size = int(k);
   const int64_t words = int64_t(packed_words(size_t(k), scheme.bits)),
                 groups = k / scheme.group_size;
-  Words random;
+  bench::RandomWords random(1);
   std::vector<uint32_t> packed(size_t(n * words));
   for (uint32_t& word : packed) {
     word = uint32_t(random() >> 32);

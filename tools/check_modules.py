@@ -44,10 +44,10 @@ DOORS = {
     r"cblas": ["src/base/openblas.cpp", "src/ops/cpu/sgemm.cpp", "src/quant/rounding/linear_algebra.cpp"],
     r"omp\.h": ["src/base/parallel.h", "src/base/parallel.cpp"],
     r"CLI/": ["apps/command.cpp"],
-    r"cuda": ["src/ops/cuda/", "src/measure/cuda/"],
-    r"(cutlass|cute)/": ["src/measure/cuda/cutlass/"],
-    r"cublas": ["src/measure/cuda/cublaslt.cpp"],
-    r"dlfcn": ["src/base/openblas.cpp", "src/measure/cuda/shared_library.h"],
+    r"cuda": ["src/ops/cuda/", "src/bench/cuda/"],
+    r"(cutlass|cute)/": ["src/bench/cuda/cutlass/"],
+    r"cublas": ["src/bench/cuda/cublaslt.cpp"],
+    r"dlfcn": ["src/base/openblas.cpp", "src/bench/cuda/shared_library.h"],
 }
 
 # What prints, where a failure would be overlooked, and the only places that may.

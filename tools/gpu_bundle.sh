@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bundle=build/gpu-bundle
 rm -rf "$bundle" && mkdir -p "$bundle/lib"
-cp build/cuda/tests/emberq_ops_tests build/cuda/emberq_bench build/cuda/emberq "$bundle"
+cp build/cuda/tests/emberq_ops_tests build/cuda/emberq "$bundle"
 strip "$bundle"/emberq*
 for binary in "$bundle"/emberq*; do
   ldd "$binary" | awk '$3 ~ /(openblas|gomp|gfortran|quadmath|utf8proc|onig)/ { print $3 }' | xargs -I{} cp -Lf {} "$bundle/lib"
@@ -29,7 +29,7 @@ if command -v compute-sanitizer >/dev/null; then
   done
 fi
 nvidia-smi --query-gpu=name,clocks.sm,power.draw --format=csv,noheader
-./emberq_bench cuda || status=1
+./emberq bench ops --device cuda || status=1
 ./emberq bench gemm || status=1
 exit $status
 END

@@ -1,24 +1,8 @@
 #include "ops/backend.h"
 
-#include <chrono>
-
 #include "base/check.h"
 
 namespace emberq {
-
-std::vector<double> Backend::time(const std::function<void()>& calls, int repeats) {
-  const auto run = [&] {
-    const auto start = std::chrono::steady_clock::now();
-    calls();
-    synchronize();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  };
-  run();  // warms caches and threads
-  std::vector<double> seconds;
-  seconds.reserve(size_t(repeats));
-  for (int i = 0; i < repeats; ++i) seconds.push_back(run());
-  return seconds;
-}
 
 std::unique_ptr<Recording> Backend::record(const std::function<void()>&) {
   throw Error(fmt::format("the {} backend does not record operations", name()));

@@ -48,10 +48,6 @@ class Backend {
   virtual void copy(void* to, const void* from, size_t bytes) = 0;  // both on this backend
   virtual void synchronize() = 0;
 
-  // Seconds that the operations which `calls` runs take, each of `repeats` times, without what it
-  // costs to start them where the backend can record and replay them. For benchmarks.
-  virtual std::vector<double> time(const std::function<void()>& calls, int repeats);
-
   virtual bool records() const { return false; }  // whether it can, and its operations may be
   // The operations that `calls` runs, recorded and not run: replaying them costs one launch. They
   // have run once before with the same sizes, so that their memory is there. Uploads, downloads and

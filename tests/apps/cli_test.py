@@ -164,7 +164,8 @@ class Program(unittest.TestCase):
                           ["generate", MODEL, "--prompt", "x", "--greedy", "--top-k", "3"],
                           ["eval", "ppl", MODEL, "--text", TEXT, "--kv", "kv2"],
                           ["eval", "ppl", MODEL, "--text", TEXT, "--device", "cuda"],
-                          ["bench"], ["bench", "gemm", "--m", "0"], ["bench", "gemm", "--m", "16,x"],
+                          ["bench"], ["bench", "ops", "--m", "0"], ["bench", "ops", "--device", "tpu"],
+                          ["bench", "gemm", "--m", "0"], ["bench", "gemm", "--m", "16,x"],
                           ["bench", "gemm", "--m", "65536"], ["bench", "gemm", "--schemes", "int6"],
                           ["inspect", MODEL, "--threads", "0"]):
             self.assertEqual(emberq(*arguments).returncode, 2, arguments)
@@ -445,6 +446,19 @@ class Program(unittest.TestCase):
         no_gpu = {"env": os.environ | {"CUDA_VISIBLE_DEVICES": ""}}
         self.assertIn("GPU", self.refused("bench", "gemm", **no_gpu))
         self.assertIn("GPU", self.refused("bench", "gemm", "--model", "256x128", "--m", "1", "--json", **no_gpu))
+
+    def test_bench_ops_says_what_ran_and_where(self):
+        # The operations of one token take a second; sanitizers are not to be timed.
+        if os.environ.get("EMBERQ_SANITIZE"):
+            self.skipTest("with sanitizers")
+        report = json.loads(emberq("bench", "ops", "--m", "1", "--json").stdout)
+        self.assertEqual(list(report)[:5], ["version", "commit", "device", "date", "command"])
+        self.assertEqual(report["command"], "emberq bench ops --m 1 --json")
+        self.assertRegex(report["version"], r"^\d+\.\d+\.\d+$")
+        self.assertEqual({row["operation"] for row in report["rows"]},
+                         {"rms_norm", "per_token_quantize", "silu_and_mul"})
+        no_gpu = {"env": os.environ | {"CUDA_VISIBLE_DEVICES": ""}}
+        self.assertIn("GPU", self.refused("bench", "ops", "--device", "cuda", **no_gpu))
 
     def test_bench_repack_refuses_shapes_that_are_none_and_machines_without_a_gpu(self):
         self.assertIn("llama-4", self.refused("bench", "repack", "--model", "llama-4"))

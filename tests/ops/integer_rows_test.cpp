@@ -11,7 +11,7 @@
 #include "support/random.h"
 #include "support/sanitized.h"
 
-namespace emberq {
+namespace emberq::integer_rows_test {
 namespace {
 
 struct Codes {
@@ -179,4 +179,4 @@ INSTANTIATE_TEST_SUITE_P(ShapesSanitized, IntegerRows,
                          testing::ValuesIn(test::where(cases(), sanitized)), name_of);
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::integer_rows_test

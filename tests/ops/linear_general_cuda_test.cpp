@@ -19,7 +19,7 @@
 #include "support/sanitized.h"
 #include "support/tolerance.h"
 
-namespace emberq {
+namespace emberq::linear_general_cuda_test {
 namespace {
 
 constexpr float kP = 64;  // of e4m3 products
@@ -562,4 +562,4 @@ TEST(LinearOfEveryFormCudaChecks, RefuseWhatNoKernelTakes) {
 }
 
 }  // namespace
-}  // namespace emberq
+}  // namespace emberq::linear_general_cuda_test

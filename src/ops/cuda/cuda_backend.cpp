@@ -88,7 +88,6 @@ class CudaBackend final : public Backend {
   }
   void synchronize() override { CUDA_CHECK(cudaStreamSynchronize(stream_)); }
 
-  std::vector<double> time(const std::function<void()>& calls, int repeats) override;
   // The batch-invariant kernels' memory is of the lengths.
   bool records() const override { return kernels_ == CudaKernels::kFast; }
   std::unique_ptr<Recording> record(const std::function<void()>& calls) override;
@@ -253,24 +252,6 @@ class CudaRecording final : public Recording {
 
 std::unique_ptr<Recording> CudaBackend::record(const std::function<void()>& calls) {
   return std::make_unique<CudaRecording>(stream_, calls);
-}
-
-std::vector<double> CudaBackend::time(const std::function<void()>& calls, int repeats) {
-  cuda::Event start, stop;
-  const auto recording = record(calls);
-  CUDA_CHECK(cudaEventCreate(start.address()));
-  CUDA_CHECK(cudaEventCreate(stop.address()));
-  std::vector<double> seconds;
-  for (int i = -1; i < repeats; ++i) {  // the first one warms up
-    CUDA_CHECK(cudaEventRecord(start, stream_));
-    recording->replay();
-    CUDA_CHECK(cudaEventRecord(stop, stream_));
-    CUDA_CHECK(cudaEventSynchronize(stop));
-    float milliseconds = 0;
-    CUDA_CHECK(cudaEventElapsedTime(&milliseconds, start, stop));
-    if (i >= 0) seconds.push_back(double(milliseconds) * 1e-3);
-  }
-  return seconds;
 }
 
 }  // namespace
