@@ -1,0 +1,137 @@
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include <cstdint>
+
+#include "format/dtype.h"
+#include "ops/kv_layer.h"
+
+// Which part of a batch's attention each CTA of SplitKvKernel does.
+namespace emberq::cuda {
+
+constexpr int kTileKeys = 64;
+inline constexpr int kInvariantPart = 8;  // tiles that a part has in the batch-invariant mode
+inline constexpr unsigned kAllLanes = 0xffffffff;
+
+__host__ __device__ constexpr int divide_up(int a, int b) { return (a + b - 1) / b; }
+
+// The work of a batch, in units of tiles; in the batch-invariant mode in parts of kInvariantPart
+// tiles that begin at multiples of it. A task is a KV head of a sequence and a column tile: the
+// queries of so many tokens that read the head. Tasks follow each other sequence by sequence.
+struct Task {
+  int sequence, kv_head, first_token, tokens;  // tokens count from the sequence's first new one
+  int position;                                // of the first token
+  int index;                                   // among all tasks
+  int first_unit, units;                       // of all units
+};
+struct Segment {
+  Task task;
+  int first_tile, end_tile;  // absolute
+  int first_unit, units;
+};
+
+// The arguments of the kernel, as Attention and Batch have them.
+struct SplitKvArgs {
+  const void* query;
+  const float* query_scale;
+  DType query_type;
+  const int32_t *q_begin, *kv_length, *pages;
+  int sequences, max_pages;
+  KvLayer cache;
+  int heads, window;
+  float scale;  // log2 e / sqrt(head_dim)
+  const float* value_mean;
+  __nv_bfloat16* out;
+  float* partial;  // [slots][columns][dim + 4]
+  int* arrived;    // [tasks], zeros between calls
+  int tokens_of_task;
+  bool invariant;
+};
+
+// Where work lies, from the lengths that are on the device. Built by the whole CTA.
+template <int kMaxSequences>
+struct Schedule {
+  int units_before[kMaxSequences + 1], tasks_before[kMaxSequences + 1];
+  int new_tokens[kMaxSequences], kv_length[kMaxSequences];
+
+  struct Sequence {
+    int new_tokens, kv_length, begin_tile, units, column_tiles;
+  };
+  static __device__ Sequence sequence(const SplitKvArgs& a, int new_tokens, int kv_length) {
+    Sequence result{.new_tokens = new_tokens, .kv_length = kv_length};
+    const int first =
+        a.window > 0 ? max(0, result.kv_length - result.new_tokens + 1 - a.window) : 0;
+    result.begin_tile = first / kTileKeys;
+    if (a.invariant) result.begin_tile -= result.begin_tile % kInvariantPart;
+    result.units = divide_up(result.kv_length, kTileKeys) - result.begin_tile;
+    if (a.invariant) result.units = divide_up(result.units, kInvariantPart);
+    result.column_tiles = divide_up(result.new_tokens, a.tokens_of_task);
+    return result;
+  }
+
+  // By the first warp; others see it after a barrier.
+  __device__ void build(const SplitKvArgs& a) {
+    const int lane = int(threadIdx.x) % 32;
+    if (lane == 0) units_before[0] = tasks_before[0] = 0;
+    int all_units = 0, all_tasks = 0;
+    for (int first = 0; first < a.sequences; first += 32) {
+      int units = 0, tasks = 0;
+      if (first + lane < a.sequences) {
+        const int i = first + lane;
+        new_tokens[i] = a.q_begin[i + 1] - a.q_begin[i];
+        kv_length[i] = a.kv_length[i];
+        const Sequence s = sequence(a, new_tokens[i], kv_length[i]);
+        tasks = s.column_tiles * int(a.cache.kv_heads);
+        units = tasks * s.units;
+      }
+#pragma unroll
+      for (int offset = 1; offset < 32; offset *= 2) {
+        const int more_units = __shfl_up_sync(kAllLanes, units, offset);
+        const int more_tasks = __shfl_up_sync(kAllLanes, tasks, offset);
+        if (lane >= offset) units += more_units, tasks += more_tasks;
+      }
+      if (first + lane < a.sequences) {
+        units_before[first + lane + 1] = all_units + units;
+        tasks_before[first + lane + 1] = all_tasks + tasks;
+      }
+      all_units += __shfl_sync(kAllLanes, units, 31);
+      all_tasks += __shfl_sync(kAllLanes, tasks, 31);
+    }
+  }
+
+  // What a CTA does from `unit` on, before `end`.
+  __device__ Segment segment(const SplitKvArgs& a, int unit, int end) const {
+    int s = 0, last = a.sequences - 1;
+    while (s < last) {
+      const int middle = (s + last + 1) / 2;
+      units_before[middle] <= unit ? s = middle : last = middle - 1;
+    }
+    const Sequence seq = sequence(a, new_tokens[s], kv_length[s]);
+    const int of_sequence = unit - units_before[s], task = of_sequence / seq.units;
+    Segment result;
+    Task& t = result.task;
+    t.sequence = s;
+    t.kv_head = task / seq.column_tiles;
+    t.first_token = task % seq.column_tiles * a.tokens_of_task;
+    t.tokens = min(a.tokens_of_task, seq.new_tokens - t.first_token);
+    t.position = seq.kv_length - seq.new_tokens + t.first_token;
+    t.index = tasks_before[s] + task;
+    t.first_unit = units_before[s] + task * seq.units;
+    t.units = seq.units;
+    result.first_unit = unit;
+    const int of_task = unit - t.first_unit;
+    result.units = a.invariant ? 1 : min(seq.units - of_task, end - unit);
+    const int tiles = a.invariant ? kInvariantPart : 1;
+    result.first_tile = seq.begin_tile + of_task * tiles;
+    result.end_tile = result.first_tile + result.units * tiles;
+    // Keys that the task's tokens see.
+    const int first_key = a.window > 0 ? max(0, t.position + 1 - a.window) : 0;
+    result.first_tile = max(result.first_tile, first_key / kTileKeys);
+    result.end_tile = min(result.end_tile, divide_up(t.position + t.tokens, kTileKeys));
+    result.end_tile = max(result.end_tile, result.first_tile);
+    return result;
+  }
+};
+
+}  // namespace emberq::cuda

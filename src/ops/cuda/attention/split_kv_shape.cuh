@@ -1,0 +1,82 @@
+#pragma once
+
+#include <algorithm>
+
+#include "ops/cuda/attention/expand_kv.cuh"
+#include "ops/cuda/attention/split_kv_schedule.cuh"
+#include "ops/cuda/ptx/shared_memory.cuh"
+
+namespace emberq::cuda {
+
+// The sizes of SplitKvKernel, its shared memory and what a lane holds.
+template <class TheCode, int kTheDim, int kTheColumnTiles>
+struct SplitKvShape {
+  using Code = TheCode;
+  using Args = SplitKvArgs;
+  using Expand = ExpandKv<Code>;
+  static constexpr int kDim = kTheDim, kColumnTiles = kTheColumnTiles;
+
+  static constexpr int kWarps = 4, kThreads = 32 * (kWarps + 1);  // the last warp loads
+  static constexpr int kColumns = 8 * kColumnTiles;
+  // Keys whose scores a warp holds at a time.
+  static constexpr int kPassKeys = kColumnTiles == 1 && kDim < 256 ? kTileKeys
+                                   : kHasScale<Code>               ? kTileKeys / 2
+                                                                   : kTileKeys / 4;
+  static constexpr int kBlocks = kPassKeys / 16;
+  static constexpr int kRowBytes = kDim * Code::kBits / 8;
+  static constexpr int kCodeBytes = kTileKeys * kRowBytes;
+  static constexpr int scale_bytes() {
+    if constexpr (kHasScale<Code>)
+      return int(sizeof(typename Code::Scale)) * kTileKeys;
+    else
+      return 0;
+  }
+  static constexpr int kScaleBytes = scale_bytes();
+  static constexpr int kStageBytes = (2 * (kCodeBytes + kScaleBytes) + 127) / 128 * 128;
+  // Two CTAs share a multiprocessor where a thread's sums fit its registers then.
+  static constexpr int kMinBlocksPerSm = kColumnTiles == 1 && kDim < 256 && kHasScale<Code> ? 2 : 1;
+  static constexpr int kRingBytes = (144 << 10) / kMinBlocksPerSm;
+  static constexpr int kStages = std::max(2, std::min(16, kRingBytes / kStageBytes));
+  static constexpr int kMaxSequences = 512;
+  static constexpr int kPartial = kDim + 4;  // sums of values, maximum, sum, sum of zeros, nothing
+
+  struct Shared {
+    alignas(128) uint8_t stages[kStages][kStageBytes];
+    float sums[kWarps][kColumns][kDim + 4];
+    float maximum[kWarps][kColumns], total[kWarps][kColumns], zeros[kWarps][kColumns];
+    Schedule<kMaxSequences> schedule;
+    alignas(8) uint64_t full[kStages], empty[kStages];
+    int last;  // whether the CTA's part of a task was the last to arrive
+  };
+  static constexpr int kSharedBytes = int(sizeof(Shared));
+
+  // What a lane holds of the task's queries: operand B of each product step, and of the columns
+  // that its sums are of, 8 j + 2 t and 8 j + 2 t + 1.
+  static constexpr int kSteps = kDim / 16;
+  struct Queries {
+    uint32_t b[kSteps][kColumnTiles][2];
+    float factor[kColumnTiles][2];  // of a score's product sum
+    float sum[kColumnTiles][2];     // of the query's numbers, times log2 e / sqrt(head_dim)
+  };
+  // Sums of a warp over its tiles.
+  struct State {
+    float maximum[kColumnTiles][2];  // of scores in units of log2 e
+    float total[kColumnTiles][2];    // of this lane's keys
+    float zeros[kColumnTiles][2];    // of this lane's keys: probability times zero
+    float sums[kDim / 16][kColumnTiles][4];
+    int exponent;  // values' scales count in units of 2^(exponent - 13)
+  };
+
+  // The row of `query`, and the token (from the task's first) of a column; -1: there is none.
+  static __device__ int token_of(const Args& a, const Task& task, int column) {
+    const int group = a.heads / int(a.cache.kv_heads), token = column / group;
+    return token < task.tokens ? token : -1;
+  }
+  static __device__ int64_t row_of(const Args& a, const Task& task, int column) {
+    const int group = a.heads / int(a.cache.kv_heads);
+    const int64_t token = a.q_begin[task.sequence] + task.first_token + column / group;
+    return token * a.heads + task.kv_head * group + column % group;
+  }
+};
+
+}  // namespace emberq::cuda

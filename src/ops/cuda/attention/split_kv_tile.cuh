@@ -1,0 +1,314 @@
+#pragma once
+
+#include "ops/cuda/attention/load_query.cuh"
+#include "ops/cuda/attention/split_kv_shape.cuh"
+#include "ops/cuda/ptx/tma.cuh"
+
+namespace emberq::cuda {
+
+// A tile of keys and values times a task's queries, by a warp.
+template <class Shape>
+struct SplitKvTile : Shape {
+  using Shape::kBlocks;
+  using Shape::kCodeBytes;
+  using Shape::kColumnTiles;
+  using Shape::kDim;
+  using Shape::kPassKeys;
+  using Shape::kRowBytes;
+  using Shape::kSteps;
+  using Shape::row_of;
+  using Shape::token_of;
+  using typename Shape::Args;
+  using typename Shape::Code;
+  using typename Shape::Expand;
+  using typename Shape::Queries;
+  using typename Shape::State;
+
+  static __device__ void load_queries(const Args& a, const Task& task, Queries& q) {
+    const int lane = int(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+#pragma unroll
+    for (int j = 0; j < kColumnTiles; ++j) {
+      const int column = 8 * j + g;
+      const bool inside = token_of(a, task, column) >= 0;
+      const int64_t row = inside ? row_of(a, task, column) : 0;
+      constexpr int kPieces = kDim / 4 / kPieceChannels, kPieceSteps = kSteps / kPieces;
+      const auto load = [&](int piece, float(&x)[kPieceChannels]) {
+        if (inside)
+          load_query_piece(a.query, a.query_type,
+                           row * kDim + t * (kDim / 4) + piece * kPieceChannels, x);
+      };
+      float sum = 0, largest = 0;
+#pragma unroll
+      for (int piece = 0; piece < kPieces; ++piece) {
+        float x[kPieceChannels] = {};
+        load(piece, x);
+#pragma unroll
+        for (const float value : x) sum += value, largest = fmaxf(largest, fabsf(value));
+      }
+#pragma unroll
+      for (int offset = 1; offset < 4; offset *= 2) {
+        sum += __shfl_xor_sync(kAllLanes, sum, offset);
+        largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, offset));
+      }
+      // BF16 queries may not fit FP16: the largest becomes 1 ... 2 by a power of two.
+      const int exponent =
+          a.query_type == DType::kBF16 && largest > 0 ? max(-100, min(100, ilogbf(largest))) : 0;
+      const float down = exp2f(float(-exponent));
+#pragma unroll
+      for (int piece = 0; piece < kPieces; ++piece) {
+        float x[kPieceChannels] = {};
+        load(piece, x);
+#pragma unroll
+        for (int step = 0; step < kPieceSteps; ++step) {
+          const auto operand = [&](int i) {
+            return x[Expand::query_channel(step, i)] * down * Expand::query_factor(i);
+          };
+          uint32_t(&b)[2] = q.b[piece * kPieceSteps + step][j];
+          b[0] = operand_pair<Code>(operand(0), operand(1));
+          b[1] = operand_pair<Code>(operand(2), operand(3));
+        }
+      }
+      const float scale = !inside ? 0.0f : a.query_scale ? a.query_scale[row] * a.scale : a.scale;
+      const float factor = scale * exp2f(float(exponent)) * Expand::kKeyFactor;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {  // lane 4 c has those of column c
+        q.factor[j][i] = __shfl_sync(kAllLanes, factor, 4 * (2 * t + i));
+        q.sum[j][i] = __shfl_sync(kAllLanes, sum * scale, 4 * (2 * t + i));
+      }
+    }
+  }
+
+  static __device__ void add_tile(const Args& a, const Task& task, int tile, uint8_t* stage,
+                                  const Queries& q, State& state) {
+    const int first = tile * kTileKeys;
+    const bool whole = first + kTileKeys <= task.position + 1 &&
+                       (a.window == 0 || first > task.position + task.tokens - 1 - a.window);
+    if (whole)
+      add_tile<false>(a, task, first, stage, q, state);
+    else
+      add_tile<true>(a, task, first, stage, q, state);
+  }
+
+  template <bool kMask>
+  static __device__ void add_tile(const Args& a, const Task& task, int first, uint8_t* stage,
+                                  const Queries& q, State& state) {
+    if constexpr (kMask && !kHasScale<Code>)
+      clear_values(stage + kCodeBytes, task.position + task.tokens - first);
+#pragma unroll 1
+    for (int from = 0; from < kTileKeys; from += kPassKeys)
+      add_keys<kMask>(a, task, first + from, ptx::shared_address(stage) + from * kRowBytes,
+                      scales_of(stage, from), q, state);
+  }
+
+  // Scales of keys, from key `from` of the tile on; those of values are kTileKeys further.
+  static __device__ auto scales_of(const uint8_t* stage, int from) {
+    if constexpr (kHasScale<Code>)
+      return reinterpret_cast<const typename Code::Scale*>(stage + 2 * kCodeBytes) + from;
+    else
+      return nullptr;
+  }
+
+  // Adds kPassKeys keys, the first at position `first`. Their codes are at the address `key`.
+  template <bool kMask, class Scales>
+  static __device__ void add_keys(const Args& a, const Task& task, int first, uint32_t key,
+                                  Scales scales, const Queries& q, State& state) {
+    const int lane = int(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+    float s[kBlocks][kColumnTiles][4];
+    score(key, q, s);
+
+    // Scores in units of log2 e, and their maxima.
+    float maximum[kColumnTiles][2];
+#pragma unroll
+    for (int j = 0; j < kColumnTiles; ++j) maximum[j][0] = maximum[j][1] = -INFINITY;
+#pragma unroll
+    for (int m = 0; m < kBlocks; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = 16 * m + 8 * half + g;
+        ScaleAndZero of_row{1, 0};
+        if constexpr (kHasScale<Code>) of_row = Expand::factors(scales[row]);
+#pragma unroll
+        for (int j = 0; j < kColumnTiles; ++j)
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            float& x = s[m][j][2 * half + i];
+            x = fmaf(of_row.scale, x * q.factor[j][i], of_row.zero * q.sum[j][i]);
+            if (kMask && !visible(a, task, 8 * j + 2 * t + i, first + row)) x = -INFINITY;
+            maximum[j][i] = fmaxf(maximum[j][i], x);
+          }
+      }
+    raise_maximum(maximum, state);
+    float value_scale[2 * kBlocks], value_zero[2 * kBlocks];
+    load_value_scales<kMask>(scales, task.position + task.tokens - first, value_scale, value_zero,
+                             state);
+    const float unit = exp2f(float(13 - state.exponent));
+
+    // Probabilities, their sums, and the products with values, 16 keys at a time.
+#pragma unroll
+    for (int m = 0; m < kBlocks; ++m) {
+      uint32_t b[kColumnTiles][2];
+#pragma unroll
+      for (int j = 0; j < kColumnTiles; ++j)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          float p[2];
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            const float largest = state.maximum[j][i];
+            p[i] = exp2_approx(s[m][j][2 * half + i] -
+                               (kMask && largest == -INFINITY ? 0.0f : largest));
+            state.total[j][i] += p[i];
+            if constexpr (kHasScale<Code>) {
+              state.zeros[j][i] = fmaf(p[i], value_zero[2 * m + half], state.zeros[j][i]);
+              p[i] *= value_scale[2 * m + half] * unit;
+            }
+          }
+          b[j][half] = ptx::movmatrix_trans(operand_pair<Code>(p[0], p[1]));
+        }
+      add_values(key + kCodeBytes, m, b, state);
+    }
+  }
+
+  static __device__ bool visible(const Args& a, const Task& task, int column, int key) {
+    const int token = token_of(a, task, column);
+    const int position = task.position + max(token, 0);
+    return token >= 0 && key <= position && (a.window == 0 || key > position - a.window);
+  }
+
+  // Rows of BF16 that no token has written may hold NaN, and 0 * NaN is no 0.
+  static __device__ void clear_values(uint8_t* value, int rows) {
+    for (int row = max(rows, 0); row < kTileKeys; ++row)
+      for (int at = int(threadIdx.x) % 32 * 16; at < kRowBytes; at += 32 * 16)
+        *reinterpret_cast<uint4*>(value + row * kRowBytes + at) = uint4{};
+    ptx::fence_proxy_async();  // the next load of this stage comes after these stores
+    __syncwarp();
+  }
+
+  // s = keys times queries.
+  static __device__ void score(uint32_t key, const Queries& q,
+                               float (&s)[kBlocks][kColumnTiles][4]) {
+    const int lane = int(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+    constexpr int kLaneBytes = kRowBytes / 4;
+    constexpr int kPiece = kLaneBytes < 16 ? kLaneBytes : 16, kPieces = kLaneBytes / kPiece;
+    constexpr int kPieceSteps = kSteps / kPieces, kWords = kPiece / 4;
+#pragma unroll
+    for (int m = 0; m < kBlocks; ++m) {
+#pragma unroll
+      for (int j = 0; j < kColumnTiles; ++j)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) s[m][j][i] = 0;
+#pragma unroll
+      for (int piece = 0; piece < kPieces; ++piece) {
+        uint32_t words[2][4];
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int row = 16 * m + 8 * half + g;
+          const uint32_t at =
+              key + uint32_t(row * kRowBytes +
+                             exchanged(kRowBytes, row, t * kLaneBytes + piece * kPiece));
+          if constexpr (kPiece == 16) {
+            const uint4 v = ptx::ld_shared_v4(at);
+            words[half][0] = v.x, words[half][1] = v.y, words[half][2] = v.z, words[half][3] = v.w;
+          } else {
+#pragma unroll
+            for (int w = 0; w < kWords; ++w) words[half][w] = ptx::ld_shared(at + 4 * w);
+          }
+        }
+#pragma unroll
+        for (int i = 0; i < kPieceSteps; ++i) {
+          uint32_t operand[4];
+          const int word = i / Expand::kStepsOfWord * Expand::kWordsOfStep;
+          Expand::key(words[0] + word, i, operand[0], operand[2]);
+          Expand::key(words[1] + word, i, operand[1], operand[3]);
+#pragma unroll
+          for (int j = 0; j < kColumnTiles; ++j) {
+            const int step = piece * kPieceSteps + i;
+            mma<Code>(s[m][j], operand, q.b[step][j]);
+          }
+        }
+      }
+    }
+  }
+
+  // The columns' maxima over the warp; where one rises, what was summed below it shrinks.
+  static __device__ void raise_maximum(float (&maximum)[kColumnTiles][2], State& state) {
+    bool rises = false;
+#pragma unroll
+    for (int j = 0; j < kColumnTiles; ++j)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+#pragma unroll
+        for (int offset = 4; offset < 32; offset *= 2)
+          maximum[j][i] = fmaxf(maximum[j][i], __shfl_xor_sync(kAllLanes, maximum[j][i], offset));
+        rises |= maximum[j][i] > state.maximum[j][i];
+      }
+    if (!__any_sync(kAllLanes, rises)) return;
+#pragma unroll
+    for (int j = 0; j < kColumnTiles; ++j)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        if (!(maximum[j][i] > state.maximum[j][i])) continue;
+        const float shrink = exp2_approx(state.maximum[j][i] - maximum[j][i]);
+        state.maximum[j][i] = maximum[j][i];
+        state.total[j][i] *= shrink, state.zeros[j][i] *= shrink;
+#pragma unroll
+        for (int m = 0; m < kDim / 16; ++m)
+          state.sums[m][j][i] *= shrink, state.sums[m][j][2 + i] *= shrink;
+      }
+  }
+
+  // The scales and zeros of the lane's values, keys g, g + 8, ... Probabilities are multiplied by
+  // them in FP16, so their largest exponent so far is taken off.
+  template <bool kMask, class Scales>
+  static __device__ void load_value_scales(Scales scales, int rows, float (&scale)[2 * kBlocks],
+                                           float (&zero)[2 * kBlocks], State& state) {
+    if constexpr (kHasScale<Code>) {
+      const int g = int(threadIdx.x) % 32 / 4;
+      float largest = 0;
+#pragma unroll
+      for (int i = 0; i < 2 * kBlocks; ++i) {
+        const ScaleAndZero of_row = Expand::factors(scales[kTileKeys + 8 * i + g]);
+        scale[i] = of_row.scale, zero[i] = of_row.zero;
+        if (kMask && 8 * i + g >= rows) scale[i] = zero[i] = 0;
+        largest = fmaxf(largest, scale[i]);
+      }
+#pragma unroll
+      for (int offset = 4; offset < 32; offset *= 2)
+        largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, offset));
+      const int exponent = int(__float_as_uint(largest) >> 23) - 127;
+      if (exponent <= state.exponent) return;  // the same in all lanes
+      const float shrink = exp2f(float(max(state.exponent - exponent, -126)));
+      state.exponent = exponent;
+#pragma unroll
+      for (int m = 0; m < kDim / 16; ++m)
+#pragma unroll
+        for (int j = 0; j < kColumnTiles; ++j)
+#pragma unroll
+          for (int i = 0; i < 4; ++i) state.sums[m][j][i] *= shrink;
+    }
+  }
+
+  // sums += values of keys 16 m ... 16 m + 15, times probabilities.
+  static __device__ void add_values(uint32_t value, int m, const uint32_t (&b)[kColumnTiles][2],
+                                    State& state) {
+    const int lane = int(threadIdx.x) % 32;
+    // Lanes 0 ... 15 give the rows of chunk 2 i, lanes 16 ... 31 those of chunk 2 i + 1.
+    const int row = 16 * m + lane % 16;
+    const uint32_t at = value + uint32_t(row * kRowBytes);
+#pragma unroll
+    for (int i = 0; i < kRowBytes / 32; ++i) {
+      uint32_t r[4];
+      ptx::ldmatrix_x4_trans(at + uint32_t(exchanged(kRowBytes, row, (2 * i + lane / 16) * 16)), r);
+#pragma unroll
+      for (int tile = 0; tile < Expand::kTilesOfLoad; ++tile) {
+        uint32_t operand[4];
+        Expand::value(r, tile, operand);
+#pragma unroll
+        for (int j = 0; j < kColumnTiles; ++j)
+          mma<Code>(state.sums[i * Expand::kTilesOfLoad + tile][j], operand, b[j]);
+      }
+    }
+  }
+};
+
+}  // namespace emberq::cuda
