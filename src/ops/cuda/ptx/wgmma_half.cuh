@@ -99,6 +99,11 @@ EMBERQ_REGISTERS64(WgmmaBf16Transposed<64>, "m64n64k16", "bf16.bf16")
 template <>
 EMBERQ_REGISTERS128(WgmmaBf16Transposed<128>, "m64n128k16", "bf16.bf16")
 
+template <int kN>
+struct WgmmaE4m3Shared;
+template <>
+EMBERQ_SHARED128(WgmmaE4m3Shared<128>, "m64n128k32", "e4m3.e4m3", "1, 1")
+
 #undef EMBERQ_D4
 #undef EMBERQ_D16
 #undef EMBERQ_D32
