@@ -20,8 +20,9 @@
 //   Scale                   what is stored for a vector beside its codes
 //   kCandidates             scales that are tried for a vector
 //   candidate(extent, i)    scale i of a vector whose channels reach from extent.low to extent.high
-//   rounded(x, scale, r)    about decode(encode(x)), r being 1 / the scale's factor; for searches
-//   encode(x, scale)        a value's code in the low kBits
+//   factors(scale)          what a scale says, as floats: a code's value is code * scale + zero
+//   rounded(x, factors)     about decode(encode(x)), by the reciprocal; for searches
+//   encode(x, factors)      a value's code in the low kBits
 //   decode(code, scale)     a code's value: exact but for zero points, which round a sum to float
 //
 // all in float. Of several candidates the one with the least squared error over the vector is
@@ -33,6 +34,12 @@ namespace emberq {
 struct KvExtent {
   float low, high;
   constexpr float absmax() const { return std::max(-low, high) + 0.0f; }  // no negative zero
+};
+
+struct KvFactors {
+  float scale, zero, reciprocal;  // 1 / scale
+
+  static constexpr KvFactors of(float scale, float zero = 0) { return {scale, zero, 1 / scale}; }
 };
 
 inline KvExtent kv_extent(std::span<const float> x) {
@@ -49,8 +56,9 @@ struct KvInt4Head {
   static constexpr Scale candidate(KvExtent extent, int) {
     return e4m3_scale(extent.absmax(), Int4::kMax);
   }
-  static constexpr uint8_t encode(float x, Scale scale) {
-    return int4_encode(quantize<Int4>(x, scale));
+  static constexpr KvFactors factors(Scale scale) { return KvFactors::of(scale.value()); }
+  static constexpr uint8_t encode(float x, const KvFactors& f) {
+    return int4_encode(quantize_by<Int4>(x, f.scale));
   }
   static constexpr float decode(uint8_t code, Scale scale) {
     return float(int4_decode(code)) * scale.value();
@@ -76,16 +84,19 @@ struct KvInt4Asym {
   static constexpr Scale candidate(KvExtent extent, int) {
     return of_range(extent.low, extent.high - extent.low);
   }
-  static constexpr uint8_t encode(float x, Scale scale) {
-    const float q = (x - scale.min.to_float()) / scale.value();
+  static constexpr KvFactors factors(Scale scale) {
+    return KvFactors::of(scale.value(), scale.min.to_float());
+  }
+  static constexpr uint8_t encode(float x, const KvFactors& f) {
+    const float q = (x - f.zero) / f.scale;
     return uint8_t(round_half_even(std::clamp(q, 0.0f, float(kMax))));
   }
   static constexpr float decode(uint8_t code, Scale scale) {
     return scale.min.to_float() + float(code) * scale.value();
   }
-  static constexpr float rounded(float x, Scale scale, float reciprocal) {
-    const float q = std::clamp((x - scale.min.to_float()) * reciprocal, 0.0f, float(kMax));
-    return scale.min.to_float() + round_half_even(q) * scale.value();
+  static constexpr float rounded(float x, const KvFactors& f) {
+    const float q = std::clamp((x - f.zero) * f.reciprocal, 0.0f, float(kMax));
+    return f.zero + round_half_even(q) * f.scale;
   }
 
  protected:
@@ -117,12 +128,13 @@ struct KvLut4Head {
     constexpr float kShares[] = {1.0f, 1.1f, 1.05f, 0.95f, 0.9f, 0.85f, 0.8f, 0.75f};
     return bf16_scale(double(extent.absmax()) * double(kShares[i]), int(kLut4Max));
   }
-  static constexpr uint8_t encode(float x, Scale scale) { return lut4_encode(x / scale.value()); }
+  static constexpr KvFactors factors(Scale scale) { return KvFactors::of(scale.value()); }
+  static constexpr uint8_t encode(float x, const KvFactors& f) { return lut4_encode(x / f.scale); }
   static constexpr float decode(uint8_t code, Scale scale) {
     return lut4_decode(code) * scale.value();
   }
-  static constexpr float rounded(float x, Scale scale, float reciprocal) {
-    return lut4_round(x * reciprocal) * scale.value();
+  static constexpr float rounded(float x, const KvFactors& f) {
+    return lut4_round(x * f.reciprocal) * f.scale;
   }
 };
 
@@ -133,8 +145,9 @@ struct KvInt8Head {
   static constexpr Scale candidate(KvExtent extent, int) {
     return bf16_scale(double(extent.absmax()), kMax);
   }
-  static constexpr uint8_t encode(float x, Scale scale) {
-    return uint8_t(quantize<KvInt8Head>(x, scale));
+  static constexpr KvFactors factors(Scale scale) { return KvFactors::of(scale.value()); }
+  static constexpr uint8_t encode(float x, const KvFactors& f) {
+    return uint8_t(quantize_by<KvInt8Head>(x, f.scale));
   }
   static constexpr float decode(uint8_t code, Scale scale) {
     return float(int8_t(code)) * scale.value();
@@ -148,9 +161,9 @@ template <class Code>
 float kv_squared_error(std::span<const float> x, typename Code::Scale scale) {
   constexpr size_t kSums = 32;
   std::array<float, kSums> sums{};
-  const float reciprocal = 1 / scale.value();
+  const KvFactors factors = Code::factors(scale);
   const auto add = [&](size_t l, float value) {
-    const float error = value - Code::rounded(value, scale, reciprocal);
+    const float error = value - Code::rounded(value, factors);
     sums[l] = std::fma(error, error, sums[l]);
   };
   size_t begin = 0;
@@ -202,8 +215,9 @@ auto with_kv_code(KvScheme scheme, const Visit& visit) {
 template <class Code>
 typename Code::Scale kv_encode(std::span<const float> x, uint8_t* codes) {
   const typename Code::Scale scale = kv_scale<Code>(x);
+  const KvFactors factors = Code::factors(scale);
   for (size_t i = 0; i < x.size(); i += 2) {
-    const uint8_t even = Code::encode(x[i], scale), odd = Code::encode(x[i + 1], scale);
+    const uint8_t even = Code::encode(x[i], factors), odd = Code::encode(x[i + 1], factors);
     if constexpr (Code::kBits == 4)
       codes[i / 2] = uint8_t(even | odd << 4);
     else

@@ -50,12 +50,17 @@ constexpr Bf16Scale bf16_scale(double absmax, int code_max) {
 }
 
 // clamp(round_half_even(x / scale), kMin, kMax). NaN has no code; callers refuse it before.
-template <class Code, class T, class StoredScale>
-constexpr int quantize(T x, StoredScale scale) {
-  T q = x / T(scale.value());
+template <class Code, class T>
+constexpr int quantize_by(T x, T scale) {
+  T q = x / scale;
   if (q < T(Code::kMin)) q = T(Code::kMin);
   if (q > T(Code::kMax)) q = T(Code::kMax);
   return int(round_half_even(q));
+}
+// By a scale as it is stored.
+template <class Code, class T, class StoredScale>
+constexpr int quantize(T x, StoredScale scale) {
+  return quantize_by<Code>(x, T(scale.value()));
 }
 
 // A code's value where the *product* is kept in e4m3, as a kernel that looks it up in a table of

@@ -2,6 +2,7 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 
 #include <cstdint>
 
@@ -25,9 +26,15 @@
 //     value(r, tile, a)                    operand of one of them
 //     value_channel(tile, half, g)         the channel of row g + 8 half of tile `tile` of a head
 //     value_factor(half)                   what its sums are multiplied by
-//     scale(Scale), zero(Scale)            a code's value is code * scale + zero, where a code is
+//     factors(Scale)                       a code's value is code * scale + zero, where a code is
 //                                          the operand times key_factor or value_factor
+//
+// Scales become floats by the hardware's conversions: those of format/ have branches.
 namespace emberq::cuda {
+
+struct ScaleAndZero {
+  float scale, zero;
+};
 
 template <class Code>
 struct ExpandKv;
@@ -65,15 +72,19 @@ struct ExpandNibbles {
 
 template <>
 struct ExpandKv<KvInt4Asym> : ExpandNibbles<false> {
-  static __device__ float scale(ZeroScale s) { return s.scale.to_float(); }
-  static __device__ float zero(ZeroScale s) { return s.min.to_float(); }
+  static __device__ ScaleAndZero factors(ZeroScale s) {
+    const float2 both = __half22float2(reinterpret_cast<const __half2&>(s));
+    return {both.x, both.y};
+  }
 };
 template <>
 struct ExpandKv<KvInt4AsymMse> : ExpandKv<KvInt4Asym> {};
 template <>
 struct ExpandKv<KvInt4Head> : ExpandNibbles<true> {
-  static __device__ float scale(E4m3Scale s) { return s.value(); }
-  static __device__ float zero(E4m3Scale s) { return -8 * s.value(); }
+  static __device__ ScaleAndZero factors(E4m3Scale s) {
+    const __half half(__nv_cvt_fp8_to_halfraw(s.code, __NV_E4M3));
+    return {__half2float(half), -8 * __half2float(half)};
+  }
 };
 
 // Lookups of the two bytes of a half, one for four codes each, and the sign.
@@ -126,8 +137,9 @@ struct ExpandKv<KvLut4Head> {
     return tile / 2 * 32 + 4 * g + tile % 2 * 2 + half;
   }
   static __device__ constexpr float value_factor(int) { return kKeyFactor; }
-  static __device__ float scale(Bf16Scale s) { return s.value(); }
-  static __device__ float zero(Bf16Scale) { return 0; }
+  static __device__ ScaleAndZero factors(Bf16Scale s) {
+    return {__uint_as_float(uint32_t(s.stored.bits) << 16), 0};
+  }
 };
 
 // Bytes q + 128 as the halves 1024 + q + 128, less 1152.
@@ -157,8 +169,9 @@ struct ExpandKv<KvInt8Head> {
     return tile * 16 + 2 * g + half;
   }
   static __device__ constexpr float value_factor(int) { return 1; }
-  static __device__ float scale(Bf16Scale s) { return s.value(); }
-  static __device__ float zero(Bf16Scale) { return 0; }
+  static __device__ ScaleAndZero factors(Bf16Scale s) {
+    return {__uint_as_float(uint32_t(s.stored.bits) << 16), 0};
+  }
 };
 
 template <>

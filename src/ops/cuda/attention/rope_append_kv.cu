@@ -145,28 +145,39 @@ __device__ typename Code::Scale scale_of(Head& head) {
   if constexpr (Code::kCandidates == 1) {
     return Code::candidate(extent, 0);
   } else {
+    // All candidates' sums are made side by side, so that their latencies overlap.
+    const Scale mine = Code::candidate(extent, min(head.lane, Code::kCandidates - 1));
+    const KvFactors my_factors = Code::factors(mine);
+    float sums[Code::kCandidates];
+#pragma unroll
+    for (int i = 0; i < Code::kCandidates; ++i) {
+      const KvFactors tried = {__shfl_sync(kAllLanes, my_factors.scale, i),
+                               __shfl_sync(kAllLanes, my_factors.zero, i),
+                               __shfl_sync(kAllLanes, my_factors.reciprocal, i)};
+      sums[i] = 0;
+      head.for_each([&](float value, int) {
+        const float error = value - Code::rounded(value, tried);
+        sums[i] = fmaf(error, error, sums[i]);
+      });
+    }
+#pragma unroll
+    for (int offset = 16; offset > 0; offset /= 2)
+#pragma unroll
+      for (int i = 0; i < Code::kCandidates; ++i)
+        sums[i] += __shfl_xor_sync(kAllLanes, sums[i], offset);
+    int best = 0;
+    float least = sums[0];
+#pragma unroll
+    for (int i = 1; i < Code::kCandidates; ++i)
+      if (sums[i] < least) least = sums[i], best = i;
     union {
       Scale scale;
-      uint32_t bits = 0;
-    } mine, best;
+      uint32_t bits;
+    } chosen{.bits = 0};
     static_assert(sizeof(Scale) <= sizeof(uint32_t) && Code::kCandidates <= 32);
-    mine.scale = Code::candidate(extent, min(head.lane, Code::kCandidates - 1));
-    const float my_reciprocal = 1 / mine.scale.value();
-    best.bits = __shfl_sync(kAllLanes, mine.bits, 0);
-    float least = INFINITY;
-    for (int i = 0; i < Code::kCandidates; ++i) {
-      decltype(best) tried;
-      tried.bits = __shfl_sync(kAllLanes, mine.bits, i);
-      const float reciprocal = __shfl_sync(kAllLanes, my_reciprocal, i);
-      float sum = 0;
-      head.for_each([&](float value, int) {
-        const float error = value - Code::rounded(value, tried.scale, reciprocal);
-        sum = fmaf(error, error, sum);
-      });
-      sum = Sum::join_lanes(sum);
-      if (sum < least) least = sum, best.bits = tried.bits;
-    }
-    return best.scale;
+    chosen.scale = mine;
+    chosen.bits = __shfl_sync(kAllLanes, chosen.bits, best);
+    return chosen.scale;
   }
 }
 
@@ -184,12 +195,13 @@ __device__ void store(Head& head, void* codes, void* scales, const KvVector& vec
     });
   } else {
     const auto scale = scale_of<Code>(head);
+    const KvFactors factors = Code::factors(scale);
     if (head.lane == 0) static_cast<typename Code::Scale*>(scales)[vector.index] = scale;
 #pragma unroll
     for (int i = 0; i < kChannels; ++i) {
       const int c = head.lane + 32 * i;
       if (32 * i >= head.dim) break;
-      const uint32_t code = c < head.dim ? Code::encode(head.x[i], scale) : 0u;
+      const uint32_t code = c < head.dim ? Code::encode(head.x[i], factors) : 0u;
       if constexpr (Code::kBits == 8) {
         if (c < head.dim) *at(c) = uint8_t(code);
       } else {

@@ -8,7 +8,7 @@
 namespace emberq::cuda {
 namespace {
 
-constexpr int64_t kTileKeys = 64, kInvariantPart = 8, kMaxSequences = 1024;
+constexpr int64_t kTileKeys = 64, kInvariantPart = 8, kMaxSequences = 512;
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t queries_of_head(const Attention& op) { return op.heads() / op.cache.kv_heads; }

@@ -50,7 +50,7 @@ struct SplitKvArgs {
   float scale;  // log2 e / sqrt(head_dim)
   const float* value_mean;
   __nv_bfloat16* out;
-  float* partial;  // [slots][columns][dim + 3]
+  float* partial;  // [slots][columns][dim + 4]
   int* arrived;    // [tasks], zeros between calls
   int tokens_of_task;
   bool invariant;
@@ -60,14 +60,13 @@ struct SplitKvArgs {
 template <int kMaxSequences>
 struct Schedule {
   int units_before[kMaxSequences + 1], tasks_before[kMaxSequences + 1];
+  int new_tokens[kMaxSequences], kv_length[kMaxSequences];
 
   struct Sequence {
     int new_tokens, kv_length, begin_tile, units, column_tiles;
   };
-  static __device__ Sequence sequence(const SplitKvArgs& a, int s) {
-    Sequence result;
-    result.new_tokens = a.q_begin[s + 1] - a.q_begin[s];
-    result.kv_length = a.kv_length[s];
+  static __device__ Sequence sequence(const SplitKvArgs& a, int new_tokens, int kv_length) {
+    Sequence result{.new_tokens = new_tokens, .kv_length = kv_length};
     const int first =
         a.window > 0 ? max(0, result.kv_length - result.new_tokens + 1 - a.window) : 0;
     result.begin_tile = first / kTileKeys;
@@ -86,7 +85,10 @@ struct Schedule {
     for (int first = 0; first < a.sequences; first += 32) {
       int units = 0, tasks = 0;
       if (first + lane < a.sequences) {
-        const Sequence s = sequence(a, first + lane);
+        const int i = first + lane;
+        new_tokens[i] = a.q_begin[i + 1] - a.q_begin[i];
+        kv_length[i] = a.kv_length[i];
+        const Sequence s = sequence(a, new_tokens[i], kv_length[i]);
         tasks = s.column_tiles * int(a.cache.kv_heads);
         units = tasks * s.units;
       }
@@ -112,7 +114,7 @@ struct Schedule {
       const int middle = (s + last + 1) / 2;
       units_before[middle] <= unit ? s = middle : last = middle - 1;
     }
-    const Sequence seq = sequence(a, s);
+    const Sequence seq = sequence(a, new_tokens[s], kv_length[s]);
     const int of_sequence = unit - units_before[s], task = of_sequence / seq.units;
     Segment result;
     Task& t = result.task;
@@ -164,9 +166,9 @@ struct SplitKvKernel {
   // Two CTAs share a multiprocessor where a thread's sums fit its registers then.
   static constexpr int kMinBlocksPerSm = kColumnTiles == 1 && kDim < 256 && kHasScale<Code> ? 2 : 1;
   static constexpr int kRingBytes = (144 << 10) / kMinBlocksPerSm;
-  static constexpr int kStages = std::max(4, std::min(16, kRingBytes / kStageBytes) / 4 * 4);
-  static constexpr int kMaxSequences = 1024;
-  static constexpr int kPartial = kDim + 3;  // sums of values, then maximum, sum, sum of zeros
+  static constexpr int kStages = std::max(2, std::min(16, kRingBytes / kStageBytes));
+  static constexpr int kMaxSequences = 512;
+  static constexpr int kPartial = kDim + 4;  // sums of values, maximum, sum, sum of zeros, nothing
 
   struct Shared {
     alignas(128) uint8_t stages[kStages][kStageBytes];
@@ -221,7 +223,7 @@ struct SplitKvKernel {
       unit += segment.units;
       const int32_t* pages = a.pages + int64_t(segment.task.sequence) * a.max_pages;
       // Pages have whole groups of 16 tokens, and the last group of a sequence is a page's.
-      const int stored = divide_up(a.kv_length[segment.task.sequence], 16) * 16;
+      const int stored = divide_up(shared.schedule.kv_length[segment.task.sequence], 16) * 16;
       for (int tile = segment.first_tile; tile < segment.end_tile; ++tile) {
         const int first = tile * kTileKeys, tokens = min(kTileKeys, stored - first);
         const ptx::Mbarrier full = barrier(shared.full, stage);
@@ -406,15 +408,14 @@ struct SplitKvKernel {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int row = 16 * m + 8 * half + g;
-        float scale = 1, zero = 0;
-        if constexpr (kHasScale<Code>)
-          scale = Expand::scale(scales[row]), zero = Expand::zero(scales[row]);
+        ScaleAndZero of_row{1, 0};
+        if constexpr (kHasScale<Code>) of_row = Expand::factors(scales[row]);
 #pragma unroll
         for (int j = 0; j < kColumnTiles; ++j)
 #pragma unroll
           for (int i = 0; i < 2; ++i) {
             float& x = s[m][j][2 * half + i];
-            x = fmaf(scale, x * q.factor[j][i], zero * q.sum[j][i]);
+            x = fmaf(of_row.scale, x * q.factor[j][i], of_row.zero * q.sum[j][i]);
             if (kMask && !visible(a, task, 8 * j + 2 * t + i, first + row)) x = -INFINITY;
             maximum[j][i] = fmaxf(maximum[j][i], x);
           }
@@ -549,8 +550,8 @@ struct SplitKvKernel {
       float largest = 0;
 #pragma unroll
       for (int i = 0; i < 2 * kBlocks; ++i) {
-        const auto stored = scales[kTileKeys + 8 * i + g];
-        scale[i] = Expand::scale(stored), zero[i] = Expand::zero(stored);
+        const ScaleAndZero of_row = Expand::factors(scales[kTileKeys + 8 * i + g]);
+        scale[i] = of_row.scale, zero[i] = of_row.zero;
         if (kMask && 8 * i + g >= rows) scale[i] = zero[i] = 0;
         largest = fmaxf(largest, scale[i]);
       }
@@ -691,25 +692,49 @@ struct SplitKvKernel {
     ptx::named_barrier_sync(1, kConsumers);
     if (!shared.last) return;
     __threadfence();
-    for (int column = 0; column < columns; ++column) {
-      const auto part = [&](int i) {
-        const int slot = a.invariant ? i : 2 * i + (i == first ? 1 : 0);
-        return a.partial + (int64_t(slot) * kColumns + column) * kPartial;
-      };
-      float largest = -INFINITY;
-      for (int i = first; i < end; ++i) largest = fmaxf(largest, __ldcg(part(i) + kDim));
-      for (int c = int(threadIdx.x); c < kDim; c += kConsumers) {
-        float sum = 0, total = 0, zeros = 0;
-        for (int i = first; i < end; ++i) {
-          const float maximum = __ldcg(part(i) + kDim);
-          const float weight = maximum == -INFINITY ? 0.0f : exp2f(maximum - largest);
-          sum = fmaf(__ldcg(part(i) + c), weight, sum);
-          total = fmaf(__ldcg(part(i) + kDim + 1), weight, total);
-          zeros = fmaf(__ldcg(part(i) + kDim + 2), weight, zeros);
-        }
-        store(a, task, column, c, sum, total, zeros);
+    for (int column = int(threadIdx.x) / 32; column < columns; column += kWarps)
+      join_column(a, task, first, end, column);
+  }
+
+  // By a warp: lane l has the weights of parts first + l, first + l + 32, ... and channels l, l +
+  // 32,
+  // ... of the sums.
+  static __device__ void join_column(const Args& a, const Task& task, int first, int end,
+                                     int column) {
+    const int lane = int(threadIdx.x) % 32;
+    const auto part = [&](int i) {
+      const int slot = a.invariant ? i : 2 * i + (i == first ? 1 : 0);
+      return a.partial + (int64_t(slot) * kColumns + column) * kPartial;
+    };
+    float largest = -INFINITY;
+    for (int i = first + lane; i < end; i += 32) largest = fmaxf(largest, __ldcg(part(i) + kDim));
+    for (int offset = 16; offset > 0; offset /= 2)
+      largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, offset));
+    float sum[kDim / 32] = {}, total = 0, zeros = 0;
+    for (int begin = first; begin < end; begin += 32) {
+      const int mine = begin + lane;
+      float weight = 0;
+      if (mine < end) {
+        const float maximum = __ldcg(part(mine) + kDim);
+        weight = maximum == -INFINITY ? 0.0f : exp2f(maximum - largest);
+        total = fmaf(__ldcg(part(mine) + kDim + 1), weight, total);
+        zeros = fmaf(__ldcg(part(mine) + kDim + 2), weight, zeros);
+      }
+      const int count = min(32, end - begin);
+#pragma unroll 4
+      for (int i = 0; i < count; ++i) {
+        const float of_part = __shfl_sync(kAllLanes, weight, i);
+        const float* values = part(begin + i) + lane;
+#pragma unroll
+        for (int c = 0; c < kDim / 32; ++c) sum[c] = fmaf(__ldcg(values + 32 * c), of_part, sum[c]);
       }
     }
+    for (int offset = 16; offset > 0; offset /= 2) {
+      total += __shfl_xor_sync(kAllLanes, total, offset);
+      zeros += __shfl_xor_sync(kAllLanes, zeros, offset);
+    }
+#pragma unroll
+    for (int c = 0; c < kDim / 32; ++c) store(a, task, column, lane + 32 * c, sum[c], total, zeros);
   }
 };
 

@@ -32,7 +32,7 @@ struct SplitKvPlan {
 };
 
 // Whether the kernel takes the operation: heads of 64, 128 or 256 channels, at most 16 of queries
-// to one of keys; pages of multiples of 16 tokens; at most 1024 sequences.
+// to one of keys; pages of multiples of 16 tokens; at most 512 sequences.
 bool split_kv_takes(const Attention& op);
 SplitKvPlan split_kv_plan(const Attention& op, bool invariant);
 
