@@ -24,9 +24,8 @@ bool prefill_takes(const Attention& op) {
 
 bool prefill_pays(const Attention& op) {
   const int64_t group = op.heads() / op.cache.kv_heads;
-  return std::any_of(
-      op.batch.on_host.begin(), op.batch.on_host.end(),
-      [&](const BatchSequence& s) { return s.new_tokens * group >= kRowsThatPay; });
+  return std::any_of(op.batch.on_host.begin(), op.batch.on_host.end(),
+                     [&](const BatchSequence& s) { return s.new_tokens * group >= kRowsThatPay; });
 }
 
 bool prefill_is_fp8(const Attention& op) {

@@ -265,8 +265,8 @@ class PrefillConsumer {
       if constexpr (kHasScale<Code>)
         pair = load_pair<typename Memory::PairOfScores>(scales.scores + 4 * j + t);
       if constexpr (kHasZero) {
-        const float2 two = ptx::ld_shared_v2_f32(
-            ptx::shared_address(scales.key_zero + 8 * j + 2 * t));
+        const float2 two =
+            ptx::ld_shared_v2_f32(ptx::shared_address(scales.key_zero + 8 * j + 2 * t));
         zero[0] = two.x, zero[1] = two.y;
       }
 #pragma unroll
@@ -314,8 +314,7 @@ class PrefillConsumer {
           rows.total[i / 2] = fmaf(x, pair.reciprocal[i % 2], rows.total[i / 2]);
         else
           rows.total[i / 2] += x;
-        if constexpr (kHasZero)
-          rows.zeros[i / 2] = fmaf(x, pair.zero[i % 2], rows.zeros[i / 2]);
+        if constexpr (kHasZero) rows.zeros[i / 2] = fmaf(x, pair.zero[i % 2], rows.zeros[i / 2]);
       }
     }
   }
@@ -352,9 +351,8 @@ class PrefillConsumer {
           const float sum = sums[4 * j + 2 * i + c] * Operands::output_factor(place);
           const float mean = a_.value_mean ? a_.value_mean[t.kv_head * kDim + channel] : 0.0f;
           const __nv_bfloat16 out = __float2bfloat16_rn(fmaf(sum + zeros, reciprocal, mean));
-          ptx::st_shared_b16(
-              at(16 * warp + g + 8 * i, channel / 8) + uint32_t(channel % 8 * 2),
-              reinterpret_cast<const uint16_t&>(out));
+          ptx::st_shared_b16(at(16 * warp + g + 8 * i, channel / 8) + uint32_t(channel % 8 * 2),
+                             reinterpret_cast<const uint16_t&>(out));
         }
     }
     warpgroup_barrier();

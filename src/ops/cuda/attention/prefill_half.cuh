@@ -17,8 +17,8 @@ template <class TheCode, int TheDim>
 struct HalfOperands {
   using Code = TheCode;
   using Expand = ExpandKv<Code>;
-  static constexpr bool kHasZero = kHasScale<Code> && !std::is_same_v<Code, KvLut4Head> &&
-                                   !std::is_same_v<Code, KvInt8Head>;
+  static constexpr bool kHasZero =
+      kHasScale<Code> && !std::is_same_v<Code, KvLut4Head> && !std::is_same_v<Code, KvInt8Head>;
   // Of a tile. Codes of 16 bits leave no room for 128 keys of 128 channels.
   static constexpr bool kTwoLevels = false;  // of sums: wgmma's own are FP32
   static constexpr int kDim = TheDim;
@@ -60,8 +60,8 @@ struct HalfOperands {
                       {words[0], words[1], words[2], words[3]});
   }
 
-  // Expands a tile's codes at address `from`; thread of 128. Keys from `keys` on do not exist: their
-  // codes are numbers, but bytes of BF16 may be NaN, and 0 * NaN is no 0.
+  // Expands a tile's codes at address `from`; thread of 128. Keys from `keys` on do not exist:
+  // their codes are numbers, but bytes of BF16 may be NaN, and 0 * NaN is no 0.
   static __device__ void expand_keys(uint32_t from, uint32_t to, int thread, int keys) {
     constexpr int kThreadsOfRow = 128 / kKeys, kChunks = kRowBytes / 16 / kThreadsOfRow;
     constexpr int kWords = Code::kBits / 4;  // of eight channels
