@@ -193,19 +193,20 @@ class PrefillConsumer {
     const bool inside = of_tile < t.rows;
     const int64_t query_row = inside ? t.query_row(a_, of_tile) : 0;
     const int first_channel = thread % 2 * (kDim / 2);
-    const auto load = [&](int piece, float(&x)[kPieceChannels]) {
-      if (inside)
+    float x[kPieces][kPieceChannels] = {};
+    float scale = 0;
+    if (inside) {
+#pragma unroll
+      for (int piece = 0; piece < kPieces; ++piece)
         load_query_piece(a_.query, a_.query_type,
-                         query_row * kDim + first_channel + piece * kPieceChannels, x);
-    };
+                         query_row * kDim + first_channel + piece * kPieceChannels, x[piece]);
+      scale = a_.query_scale ? a_.query_scale[query_row] : 1.0f;
+    }
     float sum = 0, largest = 0;
 #pragma unroll
-    for (int piece = 0; piece < kPieces; ++piece) {
-      float x[kPieceChannels] = {};
-      load(piece, x);
+    for (int piece = 0; piece < kPieces; ++piece)
 #pragma unroll
-      for (const float value : x) sum += value, largest = fmaxf(largest, fabsf(value));
-    }
+      for (const float value : x[piece]) sum += value, largest = fmaxf(largest, fabsf(value));
     sum += __shfl_xor_sync(~0u, sum, 1);
     largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 1));
     // BF16 queries may not fit FP16: the largest becomes 1 ... 2 by a power of two.
@@ -214,15 +215,11 @@ class PrefillConsumer {
     const float down = exp2f(float(-exponent));
     warpgroup_barrier();  // all have read the last tile's outputs
 #pragma unroll
-    for (int piece = 0; piece < kPieces; ++piece) {
-      float x[kPieceChannels] = {};
-      load(piece, x);
+    for (int piece = 0; piece < kPieces; ++piece)
 #pragma unroll
       for (int i = 0; i < kPieceChannels / 8; ++i)
         Operands::store_query(query_, row, (first_channel + piece * kPieceChannels) / 8 + i,
-                              x + 8 * i, down);
-    }
-    const float scale = !inside ? 0.0f : a_.query_scale ? a_.query_scale[query_row] : 1.0f;
+                              x[piece] + 8 * i, down);
     const float factor = scale * a_.scale * exp2f(float(exponent));
     const int lane = thread % 32, g = lane / 4;
 #pragma unroll
