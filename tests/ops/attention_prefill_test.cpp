@@ -68,13 +68,28 @@ double absmax(const std::vector<double>& x) {
   return largest;
 }
 
-// The relative error of a weight that the formats allow. Probabilities times the values' scales are
-// rounded to FP16; with a cache of BF16 they are rounded to BF16.
-double weight_rounding(const Form& form) { return form.kv == KvScheme::kFp ? 0x1p-9 : 0x1p-11; }
+// Whether the products are of e4m3 numbers.
+bool is_fp8(const Form& form) {
+  return form.query == QueryScheme::kFp8Head && form.probability == ProbabilityScheme::kFp8 &&
+         form.head_dim == 128 && form.kv != KvScheme::kFp && form.kv != KvScheme::kInt8Head;
+}
 
-// Checks the outputs of the last `count` tokens of a sequence; rows of `out` begin with them.
+// The relative error of a weight that the formats allow. Probabilities times the values' scales are
+// rounded to e4m3 or FP16; with a cache of BF16 they are rounded to BF16.
+double weight_rounding(const Form& form) {
+  return is_fp8(form) ? 0x1p-4 : form.kv == KvScheme::kFp ? 0x1p-9 : 0x1p-11;
+}
+// Of e4m3, which has no smaller numbers than 2^-9: half of that where 256 is the largest weight.
+double weight_floor(const Form& form) { return is_fp8(form) ? 0x1p-18 : 0; }
+// The bits in which wgmma sums: of e4m3 products 13 behind the largest one's first.
+int sum_bits(const Form& form) { return is_fp8(form) ? 14 : 24; }
+
+// Checks the outputs of the last `count` tokens of a sequence; rows of `out` begin with them. Each
+// is within what all errors could add up to. Of e4m3 numbers that is much: there the mean square of
+// errors is also within the sum of the weights' squared errors, since these are independent.
 void expect_attention(const Inputs& in, const Form& form, const Attended& run, int64_t count) {
   const int64_t dim = in.head_dim;
+  double squares = 0;  // of errors, relative to their bound
   for (int64_t r = 0; r < count; ++r)
     for (int64_t h = 0; h < in.heads(); ++h) {
       const int64_t t = in.tokens - count + r;
@@ -97,28 +112,42 @@ void expect_attention(const Inputs& in, const Form& form, const Attended& run, i
       }
       // Each wgmma adds sixteen products to a sum with one cut. A BF16 query's channels are FP16
       // numbers relative to its largest: 2^-25 of that, or 16 times as much where codes are.
-      const double relative = 2 * float_sum(terms, int(dim) / 16 * 2 + 8) +
-                              2 * 0x1p-20 * q_largest * k_sum +
-                              float_sum(1, int(score.size()) + 16);
+      const int additions = int(dim) / 16 * 2 + 8;
+      const double sum_error = float_sum(terms, additions) * std::ldexp(1, 24 - sum_bits(form));
+      const double relative =
+          2 * sum_error + 2 * 0x1p-20 * q_largest * k_sum + float_sum(1, int(score.size()) + 16);
       const double largest = *std::max_element(score.begin(), score.end());
-      double total = 0, error = 0;
+      double total = 0, error = 0, variance = 0, v_largest = 0;
       for (const double s : score) total += std::exp(s - largest);
       std::vector<double> out(static_cast<size_t>(dim));
       for (size_t i = begin; i <= size_t(t); ++i) {
         const double weight = std::exp(score[i - begin] - largest) / total;
         for (size_t c = 0; c < out.size(); ++c) out[c] += weight * values[i][c];
         // An asymmetric code's number is up to twice the vector's largest from its zero point.
-        error += weight * 2 * absmax(values[i]) * (weight_rounding(form) + relative);
+        const double magnitude = 2 * absmax(values[i]);
+        error += weight * magnitude * (weight_rounding(form) + relative);
+        const double independent = magnitude * (weight * weight_rounding(form));
+        variance += independent * independent;
+        v_largest = std::max(v_largest, magnitude);
       }
+      // Smaller products of probability and scale are relative to the largest one, which a key with
+      // a small scale may hide behind.
+      const double hidden = double(score.size()) * weight_floor(form) / total * v_largest * 16;
+      error += hidden;
       for (size_t c = 0; c < out.size(); ++c) {
         const double mean =
             form.means ? double(in.value_mean[size_t(h / in.group * dim) + c]) : 0.0;
         const double expected = out[c] + mean;
-        ASSERT_NEAR(run.out[size_t((r * in.heads() + h) * dim) + c], expected,
-                    error + rounding(expected, 8) + float_sum(std::abs(mean) + absmax(out), 4))
+        const double got = double(run.out[size_t((r * in.heads() + h) * dim) + c]);
+        const double stored = rounding(expected, 8) + float_sum(std::abs(mean) + absmax(out), 4);
+        ASSERT_NEAR(got, expected, error + stored)
             << "token " << t << " head " << h << " channel " << c;
+        const double bound = std::sqrt(variance) + hidden + stored;
+        squares += (got - expected) * (got - expected) / (bound * bound);
       }
     }
+  if (!is_fp8(form)) return;
+  EXPECT_LT(squares, double(count * in.heads() * dim));
 }
 
 class PrefillTest : public testing::TestWithParam<PrefillForm> {};
@@ -142,13 +171,12 @@ TEST_P(PrefillTest, IsSoftmaxOverTheStoredKeysAndValues) {
 
 std::string name_of(const testing::TestParamInfo<PrefillForm>& info) {
   const PrefillForm& f = info.param;
-  std::string text = f.backend + "_" + std::string(name(f.form.kv)) + "_q_" +
-                     std::string(name(f.form.query)) + "_p_" +
-                     std::string(name(f.form.probability)) + "_dim" +
-                     std::to_string(f.form.head_dim) + "_group" + std::to_string(f.group) +
-                     "_tokens" + std::to_string(f.form.tokens) + "_chunk" +
-                     std::to_string(f.form.chunk) + "_window" + std::to_string(f.form.window) +
-                     "_page" + std::to_string(f.form.page_tokens);
+  std::string text =
+      f.backend + "_" + std::string(name(f.form.kv)) + "_q_" + std::string(name(f.form.query)) +
+      "_p_" + std::string(name(f.form.probability)) + "_dim" + std::to_string(f.form.head_dim) +
+      "_group" + std::to_string(f.group) + "_tokens" + std::to_string(f.form.tokens) + "_chunk" +
+      std::to_string(f.form.chunk) + "_window" + std::to_string(f.form.window) + "_page" +
+      std::to_string(f.form.page_tokens);
   if (f.form.means) text += "_means";
   if (f.kind == Kind::kZeros) text += "_zeros";
   if (f.kind == Kind::kOneLarge) text += "_one_large";
@@ -181,6 +209,13 @@ std::vector<PrefillForm> forms_of_lengths() {
         forms.push_back({form_of(kv, QueryScheme::kNone, 300, chunk, window, 48)});
     forms.push_back({form_of(kv, QueryScheme::kFp8Head, 200, 150, 0, 64, 64)});
     forms.push_back({form_of(kv, QueryScheme::kNone, 129, 129, 16, 16, 64)});
+    if (kv == KvScheme::kFp || kv == KvScheme::kInt8Head) continue;
+    for (const int64_t tokens : {65, 129, 200, 300})
+      for (const int64_t window : {0, 100}) {
+        PrefillForm f{form_of(kv, QueryScheme::kFp8Head, tokens, 130, window, 16)};
+        f.form.probability = ProbabilityScheme::kFp8;
+        forms.push_back(f);
+      }
   }
   return forms;
 }

@@ -28,6 +28,13 @@ bool prefill_pays(const Attention& op) {
                      [&](const BatchSequence& s) { return s.new_tokens * group >= kRowsThatPay; });
 }
 
+bool prefill_is_fp8(const Attention& op) {
+  const KvScheme kv = op.cache.scheme;
+  return op.cache.head_dim == 128 && op.query.dtype == DType::kF8E4M3 &&
+         op.probability == ProbabilityScheme::kFp8 && kv != KvScheme::kFp &&
+         kv != KvScheme::kInt8Head;
+}
+
 void attention_prefill(const PrefillCall& call) {
   return call.op.cache.head_dim == 64 ? prefill_of<64>(call) : prefill_of<128>(call);
 }

@@ -17,7 +17,9 @@ struct PrefillKernel {
   static constexpr int kAlignment = 1024;
   static constexpr int kSharedBytes = int(sizeof(Memory)) + kAlignment;
   static constexpr bool kUsesPdl = true;
-  static constexpr int kMultiplyRegisters = 216, kExpandRegisters = 56, kLoadRegisters = 24;
+  // Of a thread. Together four warpgroups' threads have 512 registers.
+  static constexpr int kLoadRegisters = 24, kExpandRegisters = Operands::kExpandRegisters,
+                       kMultiplyRegisters = (512 - kLoadRegisters - kExpandRegisters) / 2;
 
   static __device__ void run(const Args& a) {
     extern __shared__ uint8_t memory[];

@@ -21,6 +21,9 @@ bool prefill_takes(const Attention& op);
 // Whether it is the faster one: a sequence has new tokens enough to fill rows of a product.
 bool prefill_pays(const Attention& op);
 
+// Whether its products are of e4m3 numbers.
+bool prefill_is_fp8(const Attention& op);
+
 struct PrefillCall {
   const Attention& op;
   PrefillWorkspace& workspace;
@@ -28,7 +31,10 @@ struct PrefillCall {
 };
 template <int kDim>
 void prefill_of(const PrefillCall& call);  // one source file each in instances/
-// Attention of many new tokens. Probabilities are rounded to FP16 (to BF16 with a cache of those).
+// Attention of many new tokens. Products are of e4m3 numbers where queries are, and probabilities
+// shall be, with codes of four bits and heads of 128 channels. What is rounded then is probability
+// times scale of the value, relative to the largest such product of the tokens before and so far in
+// the tile. Elsewhere that is rounded to FP16, and with a cache of BF16 to BF16.
 void attention_prefill(const PrefillCall& call);
 
 }  // namespace emberq::cuda

@@ -29,6 +29,7 @@ class PrefillConsumer {
  public:
   static __device__ void run(const PrefillArgs& a, Memory& m, int warpgroup) {
     const PrefillConsumer consumer(a, m, warpgroup);
+    if (warpgroup == 1) ptx::named_barrier_arrive(kTurn, 256);  // the first turn is of the other
     int count = 0;
     for (int n = 0;; ++n) {
       const PrefillTile& t = m.wait_for_work(n);
@@ -98,27 +99,43 @@ class PrefillConsumer {
 #pragma unroll
     for (float& x : sums) x = 0;
     int first = keys.first;
-    start_scores(count, s);
+    in_turn([&] { start_scores(count, s); });
     ptx::wgmma_wait<0>();
     finish_scores(count, s);
+    float shrink[2];
     const auto probabilities = [&] {
-      scale_scores(keys, first, count, s, rows, sums);
+      scale_scores(keys, first, count, s, rows, shrink);
       exponentials(count, s, rows);
       Operands::round(s, p);
     };
     probabilities();
     for (first += kKeys; first < keys.end; first += kKeys) {
-      start_values(count, p, sums);
-      start_scores(count + 1, s);
+      in_turn([&] {
+        add_values(count, p, shrink, s, sums);
+        start_scores(count + 1, s);
+      });
       ptx::wgmma_wait<0>();
-      finish_values(count, sums);
+      if constexpr (!Operands::kTwoLevels) finish_values(count, sums);
       finish_scores(++count, s);
       probabilities();
     }
-    start_values(count, p, sums);
-    ptx::wgmma_wait<0>();
-    finish_values(count++, sums);
+    in_turn([&] { add_values(count, p, shrink, s, sums); });
+    if constexpr (!Operands::kTwoLevels) {
+      ptx::wgmma_wait<0>();
+      finish_values(count, sums);
+    }
+    ++count;
     store(t, rows, sums);
+  }
+
+  // The warpgroups start products in turns, so that the tensor cores have those of one at a time,
+  // while the other one has the rest of the multiprocessor for its exponentials.
+  static constexpr int kTurn = 3;  // named barriers of the two
+  template <class Start>
+  __device__ void in_turn(const Start& start) const {
+    ptx::named_barrier_sync(kTurn + warpgroup_, 256);
+    start();
+    ptx::named_barrier_arrive(kTurn + 1 - warpgroup_, 256);
   }
 
   __device__ void start_scores(int count, Scores& s) const {
@@ -130,14 +147,32 @@ class PrefillConsumer {
                     key_descriptor_ + uint32_t(stage * (Operands::kKeyBytes >> 4)), s);
     ptx::wgmma_commit();
   }
-  __device__ void start_values(int count, typename Operands::Probabilities& p, Sums& sums) const {
+  // Adds a tile's probabilities times values to the sums, which are first made relative to the
+  // latest maximum. With two levels of sums the tile has its own, in the registers of its scores,
+  // and they are there at the end; else the products are not waited for.
+  __device__ void add_values(int count, typename Operands::Probabilities& p,
+                             const float (&shrink)[2], Scores& scores, Sums& sums) const {
     const int stage = count % kPrefillStages;
+    const uint64_t value = value_descriptor_ + uint32_t(stage * (Operands::kValueBytes >> 4));
     Memory::barrier(m_.fixed.barriers.value_full[stage]).wait(count / kPrefillStages % 2);
-    ptx::warpgroup_fence_sums(sums);
+    if constexpr (Operands::kTwoLevels) {
+      start_values(p, value, scores);
+      ptx::wgmma_wait<0>();
+      finish_values(count, scores);
+#pragma unroll
+      for (int i = 0; i < kDim / 2; ++i) sums[i] = fmaf(sums[i], shrink[i / 2 % 2], scores[i]);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kDim / 2; ++i) sums[i] *= shrink[i / 2 % 2];
+      start_values(p, value, sums);
+    }
+  }
+  static __device__ void start_values(typename Operands::Probabilities& p, uint64_t value,
+                                      Sums& to) {
+    ptx::warpgroup_fence_sums(to);
     ptx::warpgroup_fence_operand<sizeof(p) / 4>(p);
     ptx::wgmma_fence();
-    Operands::add_values(p, value_descriptor_ + uint32_t(stage * (Operands::kValueBytes >> 4)),
-                         sums);
+    Operands::add_values(p, value, to);
     ptx::wgmma_commit();
   }
   __device__ void finish_scores(int count, Scores& s) const {
@@ -158,19 +193,20 @@ class PrefillConsumer {
     const bool inside = of_tile < t.rows;
     const int64_t query_row = inside ? t.query_row(a_, of_tile) : 0;
     const int first_channel = thread % 2 * (kDim / 2);
-    const auto load = [&](int piece, float(&x)[kPieceChannels]) {
-      if (inside)
+    float x[kPieces][kPieceChannels] = {};
+    float scale = 0;
+    if (inside) {
+#pragma unroll
+      for (int piece = 0; piece < kPieces; ++piece)
         load_query_piece(a_.query, a_.query_type,
-                         query_row * kDim + first_channel + piece * kPieceChannels, x);
-    };
+                         query_row * kDim + first_channel + piece * kPieceChannels, x[piece]);
+      scale = a_.query_scale ? a_.query_scale[query_row] : 1.0f;
+    }
     float sum = 0, largest = 0;
 #pragma unroll
-    for (int piece = 0; piece < kPieces; ++piece) {
-      float x[kPieceChannels] = {};
-      load(piece, x);
+    for (int piece = 0; piece < kPieces; ++piece)
 #pragma unroll
-      for (const float value : x) sum += value, largest = fmaxf(largest, fabsf(value));
-    }
+      for (const float value : x[piece]) sum += value, largest = fmaxf(largest, fabsf(value));
     sum += __shfl_xor_sync(~0u, sum, 1);
     largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 1));
     // BF16 queries may not fit FP16: the largest becomes 1 ... 2 by a power of two.
@@ -179,15 +215,11 @@ class PrefillConsumer {
     const float down = exp2f(float(-exponent));
     warpgroup_barrier();  // all have read the last tile's outputs
 #pragma unroll
-    for (int piece = 0; piece < kPieces; ++piece) {
-      float x[kPieceChannels] = {};
-      load(piece, x);
+    for (int piece = 0; piece < kPieces; ++piece)
 #pragma unroll
       for (int i = 0; i < kPieceChannels / 8; ++i)
         Operands::store_query(query_, row, (first_channel + piece * kPieceChannels) / 8 + i,
-                              x + 8 * i, down);
-    }
-    const float scale = !inside ? 0.0f : a_.query_scale ? a_.query_scale[query_row] : 1.0f;
+                              x[piece] + 8 * i, down);
     const float factor = scale * a_.scale * exp2f(float(exponent));
     const int lane = thread % 32, g = lane / 4;
 #pragma unroll
@@ -202,17 +234,18 @@ class PrefillConsumer {
   }
 
   // From sums s of a tile, whose first key is at position `first`, to scores and their maxima.
-  // Earlier sums are made relative to these.
+  // `shrink` is what sums relative to the maxima before are multiplied by.
   __device__ void scale_scores(const Keys& keys, int first, int count, Scores& s, Rows& rows,
-                               Sums& sums) const {
+                               float (&shrink)[2]) const {
     if (keys.whole <= first && first <= keys.whole_end)
-      scale_scores<false>(first, count, s, rows, sums);
+      scale_scores<false>(first, count, s, rows, shrink);
     else
-      scale_scores<true>(first, count, s, rows, sums);
+      scale_scores<true>(first, count, s, rows, shrink);
   }
 
   template <bool kMask>
-  __device__ void scale_scores(int first, int count, Scores& s, Rows& rows, Sums& sums) const {
+  __device__ void scale_scores(int first, int count, Scores& s, Rows& rows,
+                               float (&shrink)[2]) const {
     const typename Memory::Scales& scales = m_.fixed.scales[count % Memory::kScaleStagesUsed];
     const int t = ptx::reload_thread_index() % 4;
     int last[2], before[2];  // visible keys: before < key <= last
@@ -248,7 +281,6 @@ class PrefillConsumer {
         maximum[i / 2] = fmaxf(maximum[i / 2], x);
       }
     }
-    float shrink[2];
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
 #pragma unroll
@@ -258,8 +290,6 @@ class PrefillConsumer {
       rows.maximum[i] = maximum[i];
       rows.total[i] *= shrink[i], rows.zeros[i] *= shrink[i];
     }
-#pragma unroll
-    for (int i = 0; i < kDim / 2; ++i) sums[i] *= shrink[i / 2 % 2];
   }
 
   // From scores to probabilities times values' scales.
@@ -314,14 +344,12 @@ class PrefillConsumer {
       for (int j = 0; j < kDim / 8; ++j)
 #pragma unroll
         for (int c = 0; c < 2; ++c) {
-          const int place = lane % 4 * 2 + c, channel = Operands::channel_at(place);
+          const int place = lane % 4 * 2 + c, channel = Operands::output_channel(j, place);
           const float sum = sums[4 * j + 2 * i + c] * Operands::output_factor(place);
-          const float mean =
-              a_.value_mean ? a_.value_mean[t.kv_head * kDim + 8 * j + channel] : 0.0f;
+          const float mean = a_.value_mean ? a_.value_mean[t.kv_head * kDim + channel] : 0.0f;
           const __nv_bfloat16 out = __float2bfloat16_rn(fmaf(sum + zeros, reciprocal, mean));
-          asm volatile("st.shared.b16 [%0], %1;" ::"r"(at(16 * warp + g + 8 * i, j) + channel * 2),
-                       "h"(reinterpret_cast<const uint16_t&>(out))
-                       : "memory");
+          ptx::st_shared_b16(at(16 * warp + g + 8 * i, channel / 8) + uint32_t(channel % 8 * 2),
+                             reinterpret_cast<const uint16_t&>(out));
         }
     }
     warpgroup_barrier();

@@ -7,6 +7,7 @@
 
 #include "ops/cuda/attention/prefill.cuh"
 #include "ops/cuda/attention/prefill.h"
+#include "ops/cuda/attention/prefill_fp8.cuh"
 #include "ops/cuda/attention/prefill_half.cuh"
 
 namespace emberq::cuda {
@@ -50,6 +51,8 @@ void prefill_of(const PrefillCall& call) {
   with_stored(call.op.cache.scheme, [&]<class Code>(Code) {
     // The codes of both ranges are the same.
     using Stored = std::conditional_t<std::is_same_v<Code, KvInt4AsymMse>, KvInt4Asym, Code>;
+    if constexpr (kDim == 128 && kHasScale<Stored> && Stored::kBits == 4)
+      if (prefill_is_fp8(call.op)) return start_prefill<Fp8Operands<Stored>>(call);
     start_prefill<HalfOperands<Stored, kDim>>(call);
   });
 }

@@ -20,6 +20,7 @@ struct HalfOperands {
   static constexpr bool kHasZero =
       kHasScale<Code> && !std::is_same_v<Code, KvLut4Head> && !std::is_same_v<Code, KvInt8Head>;
   // Of a tile. Codes of 16 bits leave no room for 128 keys of 128 channels.
+  static constexpr bool kTwoLevels = false;  // of sums: wgmma's own are FP32
   static constexpr int kDim = TheDim;
   static constexpr int kKeys = !kHasScale<Code> && kDim == 128 ? 64 : 128;
   static constexpr int kRowBytes = kDim * Code::kBits / 8;
@@ -29,9 +30,13 @@ struct HalfOperands {
   // Probabilities reach up to 2^kShift: FP16 holds small ones to 2^-14 without loss.
   static constexpr float kShift = kHasScale<Code> ? 15 : 0;
   // Of a key's number, and of a sum at place `place` of eight.
+  static constexpr int kExpandRegisters = 56;  // of a thread that expands
   static constexpr float kKeyFactor = Expand::kKeyFactor;
   static __device__ constexpr float output_factor(int place) {
     return Expand::kKeyFactor * Expand::query_factor(place % 4);
+  }
+  static __device__ constexpr int output_channel(int block, int place) {
+    return 8 * block + channel_at(place);
   }
   // The channel, of eight, that the number at `place` belongs to.
   static __device__ constexpr int channel_at(int place) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "ops/cuda/attention/expand_kv.cuh"
 #include "ops/cuda/attention/prefill_memory.cuh"
 #include "ops/cuda/ptx/tma.cuh"
 
@@ -129,15 +130,15 @@ struct PrefillProducer {
         reinterpret_cast<const typename Code::Scale*>(raw + Memory::kCodeBytes) + thread;
     const int pair = thread / 2, i = thread % 2;
     const bool exists = thread < keys;
-    const float value = exists ? Expand::factors(stored[kKeys]).scale : 1.0f;
-    const float reciprocal = exists ? __frcp_rn(value) : 0.0f;
-    to.scores[pair].scale[i] =
-        exists ? Expand::factors(stored[0]).scale * Operands::kKeyFactor : 0.0f;
-    to.scores[pair].log_scale[i] = log2f(value);
+    const ScaleAndZero key = exists ? Expand::factors(stored[0]) : ScaleAndZero{0, 0},
+                       value = exists ? Expand::factors(stored[kKeys]) : ScaleAndZero{1, 0};
+    const float reciprocal = exists ? __frcp_rn(value.scale) : 0.0f;
+    to.scores[pair].scale[i] = key.scale * Operands::kKeyFactor;
+    to.scores[pair].log_scale[i] = log2f(value.scale);
     to.values[pair].reciprocal[i] = reciprocal;
     if constexpr (Operands::kHasZero) {
-      to.values[pair].zero[i] = exists ? Expand::factors(stored[kKeys]).zero * reciprocal : 0.0f;
-      to.key_zero[thread] = exists ? Expand::factors(stored[0]).zero : 0.0f;
+      to.values[pair].zero[i] = value.zero * reciprocal;
+      to.key_zero[thread] = key.zero;
     }
   }
 };

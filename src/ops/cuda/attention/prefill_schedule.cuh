@@ -32,7 +32,8 @@ struct PrefillArgs {
 struct PrefillTile {
   int sequence, kv_head;
   int first_row, rows;  // rows count from the sequence's first new token
-  int first_position;   // of the sequence's first new token
+  int first_token;      // the sequence's first new one, among all tokens
+  int first_position;   // its position
   int kv_length;
   int begin, end;  // keys that its tokens see
 
@@ -42,8 +43,7 @@ struct PrefillTile {
   // The index of the row's query among [tokens * heads].
   __device__ int64_t query_row(const PrefillArgs& a, int row) const {
     const unsigned at = unsigned(first_row + row), group = unsigned(a.group);
-    return int64_t(a.q_begin[sequence] + int(at / group)) * a.heads + kv_head * a.group +
-           int(at % group);
+    return int64_t(first_token + int(at / group)) * a.heads + kv_head * a.group + int(at % group);
   }
 };
 
@@ -85,7 +85,8 @@ struct PrefillSchedule {
     PrefillTile t;
     t.sequence = a.order[i];
     const int of_sequence = index - tiles_before[i], kv_heads = int(a.cache.kv_heads);
-    const int new_tokens = a.q_begin[t.sequence + 1] - a.q_begin[t.sequence];
+    t.first_token = a.q_begin[t.sequence];
+    const int new_tokens = a.q_begin[t.sequence + 1] - t.first_token;
     t.kv_head = of_sequence % kv_heads;
     t.first_row = (row_tiles(a, t.sequence) - 1 - of_sequence / kv_heads) * kPrefillRows;
     t.rows = min(kPrefillRows, new_tokens * a.group - t.first_row);

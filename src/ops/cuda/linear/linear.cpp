@@ -1,7 +1,9 @@
 #include "ops/cuda/linear/linear.h"
 
 #include <algorithm>
+#include <vector>
 
+#include "ops/backend.h"
 #include "ops/cuda/linear/repack.h"
 #include "ops/cuda/linear/repack_bytes.h"
 #include "ops/cuda/linear/tile_order.h"
