@@ -322,8 +322,60 @@ class PrefillConsumer {
             {__uint_as_float(v.z), __uint_as_float(v.w)}};
   }
 
-  // Writes the outputs, through the queries' shared memory: a thread's channels are not in order.
-  __device__ void store(const PrefillTile& t, Rows& rows, const Sums& sums) const {
+  // The factor of a row's sums that makes outputs of them, and what is added before.
+  static __device__ void finish_row(const Rows& rows, int i, float& reciprocal, float& zeros) {
+    float total = rows.total[i];
+    zeros = rows.zeros[i];
+#pragma unroll
+    for (int offset = 1; offset < 4; offset *= 2) {
+      total += __shfl_xor_sync(~0u, total, offset);
+      zeros += __shfl_xor_sync(~0u, zeros, offset);
+    }
+    reciprocal = 1 / total;
+  }
+
+  __device__ void store(const PrefillTile& t, const Rows& rows, const Sums& sums) const {
+    if constexpr (Operands::kWholeChunks)
+      store_chunks(t, rows, sums);
+    else
+      store_by_shared(t, rows, sums);
+  }
+
+  // Writes the outputs where a thread has eight channels in a row: the sums of four blocks.
+  __device__ void store_chunks(const PrefillTile& t, const Rows& rows, const Sums& sums) const {
+    const int thread = ptx::reload_thread_index() % 128, lane = thread % 32;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      float reciprocal, zeros;
+      finish_row(rows, i, reciprocal, zeros);
+      const int of_tile = warpgroup_ * kRows + thread / 32 * 16 + lane / 4 + 8 * i;
+      if (of_tile >= t.rows) continue;
+      __nv_bfloat16* to = a_.out + t.query_row(a_, of_tile) * kDim;
+#pragma unroll
+      for (int j = 0; j < kDim / 8; j += 4) {
+        const int first = Operands::output_channel(j, lane % 4 * 2);
+        uint32_t words[4];
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+          float out[2];
+#pragma unroll
+          for (int k = 0; k < 2; ++k) {
+            const int channel = 2 * c + k;  // of the eight
+            const float sum = sums[4 * (j + channel % 4) + 2 * i + channel / 4];
+            const float mean =
+                a_.value_mean ? a_.value_mean[t.kv_head * kDim + first + channel] : 0.0f;
+            out[k] = fmaf(fmaf(sum, Operands::output_factor(0), zeros), reciprocal, mean);
+          }
+          const __nv_bfloat162 pair = __floats2bfloat162_rn(out[0], out[1]);
+          words[c] = reinterpret_cast<const uint32_t&>(pair);
+        }
+        *reinterpret_cast<uint4*>(to + first) = {words[0], words[1], words[2], words[3]};
+      }
+    }
+  }
+
+  // Writes the outputs through the queries' shared memory: a thread's channels are not in a row.
+  __device__ void store_by_shared(const PrefillTile& t, const Rows& rows, const Sums& sums) const {
     const int thread = ptx::reload_thread_index() % 128;
     const int warp = thread / 32, lane = thread % 32, g = lane / 4;
     constexpr int kRowBytes = kDim * 2;
@@ -333,13 +385,8 @@ class PrefillConsumer {
     warpgroup_barrier();  // all products with the queries are over
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      float total = rows.total[i], zeros = rows.zeros[i];
-#pragma unroll
-      for (int offset = 1; offset < 4; offset *= 2) {
-        total += __shfl_xor_sync(~0u, total, offset);
-        zeros += __shfl_xor_sync(~0u, zeros, offset);
-      }
-      const float reciprocal = 1 / total;
+      float reciprocal, zeros;
+      finish_row(rows, i, reciprocal, zeros);
 #pragma unroll
       for (int j = 0; j < kDim / 8; ++j)
 #pragma unroll
