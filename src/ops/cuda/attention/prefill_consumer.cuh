@@ -3,6 +3,7 @@
 #include "ops/cuda/attention/expand_kv.cuh"
 #include "ops/cuda/attention/load_query.cuh"
 #include "ops/cuda/attention/prefill_memory.cuh"
+#include "ops/cuda/attention/prefill_output.cuh"
 #include "ops/cuda/ptx/registers.cuh"
 #include "ops/cuda/ptx/sync.cuh"
 #include "ops/cuda/ptx/tma.cuh"
@@ -23,6 +24,7 @@ class PrefillConsumer {
   // Below all scores, and finite: no difference is NaN.
   static constexpr float kNoMaximum = -1e30f;
 
+  using Rows = PrefillRows;
   using Scores = float[kKeys / 2];
   using Sums = float[kDim / 2];
 
@@ -40,16 +42,6 @@ class PrefillConsumer {
   }
 
  private:
-  // A thread's two rows, g and g + 8 of its warp's sixteen.
-  struct Rows {
-    int position[2];
-    float factor[2];   // of a score's sum
-    float sum[2];      // of the query's numbers; score and zero point
-    float maximum[2];  // of scores
-    float total[2];    // of probabilities, and of those times zero points: of this thread's keys
-    float zeros[2];
-  };
-
   const PrefillArgs& a_;
   Memory& m_;
   int warpgroup_;
@@ -68,7 +60,7 @@ class PrefillConsumer {
   static __device__ uint32_t uniform(const uint8_t* at) {
     return uint32_t(ptx::warp_uniform(int(ptx::shared_address(at))));
   }
-  __device__ void warpgroup_barrier() const { ptx::named_barrier_sync(1 + warpgroup_, 128); }
+  __device__ void warpgroup_barrier() const { prefill_barrier(warpgroup_); }
   static __device__ void release(const uint64_t& empty) {
     __syncwarp();
     if (ptx::elect_one()) Memory::barrier(empty).arrive();
@@ -125,7 +117,7 @@ class PrefillConsumer {
       finish_values(count, sums);
     }
     ++count;
-    store(t, rows, sums);
+    PrefillOutput<Operands>{a_, warpgroup_, query_}.store(t, rows, sums);
   }
 
   // The warpgroups start products in turns, so that the tensor cores have those of one at a time,
@@ -320,46 +312,6 @@ class PrefillConsumer {
     const uint4 v = ptx::ld_shared_v4(ptx::shared_address(from));
     return {{__uint_as_float(v.x), __uint_as_float(v.y)},
             {__uint_as_float(v.z), __uint_as_float(v.w)}};
-  }
-
-  // Writes the outputs, through the queries' shared memory: a thread's channels are not in order.
-  __device__ void store(const PrefillTile& t, Rows& rows, const Sums& sums) const {
-    const int thread = ptx::reload_thread_index() % 128;
-    const int warp = thread / 32, lane = thread % 32, g = lane / 4;
-    constexpr int kRowBytes = kDim * 2;
-    const auto at = [&](int row, int chunk) {  // of eight channels
-      return query_ + uint32_t(row * kRowBytes + (chunk ^ row % 8) * 16);
-    };
-    warpgroup_barrier();  // all products with the queries are over
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      float total = rows.total[i], zeros = rows.zeros[i];
-#pragma unroll
-      for (int offset = 1; offset < 4; offset *= 2) {
-        total += __shfl_xor_sync(~0u, total, offset);
-        zeros += __shfl_xor_sync(~0u, zeros, offset);
-      }
-      const float reciprocal = 1 / total;
-#pragma unroll
-      for (int j = 0; j < kDim / 8; ++j)
-#pragma unroll
-        for (int c = 0; c < 2; ++c) {
-          const int place = lane % 4 * 2 + c, channel = Operands::output_channel(j, place);
-          const float sum = sums[4 * j + 2 * i + c] * Operands::output_factor(place);
-          const float mean = a_.value_mean ? a_.value_mean[t.kv_head * kDim + channel] : 0.0f;
-          const __nv_bfloat16 out = __float2bfloat16_rn(fmaf(sum + zeros, reciprocal, mean));
-          ptx::st_shared_b16(at(16 * warp + g + 8 * i, channel / 8) + uint32_t(channel % 8 * 2),
-                             reinterpret_cast<const uint16_t&>(out));
-        }
-    }
-    warpgroup_barrier();
-    for (int chunk = thread; chunk < kRows * kDim / 8; chunk += 128) {
-      const int row = chunk / (kDim / 8), of_row = chunk % (kDim / 8);
-      const int of_tile = warpgroup_ * kRows + row;
-      if (of_tile >= t.rows) break;
-      auto* to = a_.out + t.query_row(a_, of_tile) * kDim + of_row * 8;
-      *reinterpret_cast<uint4*>(to) = ptx::ld_shared_v4(at(row, of_row));
-    }
   }
 };
 

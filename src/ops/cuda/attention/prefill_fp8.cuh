@@ -68,6 +68,9 @@ struct Fp8Operands {
   static constexpr int kExpandRegisters = 72;  // of a thread that expands
   static constexpr float kKeyFactor = ExpandFp8<Code>::kFactor;
   static __device__ constexpr float output_factor(int) { return kKeyFactor; }
+  // The sums of a thread in four blocks are eight channels in a row: channel 4 h + i of these is
+  // sum h of block i.
+  static constexpr bool kWholeChunks = true;
   // The channel of column `place` of eight, of block `block` of eight columns of the sums.
   static __device__ constexpr int output_channel(int block, int place) {
     return block / 4 * 32 + 4 * place + block % 4;

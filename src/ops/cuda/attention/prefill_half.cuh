@@ -35,6 +35,7 @@ struct HalfOperands {
   static __device__ constexpr float output_factor(int place) {
     return Expand::kKeyFactor * Expand::query_factor(place % 4);
   }
+  static constexpr bool kWholeChunks = false;
   static __device__ constexpr int output_channel(int block, int place) {
     return 8 * block + channel_at(place);
   }
