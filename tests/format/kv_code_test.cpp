@@ -179,7 +179,8 @@ template <class Code>
 double squared_error(const std::vector<float>& x, typename Code::Scale scale) {
   double sum = 0;
   for (const float value : x) {
-    const double error = double(value) - double(Code::decode(Code::encode(value, Code::factors(scale)), scale));
+    const double error =
+        double(value) - double(Code::decode(Code::encode(value, Code::factors(scale)), scale));
     sum += error * error;
   }
   return sum;
