@@ -65,7 +65,7 @@ CalibrationStream::CalibrationStream(Backend& backend, const ModelConfig& config
   const BatchEntry entry[] = {{length_, &sequence_}};
   runner_.begin(entry);
   for (const std::vector<int>& ids : windows.ids) {
-    require_in_vocabulary(ids, embedding.n, "the calibration text");
+    require_in_vocabulary(ids, embedding.n, "the model's input");
     runner_.set_ids(ids);
     runner_.embed(embedding);
     hidden_.push_back(take(runner_.hidden()));
