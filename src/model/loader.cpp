@@ -99,13 +99,13 @@ class Loader {
   // bias. `block` is that of join_rows().
   bool join(std::span<StoredLinear> stored, std::span<const Projection> modules, int64_t block,
             LinearLayer& linear) const {
-    std::vector<Tensor> plain;
+    std::vector<Tensor> plain, biases;
     std::vector<QuantizedWeight> codes;
     StoredLinear all{.quantized = {.input = stored[size_t(modules.front())].quantized.input}};
     for (const Projection module : modules) {
       const StoredLinear& one = stored[size_t(module)];
       one.plain ? plain.push_back(one.plain) : codes.push_back(one.quantized.weight);
-      all.bias.insert(all.bias.end(), one.bias.begin(), one.bias.end());
+      if (!one.bias.empty()) biases.push_back(Tensor::of({int64_t(one.bias.size()), 1}, one.bias));
     }
     const StoredLinear& first = stored[size_t(modules.front())];
     const auto same = [&](const Projection module) {
@@ -118,8 +118,8 @@ class Loader {
     if (block > 0) {
       const int64_t rows = first.plain ? first.plain.shape()[0] : first.quantized.weight.n;
       if (rows % block != 0) return false;
-      if (!all.bias.empty()) all.bias = interleaved(all.bias, int64_t(modules.size()), block);
     }
+    if (!biases.empty()) all.bias = join_rows(biases, block).to_float();
     if (plain.empty())
       all.quantized.weight = join_rows(codes, block);
     else
@@ -127,19 +127,6 @@ class Loader {
     prepare(all, linear);
     for (const Projection module : modules) stored[size_t(module)].joined = true;
     return true;
-  }
-
-  // Vectors that lie one behind the other, in the order of join_rows().
-  static std::vector<float> interleaved(const std::vector<float>& values, int64_t parts,
-                                        int64_t block) {
-    const int64_t size = int64_t(values.size()) / parts;
-    std::vector<float> result;
-    for (int64_t begin = 0; begin < size; begin += block)
-      for (int64_t part = 0; part < parts; ++part) {
-        const auto from = values.begin() + part * size + begin;
-        result.insert(result.end(), from, from + block);
-      }
-    return result;
   }
 
   // Linears that read one input must have it rounded in one way.
