@@ -78,8 +78,6 @@ struct ExpandKv<KvInt4Asym> : ExpandNibbles<false> {
   }
 };
 template <>
-struct ExpandKv<KvInt4AsymMse> : ExpandKv<KvInt4Asym> {};
-template <>
 struct ExpandKv<KvInt4Head> : ExpandNibbles<true> {
   static __device__ ScaleAndZero factors(E4m3Scale s) {
     const __half half(__nv_cvt_fp8_to_halfraw(s.code, __NV_E4M3));

@@ -31,6 +31,16 @@ auto with_stored(KvScheme scheme, const Visit& visit) {
   return with_kv_code(scheme, visit);
 }
 
+// The same for who only reads: codes over two ranges are read alike.
+template <class Visit>
+auto with_read(KvScheme scheme, const Visit& visit) {
+  return with_stored(
+      scheme == KvScheme::kInt4AsymMse ? KvScheme::kInt4Asym : scheme, [&]<class Code>(Code) {
+        using Read = std::conditional_t<std::is_same_v<Code, KvInt4AsymMse>, KvInt4Asym, Code>;
+        return visit(Read());
+      });
+}
+
 template <class Code>
 inline constexpr bool kHasScale = !std::is_same_v<Code, KvBf16>;
 

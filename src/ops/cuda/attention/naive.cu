@@ -114,7 +114,7 @@ struct NaiveAttentionKernel {
 }  // namespace
 
 void attention_naive(const Attention& op, cudaStream_t stream) {
-  with_stored(op.cache.scheme, [&]<class Code>(Code) {
+  with_read(op.cache.scheme, [&]<class Code>(Code) {
     launch<NaiveAttentionKernel<Code>>(dim3(unsigned(op.tokens()), unsigned(op.heads())), stream,
                                        {.query = op.query.data,
                                         .query_scale = op.query.scale,

@@ -48,12 +48,10 @@ void start_prefill(const PrefillCall& call) {
 
 template <int kDim>
 void prefill_of(const PrefillCall& call) {
-  with_stored(call.op.cache.scheme, [&]<class Code>(Code) {
-    // The codes of both ranges are the same.
-    using Stored = std::conditional_t<std::is_same_v<Code, KvInt4AsymMse>, KvInt4Asym, Code>;
-    if constexpr (kDim == 128 && kHasScale<Stored> && Stored::kBits == 4)
-      if (prefill_is_fp8(call.op)) return start_prefill<Fp8Operands<Stored>>(call);
-    start_prefill<HalfOperands<Stored, kDim>>(call);
+  with_read(call.op.cache.scheme, [&]<class Code>(Code) {
+    if constexpr (kDim == 128 && kHasScale<Code> && Code::kBits == 4)
+      if (prefill_is_fp8(call.op)) return start_prefill<Fp8Operands<Code>>(call);
+    start_prefill<HalfOperands<Code, kDim>>(call);
   });
 }
 

@@ -38,7 +38,7 @@ struct ReadKvKernel {
 }  // namespace
 
 void read_kv(const ReadKv& op, cudaStream_t stream) {
-  with_stored(op.cache.scheme, [&]<class Code>(Code) {
+  with_read(op.cache.scheme, [&]<class Code>(Code) {
     launch<ReadKvKernel<Code>>(
         dim3(unsigned(op.length), unsigned(op.cache.kv_heads), unsigned(op.batch.sequences())),
         stream,

@@ -40,12 +40,10 @@ void start_split_kv(const SplitKvCall& call) {
 
 template <int kDim>
 void split_kv_of(const SplitKvCall& call) {
-  with_stored(call.op.cache.scheme, [&]<class Code>(Code) {
-    // The codes of both ranges are the same.
-    using Stored = std::conditional_t<std::is_same_v<Code, KvInt4AsymMse>, KvInt4Asym, Code>;
+  with_read(call.op.cache.scheme, [&]<class Code>(Code) {
     if constexpr (kDim < 256)  // of 256 channels a thread has no room for sums of two
-      if (call.plan.column_tiles == 2) return start_split_kv<Stored, kDim, 2>(call);
-    start_split_kv<Stored, kDim, 1>(call);
+      if (call.plan.column_tiles == 2) return start_split_kv<Code, kDim, 2>(call);
+    start_split_kv<Code, kDim, 1>(call);
   });
 }
 
