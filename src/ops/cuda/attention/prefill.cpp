@@ -6,7 +6,6 @@
 namespace emberq::cuda {
 namespace {
 
-constexpr int64_t kMaxPrefillSequences = 1024;
 // Rows (new tokens times query heads of a KV head) from which on wgmma's 64 rows are used better
 // than the small tiles of split_kv.
 constexpr int64_t kRowsThatPay = 17;
@@ -19,7 +18,7 @@ PrefillWorkspace::PrefillWorkspace(Backend& of, int count)
 bool prefill_takes(const Attention& op) {
   const int64_t dim = op.cache.head_dim;
   return (dim == 64 || dim == 128) && op.cache.page_tokens % 16 == 0 &&
-         op.batch.sequences() <= kMaxPrefillSequences;
+         op.batch.sequences() <= kPrefillSequences;
 }
 
 bool prefill_pays(const Attention& op) {

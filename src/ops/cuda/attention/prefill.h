@@ -7,6 +7,8 @@
 
 namespace emberq::cuda {
 
+inline constexpr int kPrefillSequences = 1024;  // that a batch may have
+
 // The counters by which CTAs share out a batch's tiles. It belongs to one stream.
 struct PrefillWorkspace {
   PrefillWorkspace(Backend& of, int count);

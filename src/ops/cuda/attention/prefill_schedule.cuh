@@ -2,12 +2,12 @@
 
 #include "ops/batch.h"
 #include "ops/cuda/attention/kv_page.cuh"
+#include "ops/cuda/attention/prefill.h"
 
 // Which queries and keys a CTA of the prefill kernel multiplies.
 namespace emberq::cuda {
 
 inline constexpr int kPrefillRows = 128;  // queries of a tile
-inline constexpr int kPrefillSequences = 1024;
 
 // The arguments of the kernel, as Attention and Batch have them.
 struct PrefillArgs {

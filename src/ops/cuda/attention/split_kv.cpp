@@ -8,9 +8,6 @@
 namespace emberq::cuda {
 namespace {
 
-constexpr int64_t kTileKeys = 64, kInvariantPart = 8, kMaxSequences = 512;
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t queries_of_head(const Attention& op) { return op.heads() / op.cache.kv_heads; }
 
 }  // namespace
@@ -31,7 +28,7 @@ void SplitKvWorkspace::reserve(int64_t wanted_floats, int64_t wanted_tasks) {
 bool split_kv_takes(const Attention& op) {
   const int64_t dim = op.cache.head_dim;
   return (dim == 64 || dim == 128 || dim == 256) && op.cache.page_tokens % 16 == 0 &&
-         queries_of_head(op) <= (dim == 256 ? 8 : 16) && op.batch.sequences() <= kMaxSequences;
+         queries_of_head(op) <= (dim == 256 ? 8 : 16) && op.batch.sequences() <= kSplitKvSequences;
 }
 
 SplitKvPlan split_kv_plan(const Attention& op, bool invariant) {
@@ -43,15 +40,11 @@ SplitKvPlan split_kv_plan(const Attention& op, bool invariant) {
   plan.column_tiles = one ? 1 : 2;
   plan.tokens_of_task = invariant ? 1 : int(std::max<int64_t>(1, 8 * plan.column_tiles / group));
   for (const BatchSequence& s : op.batch.on_host) {
-    const int64_t tasks = op.cache.kv_heads * divide_up(s.new_tokens, plan.tokens_of_task);
-    const int64_t first =
-        op.window > 0 ? std::max<int64_t>(0, s.kv_length - s.new_tokens + 1 - op.window) : 0;
-    int64_t begin = first / kTileKeys;
-    if (invariant) begin -= begin % kInvariantPart;
-    int64_t units = divide_up(s.kv_length, kTileKeys) - begin;
-    if (invariant) units = divide_up(units, kInvariantPart);
+    const auto sequence = SplitKvSequence::of(int(s.new_tokens), int(s.kv_length), int(op.window),
+                                              plan.tokens_of_task, invariant);
+    const int64_t tasks = op.cache.kv_heads * sequence.column_tiles;
     plan.tasks += tasks;
-    plan.units += tasks * units;
+    plan.units += tasks * sequence.units;
   }
   return plan;
 }

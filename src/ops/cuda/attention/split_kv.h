@@ -6,8 +6,33 @@
 
 #include "ops/attention.h"
 #include "ops/buffer.h"
+#include "ops/cuda/runtime/host_device.h"
 
 namespace emberq::cuda {
+
+inline constexpr int kTileKeys = 64;
+inline constexpr int kInvariantPart = 8;       // tiles that a part has in the batch-invariant mode
+inline constexpr int kSplitKvSequences = 512;  // that a batch may have
+
+EMBERQ_HOST_DEVICE constexpr int divide_up(int a, int b) { return (a + b - 1) / b; }
+
+// The work of a sequence, for the host's memory and the device's schedule alike.
+struct SplitKvSequence {
+  int new_tokens, kv_length;
+  int begin_tile, units;  // units: of a task; tiles, or parts of kInvariantPart tiles
+  int column_tiles;       // tasks of a KV head
+
+  EMBERQ_HOST_DEVICE static constexpr SplitKvSequence of(int new_tokens, int kv_length, int window,
+                                                         int tokens_of_task, bool invariant) {
+    const int before =
+        kv_length - new_tokens + 1 - window;  // keys that the first token passes over
+    int begin_tile = window > 0 && before > 0 ? before / kTileKeys : 0;
+    if (invariant) begin_tile -= begin_tile % kInvariantPart;
+    int units = divide_up(kv_length, kTileKeys) - begin_tile;
+    if (invariant) units = divide_up(units, kInvariantPart);
+    return {new_tokens, kv_length, begin_tile, units, divide_up(new_tokens, tokens_of_task)};
+  }
+};
 
 // The memory in which CTAs hand sums of a part of the keys over. It belongs to one stream. What a
 // recorded operation uses stays, where larger memory takes its place.
@@ -27,7 +52,7 @@ struct SplitKvWorkspace {
 struct SplitKvPlan {
   int column_tiles = 1;  // of eight query heads and tokens
   int tokens_of_task = 1;
-  int64_t tasks = 0, units = 0;  // as split_kv.cuh counts them
+  int64_t tasks = 0, units = 0;  // as split_kv_schedule.cuh counts them
   bool invariant = false;        // parts of the keys begin at fixed positions
 };
 

@@ -5,16 +5,13 @@
 #include <cstdint>
 
 #include "format/dtype.h"
+#include "ops/cuda/attention/split_kv.h"
 #include "ops/kv_layer.h"
 
 // Which part of a batch's attention each CTA of SplitKvKernel does.
 namespace emberq::cuda {
 
-constexpr int kTileKeys = 64;
-inline constexpr int kInvariantPart = 8;  // tiles that a part has in the batch-invariant mode
 inline constexpr unsigned kAllLanes = 0xffffffff;
-
-__host__ __device__ constexpr int divide_up(int a, int b) { return (a + b - 1) / b; }
 
 // The work of a batch, in units of tiles; in the batch-invariant mode in parts of kInvariantPart
 // tiles that begin at multiples of it. A task is a KV head of a sequence and a column tile: the
@@ -50,24 +47,12 @@ struct SplitKvArgs {
 };
 
 // Where work lies, from the lengths that are on the device. Built by the whole CTA.
-template <int kMaxSequences>
 struct Schedule {
-  int units_before[kMaxSequences + 1], tasks_before[kMaxSequences + 1];
-  int new_tokens[kMaxSequences], kv_length[kMaxSequences];
+  int units_before[kSplitKvSequences + 1], tasks_before[kSplitKvSequences + 1];
+  int new_tokens[kSplitKvSequences], kv_length[kSplitKvSequences];
 
-  struct Sequence {
-    int new_tokens, kv_length, begin_tile, units, column_tiles;
-  };
-  static __device__ Sequence sequence(const SplitKvArgs& a, int new_tokens, int kv_length) {
-    Sequence result{.new_tokens = new_tokens, .kv_length = kv_length};
-    const int first =
-        a.window > 0 ? max(0, result.kv_length - result.new_tokens + 1 - a.window) : 0;
-    result.begin_tile = first / kTileKeys;
-    if (a.invariant) result.begin_tile -= result.begin_tile % kInvariantPart;
-    result.units = divide_up(result.kv_length, kTileKeys) - result.begin_tile;
-    if (a.invariant) result.units = divide_up(result.units, kInvariantPart);
-    result.column_tiles = divide_up(result.new_tokens, a.tokens_of_task);
-    return result;
+  static __device__ SplitKvSequence sequence(const SplitKvArgs& a, int new_tokens, int kv_length) {
+    return SplitKvSequence::of(new_tokens, kv_length, a.window, a.tokens_of_task, a.invariant);
   }
 
   // By the first warp; others see it after a barrier.
@@ -81,7 +66,7 @@ struct Schedule {
         const int i = first + lane;
         new_tokens[i] = a.q_begin[i + 1] - a.q_begin[i];
         kv_length[i] = a.kv_length[i];
-        const Sequence s = sequence(a, new_tokens[i], kv_length[i]);
+        const SplitKvSequence s = sequence(a, new_tokens[i], kv_length[i]);
         tasks = s.column_tiles * int(a.cache.kv_heads);
         units = tasks * s.units;
       }
@@ -107,7 +92,7 @@ struct Schedule {
       const int middle = (s + last + 1) / 2;
       units_before[middle] <= unit ? s = middle : last = middle - 1;
     }
-    const Sequence seq = sequence(a, new_tokens[s], kv_length[s]);
+    const SplitKvSequence seq = sequence(a, new_tokens[s], kv_length[s]);
     const int of_sequence = unit - units_before[s], task = of_sequence / seq.units;
     Segment result;
     Task& t = result.task;

@@ -37,14 +37,13 @@ struct SplitKvShape {
   static constexpr int kMinBlocksPerSm = kColumnTiles == 1 && kDim < 256 && kHasScale<Code> ? 2 : 1;
   static constexpr int kRingBytes = (144 << 10) / kMinBlocksPerSm;
   static constexpr int kStages = std::max(2, std::min(16, kRingBytes / kStageBytes));
-  static constexpr int kMaxSequences = 512;
   static constexpr int kPartial = kDim + 4;  // sums of values, maximum, sum, sum of zeros, nothing
 
   struct Shared {
     alignas(128) uint8_t stages[kStages][kStageBytes];
     float sums[kWarps][kColumns][kDim + 4];
     float maximum[kWarps][kColumns], total[kWarps][kColumns], zeros[kWarps][kColumns];
-    Schedule<kMaxSequences> schedule;
+    Schedule schedule;
     alignas(8) uint64_t full[kStages], empty[kStages];
     int last;  // whether the CTA's part of a task was the last to arrive
   };
