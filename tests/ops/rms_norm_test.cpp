@@ -189,7 +189,7 @@ INSTANTIATE_TEST_SUITE_P(ShapesSanitized, RmsNormTest,
 
 // More rows than a GPU works on at once.
 INSTANTIATE_TEST_SUITE_P(ManyRows, RmsNormTest,
-                         testing::Combine(testing::Values("cpu", "cuda"), testing::Values(2500),
+                         testing::Combine(testing::Values("cuda"), testing::Values(2500),
                                           testing::Values(1024, 5120)),
                          name_of);
 INSTANTIATE_TEST_SUITE_P(ManyRowsSanitized, RmsNormTest,
