@@ -20,15 +20,16 @@
 //   Scale                   what is stored for a vector beside its codes
 //   kCandidates             scales that are tried for a vector
 //   candidate(extent, i)    scale i of a vector whose channels reach from extent.low to extent.high
+//   kRefits                 times that the best scale is fitted to its own codes; absent: none
 //   factors(scale)          what a scale says, as floats: a code's value is code * scale + zero
-//   rounded(x, factors)     about decode(encode(x)), by the reciprocal; for searches
+//   error(x, factors)       about x - decode(encode(x)), by the reciprocal; for searches
 //   encode(x, factors)      a value's code in the low kBits
 //   decode(code, scale)     a code's value: exact but for zero points, which round a sum to float
 //
 // all in float. Of several candidates the one with the least squared error over the vector is
-// taken, of equal ones the first; kv_scale() says in which order squares are added. Expressions are
-// such that fusing a product and a sum changes no bit, so a GPU gives the same codes. NaN has no
-// code; callers refuse it before.
+// taken, of equal ones the first; format/kv_encode.h says in which order squares are added. A
+// product whose sum follows is either a std::fma or exact, so a GPU gives the same codes. NaN has
+// no code; callers refuse it before.
 namespace emberq {
 
 struct KvExtent {
@@ -37,17 +38,12 @@ struct KvExtent {
 };
 
 struct KvFactors {
-  float scale, zero, reciprocal;  // 1 / scale
+  float scale, zero, reciprocal;  // of `steps` scales
 
-  static constexpr KvFactors of(float scale, float zero = 0) { return {scale, zero, 1 / scale}; }
+  static constexpr KvFactors of(float scale, float zero = 0, float steps = 1) {
+    return {scale, zero, 1 / (steps * scale)};
+  }
 };
-
-inline KvExtent kv_extent(std::span<const float> x) {
-  float low = x[0], high = x[0];
-#pragma omp simd reduction(min : low) reduction(max : high)
-  for (size_t i = 0; i < x.size(); ++i) low = std::min(low, x[i]), high = std::max(high, x[i]);
-  return {low, high};
-}
 
 // kInt4Head: q = clamp(round_half_even(x / s), -8, 7), s = e4m3_scale(absmax, 7).
 struct KvInt4Head {
@@ -65,18 +61,36 @@ struct KvInt4Head {
   }
 };
 
+// By one instruction on a GPU.
+constexpr fp16 fp16_saturated(float x) {
+  const float in_range = std::clamp(x, -65504.f, 65504.f);
+#ifdef __CUDA_ARCH__
+  uint16_t bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(in_range));
+  return {bits};
+#else
+  return fp16::from_float(in_range);
+#endif
+}
+constexpr float fp16_value(fp16 x) {
+#ifdef __CUDA_ARCH__
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(x.bits));
+  return value;
+#else
+  return x.to_float();
+#endif
+}
+
 // kInt4Asym: q = clamp(round_half_even((x - min) / scale), 0, 15), value = min + q * scale, with
 // scale = RNE_fp16((max - min) / 15) and min as stored. A vector whose scale would be zero, as a
 // constant one's, has scale 1; what FP16 cannot hold saturates at 65504.
 struct ZeroScale {
   fp16 scale, min;
-  constexpr float value() const { return scale.to_float(); }
+  constexpr float value() const { return fp16_value(scale); }
+  constexpr float zero() const { return fp16_value(min); }
 };
 static_assert(sizeof(ZeroScale) == 4);
-
-constexpr fp16 fp16_saturated(float x) {
-  return fp16::from_float(std::clamp(x, -65504.f, 65504.f));
-}
 
 struct KvInt4Asym {
   static constexpr int kBits = 4, kMax = 15, kCandidates = 1;
@@ -85,38 +99,79 @@ struct KvInt4Asym {
     return of_range(extent.low, extent.high - extent.low);
   }
   static constexpr KvFactors factors(Scale scale) {
-    return KvFactors::of(scale.value(), scale.min.to_float());
+    return KvFactors::of(scale.value(), scale.zero(), float(kMax));
   }
   static constexpr uint8_t encode(float x, const KvFactors& f) {
     const float q = (x - f.zero) / f.scale;
     return uint8_t(round_half_even(std::clamp(q, 0.0f, float(kMax))));
   }
   static constexpr float decode(uint8_t code, Scale scale) {
-    return scale.min.to_float() + float(code) * scale.value();
-  }
-  static constexpr float rounded(float x, const KvFactors& f) {
-    const float q = std::clamp((x - f.zero) * f.reciprocal, 0.0f, float(kMax));
-    return f.zero + round_half_even(q) * f.scale;
+    return scale.zero() + float(code) * scale.value();
   }
 
  protected:
   static constexpr Scale of_range(float min, float span) {
-    const fp16 scale = fp16_saturated(span / float(kMax));
-    return {scale.bits == 0 ? fp16::from_float(1) : scale, fp16_saturated(min)};
+    return stored(span / float(kMax), min + 0.0f);  // no negative zero
+  }
+  static constexpr Scale stored(float scale, float min) {
+    const fp16 saturated = fp16_saturated(scale);
+    return {saturated.bits == 0 ? fp16::from_float(1) : saturated, fp16_saturated(min)};
   }
 };
 
-// kInt4AsymMse: as kInt4Asym, over the best of 18 ranges: `width` of the span of the vector, with
-// its middle at the span's, or a fiftieth of the span below or above.
+// max(0, min(x, 1)), which a GPU does as it rounds a product.
+constexpr float kv_saturated(float x) {
+#ifdef __CUDA_ARCH__
+  return __saturatef(x);
+#else
+  return std::clamp(x, 0.0f, 1.0f);
+#endif
+}
+
+// kInt4AsymMse: as kInt4Asym, over the best of 11 ranges: the whole span of the vector; 0.95 and
+// 0.85 of it, with the middle at the span's, or 0.02 or 0.04 of the span below or above. Then twice
+// scale and min become those of least squared error for the codes that the best has given, as long
+// as the error shrinks. A quotient by scale is the product with the reciprocal of 15 scales, times
+// 15.
 struct KvInt4AsymMse : KvInt4Asym {
-  static constexpr int kCandidates = 18;
+  static constexpr int kCandidates = 11, kRefits = 2;
   static constexpr Scale candidate(KvExtent extent, int i) {
-    constexpr float kWidths[] = {1.0f, 0.95f, 0.9f, 0.85f, 0.8f, 0.75f};
-    constexpr float kShifts[] = {0.0f, -0.02f, 0.02f};
+    // How wide a range is and where it begins, in spans.
+    const float width = i == 0 ? 1.0f : i <= 5 ? 0.95f : 0.85f;
+    const float shift = i == 0 ? 0.0f : float((i - 1) % 5 - 2);
+    const float begin = std::fma(shift, 0.02f, (1 - width) / 2);
     constexpr float kLargest = std::numeric_limits<float>::max();  // a product with 0 stays 0
-    const float span = std::min(extent.high - extent.low, kLargest), width = kWidths[i / 3];
-    const float moved = span * ((1 - width) / 2 + kShifts[i % 3]);
-    return of_range(extent.low + moved, span * width);
+    const float span = std::min(extent.high - extent.low, kLargest);
+    return of_range(std::fma(span, begin, extent.low), span * width);
+  }
+
+  // A channel's distance from the zero point, its code and its error.
+  struct Tried {
+    float distance, code, error;
+  };
+  static constexpr Tried tried(float x, const KvFactors& f) {
+    constexpr float kShift = 0x1.8p23f;  // rounds half to even
+    const float distance = x - f.zero;
+    const float code =
+        std::fma(kv_saturated(distance * f.reciprocal), float(kMax), kShift) - kShift;
+    return {distance, code, std::fma(-code, f.scale, distance)};
+  }
+  static constexpr float error(float x, const KvFactors& f) { return tried(x, f).error; }
+  static constexpr uint8_t encode(float x, const KvFactors& f) { return uint8_t(tried(x, f).code); }
+
+  // Sums over a vector's channels.
+  struct Fit {
+    int codes, squares;       // of codes; exact
+    float distance, product;  // of distances; of codes times distances
+  };
+  // Linear regression of the distances over the codes.
+  static constexpr Scale refit(Scale scale, int channels, const Fit& fit) {
+    const int spread = channels * fit.squares - fit.codes * fit.codes;
+    if (spread == 0) return scale;
+    const float n = float(channels), codes = float(fit.codes);
+    const float slope = std::fma(n, fit.product, -(codes * fit.distance)) / float(spread);
+    const float offset = std::fma(-slope, codes, fit.distance) / n;
+    return stored(slope, scale.zero() + offset);
   }
 };
 
@@ -133,8 +188,8 @@ struct KvLut4Head {
   static constexpr float decode(uint8_t code, Scale scale) {
     return lut4_decode(code) * scale.value();
   }
-  static constexpr float rounded(float x, const KvFactors& f) {
-    return lut4_round(x * f.reciprocal) * f.scale;
+  static constexpr float error(float x, const KvFactors& f) {
+    return std::fma(-lut4_round(x * f.reciprocal), f.scale, x);
   }
 };
 
@@ -154,44 +209,6 @@ struct KvInt8Head {
   }
 };
 
-// The squared error of a candidate is the sum of 32 partial sums, as a warp makes it: sum l takes
-// channels l, l + 32, ... in this order, each square with one fused rounding; then the sums 16, 8,
-// 4, 2 and 1 apart are added.
-template <class Code>
-float kv_squared_error(std::span<const float> x, typename Code::Scale scale) {
-  constexpr size_t kSums = 32;
-  std::array<float, kSums> sums{};
-  const KvFactors factors = Code::factors(scale);
-  const auto add = [&](size_t l, float value) {
-    const float error = value - Code::rounded(value, factors);
-    sums[l] = std::fma(error, error, sums[l]);
-  };
-  size_t begin = 0;
-  for (; begin + kSums <= x.size(); begin += kSums) {
-#pragma omp simd
-    for (size_t l = 0; l < kSums; ++l) add(l, x[begin + l]);
-  }
-  for (size_t l = 0; begin + l < x.size(); ++l) add(l, x[begin + l]);
-  for (size_t apart = kSums / 2; apart > 0; apart /= 2)
-    for (size_t l = 0; l < apart; ++l) sums[l] += sums[l + apart];
-  return sums[0];
-}
-
-template <class Code>
-typename Code::Scale kv_scale(std::span<const float> x) {
-  const KvExtent extent = kv_extent(x);
-  auto best = Code::candidate(extent, 0);
-  if constexpr (Code::kCandidates > 1) {
-    float least = kv_squared_error<Code>(x, best);
-    for (int i = 1; i < Code::kCandidates; ++i) {
-      const auto scale = Code::candidate(extent, i);
-      const float error = kv_squared_error<Code>(x, scale);
-      if (error < least) least = error, best = scale;
-    }
-  }
-  return best;
-}
-
 // visit(Code()) with the struct above that `scheme` names; kFp has none.
 template <class Visit>
 auto with_kv_code(KvScheme scheme, const Visit& visit) {
@@ -209,21 +226,6 @@ auto with_kv_code(KvScheme scheme, const Visit& visit) {
     default:
       fail("scheme != KvScheme::kFp", "keys and values as computed have no codes");
   }
-}
-
-// A vector's codes, x.size() * kBits / 8 bytes of them, and its scale; x.size() is even.
-template <class Code>
-typename Code::Scale kv_encode(std::span<const float> x, uint8_t* codes) {
-  const typename Code::Scale scale = kv_scale<Code>(x);
-  const KvFactors factors = Code::factors(scale);
-  for (size_t i = 0; i < x.size(); i += 2) {
-    const uint8_t even = Code::encode(x[i], factors), odd = Code::encode(x[i + 1], factors);
-    if constexpr (Code::kBits == 4)
-      codes[i / 2] = uint8_t(even | odd << 4);
-    else
-      codes[i] = even, codes[i + 1] = odd;
-  }
-  return scale;
 }
 
 template <class Code>

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <numeric>
 
-#include "format/kv_code.h"
+#include "format/kv_encode.h"
 #include "support/attention_case.h"
 #include "support/kv_schemes.h"
 #include "support/tolerance.h"

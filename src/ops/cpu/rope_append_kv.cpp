@@ -4,7 +4,7 @@
 
 #include "base/parallel.h"
 #include "format/hadamard.h"
-#include "format/kv_code.h"
+#include "format/kv_encode.h"
 #include "ops/cpu/cpu_backend.h"
 #include "ops/cpu/row_quantizer.h"
 

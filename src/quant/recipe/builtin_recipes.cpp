@@ -56,7 +56,7 @@ constexpr std::string_view kEmberq4 = R"({
                 "pre_rope": {"rms_balance": 0.5}},
   "rotation": {"keys": true}, "subtract_kv_mean": true,
   "weights": {"default": "lut4-g128", "v_proj": "fp6e2m3-g128"}, "activations": "fp8-token",
-  "kv": "lut4-head", "query": "fp8-head", "probability": "fp8",
+  "kv": "int4-asym-mse", "query": "fp8-head", "probability": "fp8",
   "rounding": {"method": "gptq"}, "calibration_windows": 160})";
 
 constexpr std::string_view kEmberq6 = R"({
@@ -73,7 +73,7 @@ constexpr std::string_view kMixed = R"({
                 "pre_rope": {"rms_balance": 0.5}},
   "rotation": {"keys": true}, "subtract_kv_mean": true,
   "weights": "lut4-g128", "bit_allocation": {"target_bits": 4.5}, "activations": "fp8-token",
-  "kv": "lut4-head", "query": "fp8-head", "probability": "fp8",
+  "kv": "int4-asym-mse", "query": "fp8-head", "probability": "fp8",
   "rounding": {"method": "gptq"}, "calibration_windows": 160})";
 
 }  // namespace
