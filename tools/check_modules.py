@@ -46,8 +46,8 @@ DOORS = {
     r"CLI/": ["apps/command.cpp"],
     r"cuda": ["src/ops/cuda/", "src/bench/cuda/"],
     r"(cutlass|cute)/": ["src/bench/cuda/cutlass/"],
-    r"cublas": ["src/bench/cuda/cublaslt.cpp"],
-    r"dlfcn": ["src/base/openblas.cpp", "src/bench/cuda/shared_library.h"],
+    r"cublas": ["src/ops/cuda/cublaslt/cublaslt.cpp"],
+    r"dlfcn": ["src/base/openblas.cpp", "src/ops/cuda/cublaslt/shared_library.h"],
 }
 
 # What prints, where a failure would be overlooked, and the only places that may.

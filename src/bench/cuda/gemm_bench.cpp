@@ -7,18 +7,18 @@
 
 #include "base/check.h"
 #include "base/progress.h"
-#include "bench/cuda/cublaslt.h"
 #include "bench/cuda/cutlass.h"
 #include "bench/cuda/gpu_meter.h"
 #include "bench/operands.h"
 #include "format/bf16.h"
+#include "ops/cuda/cublaslt/cublaslt.h"
 #include "ops/cuda/runtime/check.h"
 #include "ops/cuda/runtime/stream.h"
 
 namespace emberq::bench {
 namespace {
 
-using Inputs = CublasLtProduct::Inputs;
+using Inputs = cuda::CublasLtProduct::Inputs;
 
 constexpr int kTrialRepeats = 5;           // to choose among algorithms or tiles
 constexpr int64_t kPeakSide = 8192;        // M, N and K of the product that gives the peak rate
@@ -91,7 +91,7 @@ class Bench {
   int64_t most_tokens_ = 0;
   std::unique_ptr<Backend> backend_ = make_cuda_backend(),
                            naive_ = make_cuda_backend(CudaKernels::kNaive);
-  CublasLt cublaslt_;
+  cuda::CublasLt cublaslt_;
   GpuMeter meter_;
   CublasOperands bf16_{.element_bytes = 2}, fp8_{.element_bytes = 1};
   Buffer token_scale_, no_scale_, out_;  // no_scale_: ones
@@ -99,7 +99,9 @@ class Bench {
 };
 
 Bench::Bench(const GemmBench& plan)
-    : plan_(plan), cublaslt_(*backend_, plan.cublaslt), meter_(*backend_, plan.regime) {
+    : plan_(plan),
+      cublaslt_(*backend_, cuda::stream_of(*backend_), plan.cublaslt),
+      meter_(*backend_, plan.regime) {
   EMBERQ_CHECK(!plan.shapes.empty() && !plan.tokens.empty(), "a benchmark of nothing");
   most_tokens_ = *std::max_element(plan.tokens.begin(), plan.tokens.end());
 }
@@ -273,7 +275,7 @@ std::optional<CallTime> Bench::time_dense(Inputs inputs, int64_t n, int64_t k, i
   if (!cublaslt_.present()) return std::nullopt;
   const CublasOperands& dense = inputs == Inputs::kFp8 ? fp8_ : bf16_;
   const int64_t rows = inputs == Inputs::kFp8 ? round_up(m, kFp8Rows) : m;
-  CublasLtProduct product(cublaslt_, inputs, n, k, rows);
+  cuda::CublasLtProduct product(cublaslt_, {.inputs = inputs, .n = n, .k = k, .m = rows});
   const auto start = [&](int algorithm, int call) {
     return product.run(algorithm, dense.x.as<void>(), dense.weight(call, n, k), out_.as<void>());
   };

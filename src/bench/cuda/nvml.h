@@ -3,8 +3,8 @@
 #include <optional>
 #include <string>
 
-#include "bench/cuda/shared_library.h"
 #include "bench/meter.h"
+#include "ops/cuda/cublaslt/shared_library.h"
 
 namespace emberq::bench {
 
@@ -30,7 +30,7 @@ class Nvml {
     int (*power)(void* device, unsigned* milliwatts);
     int (*driver_version)(char* text, unsigned size);
   };
-  SharedLibrary library_;
+  cuda::SharedLibrary library_;
   Functions call_{};
   bool started_ = false;
   void* device_ = nullptr;

@@ -42,7 +42,7 @@ void start_general(const GeneralCall& call, const typename Source::Args& source,
   const int64_t m = op.out.rows, n = op.out.dim;
   const auto few = [&]<bool kRagged>() {
     using Kernel = FewTokensKernel<Source, kRagged>;
-    launch<Kernel>(dim3(blocks_of(n, 16), blocks_of(m, Kernel::kTokens)), call.stream, args);
+    launch<Kernel>(dim3(blocks_of(m, Kernel::kTokens), blocks_of(n, 16)), call.stream, args);
   };
   if (ragged) return few.template operator()<true>();
   if (m <= kFewTokens) return few.template operator()<false>();

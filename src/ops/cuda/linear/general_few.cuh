@@ -25,7 +25,8 @@ struct FewTokensKernel {
 
   static __device__ void run(const Args& a) {
     const int warp = int(threadIdx.x) / 32, lane = lane_index();
-    const int row_tile = int(blockIdx.x), token = int(blockIdx.y) * kTokens;
+    // CTAs with the same weights run at the same time, so that memory is read once.
+    const int row_tile = int(blockIdx.y), token = int(blockIdx.x) * kTokens;
     const Source source(a.source, row_tile);
     const int end = slice_begin(a.source.k_tiles, warp + 1);
     int k_tile = slice_begin(a.source.k_tiles, warp);

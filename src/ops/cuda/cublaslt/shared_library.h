@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace emberq::bench {
+namespace emberq::cuda {
 
 // A library that the program does not link to, so that the program starts without it. It is never
 // unloaded, since its work on a device ends with the process.
@@ -33,4 +33,4 @@ class SharedLibrary {
   std::string why_not_;
 };
 
-}  // namespace emberq::bench
+}  // namespace emberq::cuda

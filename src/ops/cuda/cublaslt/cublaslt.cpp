@@ -1,4 +1,4 @@
-#include "bench/cuda/cublaslt.h"
+#include "ops/cuda/cublaslt/cublaslt.h"
 
 #include <cublasLt.h>
 
@@ -8,10 +8,10 @@
 
 #include "base/check.h"
 #include "base/file.h"
-#include "bench/cuda/shared_library.h"
+#include "ops/cuda/cublaslt/shared_library.h"
 #include "ops/cuda/runtime/stream.h"
 
-namespace emberq::bench {
+namespace emberq::cuda {
 namespace {
 
 constexpr size_t kWorkspaceBytes = size_t(64)
@@ -83,7 +83,7 @@ struct CublasLt::State {
   }
 };
 
-CublasLt::CublasLt(Backend& backend, const std::string& file) {
+CublasLt::CublasLt(Backend& backend, cudaStream_t stream, const std::string& file) {
   auto state = std::make_unique<State>();
   for (const std::string& candidate : candidates(file)) {
     if (state->library.open(candidate)) {
@@ -97,7 +97,7 @@ CublasLt::CublasLt(Backend& backend, const std::string& file) {
   EMBERQ_REQUIRE(state->call.find_in(state->library), "{} is not cuBLASLt, or lacks what is used",
                  state->file);
   state->call.check(state->call.create(&state->handle), "start");
-  state->stream = cuda::stream_of(backend);
+  state->stream = stream;
   state->workspace = Buffer(backend, kWorkspaceBytes);
   state->one = upload(backend, std::vector<float>{1.0f});
   state_ = std::move(state);
@@ -132,7 +132,8 @@ struct CublasLtProduct::State {
                        "an attribute of a product");
   }
 
-  void describe(Inputs inputs, int64_t n, int64_t k, int64_t m) {
+  void describe(const CublasLtShape& shape) {
+    const auto& [inputs, out_type, n, k, m] = shape;
     const Functions& call = library.call;
     const cudaDataType_t type = inputs == Inputs::kFp8 ? CUDA_R_8F_E4M3 : CUDA_R_16BF;
     call.check(call.create_desc(&desc, CUBLAS_COMPUTE_32F, CUDA_R_32F), "a product");
@@ -149,7 +150,11 @@ struct CublasLtProduct::State {
     };
     columns(&w, type, k, n);
     columns(&x, type, k, m);
-    columns(&out, CUDA_R_16BF, n, m);
+    columns(&out,
+            out_type == DType::kF32   ? CUDA_R_32F
+            : out_type == DType::kF16 ? CUDA_R_16F
+                                      : CUDA_R_16BF,
+            n, m);
   }
 
   void ask_for_algorithms() {
@@ -172,10 +177,9 @@ struct CublasLtProduct::State {
   }
 };
 
-CublasLtProduct::CublasLtProduct(const CublasLt& library, Inputs inputs, int64_t n, int64_t k,
-                                 int64_t m)
+CublasLtProduct::CublasLtProduct(const CublasLt& library, const CublasLtShape& shape)
     : state_(std::make_unique<State>(library.state())) {
-  state_->describe(inputs, n, k, m);
+  state_->describe(shape);
   state_->ask_for_algorithms();
 }
 
@@ -183,13 +187,14 @@ CublasLtProduct::~CublasLtProduct() = default;
 
 int CublasLtProduct::algorithms() const { return int(state_->algorithms.size()); }
 
-bool CublasLtProduct::run(int algorithm, const void* x, const void* w, void* out) {
+bool CublasLtProduct::run(int algorithm, const void* x, const void* w, void* out,
+                          const void* added) {
   const State& s = *state_;
-  const float alpha = 1, beta = 0;
-  return s.library.call.matmul(s.library.handle, s.desc, &alpha, w, s.w, x, s.x, &beta, out, s.out,
-                               out, s.out, &s.algorithms[size_t(algorithm)],
-                               s.library.workspace.as<void>(), kWorkspaceBytes,
-                               s.library.stream) == CUBLAS_STATUS_SUCCESS;
+  const float alpha = 1, beta = added ? 1 : 0;
+  return s.library.call.matmul(s.library.handle, s.desc, &alpha, w, s.w, x, s.x, &beta,
+                               added ? added : out, s.out, out, s.out,
+                               &s.algorithms[size_t(algorithm)], s.library.workspace.as<void>(),
+                               kWorkspaceBytes, s.library.stream) == CUBLAS_STATUS_SUCCESS;
 }
 
-}  // namespace emberq::bench
+}  // namespace emberq::cuda
