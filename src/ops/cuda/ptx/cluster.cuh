@@ -29,5 +29,8 @@ __device__ inline uint32_t map_shared_address(const void* pointer, uint32_t rank
 __device__ inline void st_shared_cluster_f32(uint32_t address, float v) {
   asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(address), "f"(v) : "memory");
 }
+__device__ inline void st_shared_cluster_u64(uint32_t address, uint64_t v) {
+  asm volatile("st.shared::cluster.u64 [%0], %1;" ::"r"(address), "l"(v) : "memory");
+}
 
 }  // namespace emberq::ptx

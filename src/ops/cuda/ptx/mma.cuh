@@ -23,6 +23,15 @@ __device__ inline void mma_f16(float (&d)[4], const uint32_t* a, const uint32_t*
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// d[16, 8] += a[16, 32] b[8, 32]^T of e4m3, in FP32; registers as mma_s8(). Hopper converts to FP16
+// and multiplies that.
+__device__ inline void mma_e4m3(float (&d)[4], const uint32_t* a, const uint32_t* b) {
+  asm("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 // d[16, 8] += a[16, 32] b[8, 32]^T of signed bytes, in INT32. Register 2 q + h of a has row g + 8
 // h, register q of b column g, each at inputs 16 q + 4 t ... 16 q + 4 t + 3.
 __device__ inline void mma_s8(int (&d)[4], const uint32_t* a, const uint32_t* b) {

@@ -46,6 +46,14 @@ __device__ inline void st_shared_f32(uint32_t address, float v) {
   asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(v) : "memory");
 }
 
+// Four 8 x 8 matrices of 16-bit elements. Lanes 8 i ... 8 i + 7 give the addresses of the rows of
+// matrix i, and lane 4 g + t holds elements 2 t and 2 t + 1 of its row g in register i.
+__device__ inline void ldmatrix_x4(uint32_t address, uint32_t (&v)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
+               : "r"(address)
+               : "memory");
+}
 // Four 8 x 8 matrices of 16-bit elements, transposed. Lanes 8 i ... 8 i + 7 give the addresses of
 // the rows of matrix i, and each lane holds two elements of a column of it in register i.
 __device__ inline void ldmatrix_x4_trans(uint32_t address, uint32_t (&v)[4]) {

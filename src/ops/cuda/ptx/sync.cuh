@@ -22,8 +22,22 @@ __device__ inline int load_acquire(const int* from) {
   return value;
 }
 
+__device__ inline int atomic_add_acq_rel(int* to, int value) {
+  int before;
+  asm volatile("atom.add.acq_rel.gpu.global.s32 %0, [%1], %2;"
+               : "=r"(before)
+               : "l"(to), "r"(value)
+               : "memory");
+  return before;
+}
+
 // Programmatic dependent launch (PDL). The first lets CTAs of the next kernel start where there is
 // room. The second waits until the kernels before this one have ended and their writes are visible.
+//
+// A kernel releases its dependents as early as it can, so several kernels before one may still run.
+// Before it waits it therefore reads only what was there before the step: weights, the Batch, which
+// copies bring to the device when all earlier kernels have ended, and keys and values of earlier
+// steps.
 __device__ inline void griddepcontrol_launch_dependents() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }

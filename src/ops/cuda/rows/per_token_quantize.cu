@@ -45,12 +45,12 @@ struct PerTokenQuantizeKernel {
     const int part = kCluster > 1 ? int(blockIdx.y) : 0;
     const Strided<kThreads, C.vectors> for_each_vector{part * kThreads * C.vectors, a.vectors};
     const int64_t r = blockIdx.x, begin = r * a.vectors;
+    ptx::griddepcontrol_launch_dependents();
     ptx::griddepcontrol_wait();
     Bf16x8 row[C.vectors];
     visit_memory(for_each_vector, [&](int i, int v, bool inside) {
       row[i].raw = inside ? a.x[begin + v].raw : uint4{};
     });
-    ptx::griddepcontrol_launch_dependents();
     __nv_bfloat162 pair{};  // BF16 until the store, so that more rows fit in the registers
     for_each_vector([&](int i, int, bool) { pair = max_magnitude(row[i], pair); });
     float absmax = block_reduce<Max, kThreads>(fmaxf(float(pair.x), float(pair.y)));

@@ -45,19 +45,19 @@ struct RmsNormKernel {
   static __device__ void run(const Args& a) {
     const Strided<kThreads, C.vectors> for_each_vector{0, a.vectors};
     const int64_t r = blockIdx.x, begin = r * a.vectors;
-    ptx::griddepcontrol_wait();
+    ptx::griddepcontrol_launch_dependents();
     Bf16x8 row[C.vectors], addend[C.vectors];
-    Float8 y[C.vectors];  // holds the weights first, so that all loads are in flight together
+    Float8 y[C.vectors];  // holds the weights first, which no kernel writes
+    for_each_vector([&](int i, int v, bool inside) {
+      y[i].raw[0] = inside ? a.weight[v].raw[0] : float4{};
+      y[i].raw[1] = inside ? a.weight[v].raw[1] : float4{};
+    });
+    ptx::griddepcontrol_wait();
     for_each_vector([&](int i, int v, bool inside) {
       row[i].raw = inside ? a.x[begin + v].raw : uint4{};
       if constexpr (kInput == Input::kSum)
         addend[i].raw = inside ? a.addend[begin + v].raw : uint4{};
     });
-    for_each_vector([&](int i, int v, bool inside) {
-      y[i].raw[0] = inside ? a.weight[v].raw[0] : float4{};
-      y[i].raw[1] = inside ? a.weight[v].raw[1] : float4{};
-    });
-    ptx::griddepcontrol_launch_dependents();
 
     if constexpr (kInput == Input::kSum)
       for_each_vector([&](int i, int v, bool inside) {

@@ -96,13 +96,13 @@ struct SiluAndMulKernel {
     const int64_t r = blockIdx.x, begin = r * a.vectors;
     const Bf16x8 *row_gate = a.gate + begin * a.step, *row_up = a.up + begin * a.step;
 
+    ptx::griddepcontrol_launch_dependents();
     ptx::griddepcontrol_wait();
     Bf16x8 gate[kVectors], up[kVectors];
     visit_memory(vectors, [&](int i, int v, bool inside) {
       gate[i].raw = inside ? at(row_gate, v * a.step).raw : uint4{};
       up[i].raw = inside ? at(row_up, v * a.step).raw : uint4{};
     });
-    ptx::griddepcontrol_launch_dependents();
 
     Float8 y[kVectors];
     vectors([&](int i, int, bool) {
