@@ -4,6 +4,7 @@
 
 #include "ops/cuda/linear/kernel.cuh"
 #include "ops/cuda/linear/linear.h"
+#include "ops/cuda/linear/slices.cuh"
 #include "ops/cuda/runtime/launch.cuh"
 #include "ops/cuda/runtime/tensor_map.h"
 
@@ -36,6 +37,15 @@ void launch_linear(const LinearCall& call) {
 // that can be picked are compiled.
 template <template <GemmConfig, int> class Operand>
 void dispatch_linear(const LinearCall& call) {
+  if (slices_pay(call)) {
+    const auto start = [&]<int kGroups>() {
+      if (kGroups != call.weight.groups) return;
+      call.op.x.rows <= 8 ? launch_slices<Operand, kGroups, 8>(call)
+                          : launch_slices<Operand, kGroups, 16>(call);
+    };
+    start.template operator()<1>(), start.template operator()<2>(), start.template operator()<4>();
+    return;
+  }
   constexpr OperandFormat kFormat = Operand<kGemmConfigs[0], 1>::kFormat;
   const size_t picked = pick_config(call.op.x.rows, call.op.out.dim, call.weight.k_tiles,
                                     call.workspace.multiprocessors, kFormat, call.invariant);

@@ -20,6 +20,7 @@ struct GemmConfig {
   int stages;        // of the pipeline, at most
   int k_warpgroups;  // math warpgroups that take the k-steps of the same rows in turn: sliced-K
   int min_blocks_per_sm;  // 2: leaves room for a CTA of the next kernel
+  bool slices = false;    // SliceKernel's: a warp multiplies 16 rows by mma.sync (slices.cuh)
 
   static constexpr int kRows = 128;                       // of W, of a CTA
   static constexpr int kMWarpgroups = kRows / kTileRows;  // math warpgroups with rows of their own

@@ -38,15 +38,20 @@ struct RowScales {
 template <GemmConfig C, class Tile, int kGroups>
 class TileOperand {
  public:
+  using TileOrder = Tile;
   static constexpr int kTileBytes = tile_bytes<Tile>(kGroups);
   template <int kTokens>
   using Mma = ptx::WgmmaE4m3<kTokens>;
   using Registers = uint32_t[16];  // four for each wgmma
 
  protected:
+  // That share a tile in shared memory: a warp has one of its four slices of 16 rows alone.
+  static constexpr uint32_t kThreads = C.slices ? 32 : 128;
+  static constexpr uint32_t kSliced = 128 / kThreads;
+
   __device__ void load_words(uint32_t tile, uint32_t (&words)[8]) const {
     const uint32_t codes = tile + thread() * 16;
-    const uint4 v[2] = {ptx::ld_shared_v4(codes), ptx::ld_shared_v4(codes + 2048)};
+    const uint4 v[2] = {ptx::ld_shared_v4(codes), ptx::ld_shared_v4(codes + kThreads * 16)};
     for (int half = 0; half < 2; ++half) {
       uint32_t* to = words + 4 * half;
       to[0] = v[half].x, to[1] = v[half].y, to[2] = v[half].z, to[3] = v[half].w;
@@ -54,7 +59,7 @@ class TileOperand {
   }
   // The address of a group's data for the two rows of this thread.
   __device__ uint32_t group_data(uint32_t tile, int group) const {
-    return tile + Tile::kCodeBytes + group * Tile::kGroupBytes +
+    return tile + (Tile::kCodeBytes + group * Tile::kGroupBytes) / kSliced +
            thread() / 4 * (Tile::kGroupBytes / 32);
   }
   __device__ RowScales bf16_scales(uint32_t tile, int group) const {
@@ -63,14 +68,14 @@ class TileOperand {
   }
 
   __device__ uint32_t thread() const {
-    return kReloadsThreadIndex ? uint32_t(ptx::reload_thread_index()) % 128 : thread_;
+    return kReloadsThreadIndex ? uint32_t(ptx::reload_thread_index()) % kThreads : thread_;
   }
 
  private:
   // 256 tokens leave no register for the thread's index.
   static constexpr bool kReloadsThreadIndex = C.tokens == 256;
 
-  uint32_t thread_ = uint32_t(ptx::reload_thread_index()) % 128;  // of the warpgroup
+  uint32_t thread_ = uint32_t(ptx::reload_thread_index()) % kThreads;  // of those
 };
 
 }  // namespace emberq::cuda

@@ -24,7 +24,7 @@ class ByteOperand : public TileOperand<C, ByteTile, kGroups> {
     const uint32_t own = tile + this->thread() * 16;
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      const uint4 v = ptx::ld_shared_v4(own + uint32_t(j) * 2048);
+      const uint4 v = ptx::ld_shared_v4(own + uint32_t(j) * (Base::kThreads * 16));
       to[4 * j] = v.x, to[4 * j + 1] = v.y, to[4 * j + 2] = v.z, to[4 * j + 3] = v.w;
     }
     ptx::warpgroup_fence_operand<16>(to);
