@@ -3,10 +3,12 @@
 #include <type_traits>
 
 #include "base/check.h"
+#include "format/kv_encode.h"
 #include "ops/backend.h"
 #include "ops/cuda/attention/attention.h"
 #include "ops/cuda/attention/prefill.h"
 #include "ops/cuda/attention/split_kv.h"
+#include "ops/cuda/cublaslt/dense_products.h"
 #include "ops/cuda/cuda_weight.h"
 #include "ops/cuda/rows/rows.h"
 #include "ops/cuda/runtime/check.h"
@@ -55,6 +57,7 @@ class CudaBackend final : public Backend {
     workspace_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
     split_kv_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
     prefill_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
+    dense_.emplace(*this, stream_);
   }
   ~CudaBackend() override { cudaStreamSynchronize(stream_); }
 
@@ -145,7 +148,10 @@ class CudaBackend final : public Backend {
     require_head_dim("rope_append_kv", op.cache);
     if (op.q.dtype != DType::kBF16 || op.query.dtype == DType::kF32)
       refuse("rope_append_kv of other types than BF16");
-    cuda::rope_append_kv(op, stream_);
+    if (const int64_t dim = op.cache.head_dim; dim % kv_lane_channels(dim) != 0)
+      refuse(fmt::format("rope_append_kv of heads of {} channels, not a multiple of {}", dim,
+                         kv_lane_channels(dim)));
+    cuda::rope_append_kv(op, split_kv_->multiprocessors, stream_);
   }
   void run(const Attention& op) override {
     check(op);
@@ -183,6 +189,7 @@ class CudaBackend final : public Backend {
   void multiply(const Linear& op, const cuda::UnquantizedWeight& weight) {
     const void* values = weight.values.as<void>();
     if (kernels_ == CudaKernels::kNaive) return cuda::linear_naive(op, values, stream_);
+    if (kernels_ == CudaKernels::kFast && dense_->run(op, values)) return;
     cuda::linear_general(*this, op, values, stream_);
   }
   void multiply(const Linear& op, const cuda::TiledWeight& weight) {
@@ -225,6 +232,7 @@ class CudaBackend final : public Backend {
   std::optional<cuda::Workspace> workspace_;  // of the fast kernels
   std::optional<cuda::SplitKvWorkspace> split_kv_;
   std::optional<cuda::PrefillWorkspace> prefill_;
+  std::optional<cuda::DenseProducts> dense_;
 };
 
 // What was launched on the stream, as a graph that has been prepared for its launch.

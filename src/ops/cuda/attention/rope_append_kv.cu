@@ -1,223 +1,52 @@
 // From the projections of q, k and v to queries and a cache: one warp for each head of a token.
 #include <cuda_fp8.h>
 
-#include <array>
-#include <bit>
+#include <algorithm>
+#include <type_traits>
 
-#include "format/hadamard.h"
 #include "format/scale.h"
 #include "ops/cuda/attention/attention.h"
 #include "ops/cuda/attention/kv_page.cuh"
+#include "ops/cuda/attention/kv_scale_search.cuh"
+#include "ops/cuda/attention/rope_head.cuh"
 #include "ops/cuda/ptx/sync.cuh"
-#include "ops/cuda/rows/reduce.cuh"
+#include "ops/cuda/rows/row_quotient.cuh"
 #include "ops/cuda/runtime/launch.cuh"
 
 namespace emberq::cuda {
 namespace {
 
-constexpr unsigned kAllLanes = 0xffffffff;
-
-// The transform of format/hadamard.h, as a kernel's argument.
-struct HadamardOfHead {
-  int size = 0, order = 1;  // size 0: none
-  float scale = 1;
-  // Bit i: Paley's sign at row + column - 2 = i is negative.
-  std::array<uint32_t, 2 * kMaxHeadDim / 32> negative{};
-
-  static HadamardOfHead of(int64_t head_dim) {
-    HadamardOfHead transform;
-    transform.size = int(hadamard_size(head_dim));
-    transform.order = int(paley_order(transform.size));
-    transform.scale = float(1 / std::sqrt(double(transform.size)));
-    const int q = transform.order - 1;
-    for (int root = 0; q > 0 && root < q; ++root)
-      for (const int i : {root * root % q, root * root % q + q})
-        transform.negative[size_t(i / 32)] |= 1u << i % 32;
-    return transform;
-  }
-};
-
-// A head in the registers of a warp: lane l has channels l, l + 32, ... Products whose sum follows
-// are rounded first (__fmul_rn), so that the codes are those of the CPU.
-template <int kChannels>
-struct Head {
-  static constexpr int kLaneChannels = kChannels;
-  float x[kChannels];
-  int dim, lane;
-
-  template <class Visit>
-  __device__ void for_each(const Visit& visit) {
-#pragma unroll
-    for (int i = 0; i < kChannels; ++i) {
-      const int channel = lane + 32 * i;
-      if (channel < dim) visit(x[i], channel);
-    }
-  }
-
-  // Writes the head to shared memory, from where other lanes read it.
-  __device__ void share(float* memory) {
-    __syncwarp();
-    for_each([&](float value, int c) { memory[c] = value; });
-    __syncwarp();
-  }
-
-  __device__ void load(const __nv_bfloat16* from) {
-    for_each([&](float& value, int c) { value = __bfloat162float(from[c]); });
-  }
-  __device__ void normalize(const float* weight, float eps) {
-    double sum = 0;
-    for_each([&](float value, int) { sum += double(value) * double(value); });
-    for (int offset = 16; offset > 0; offset /= 2) sum += __shfl_xor_sync(kAllLanes, sum, offset);
-    const float inverse = float(1 / sqrt(sum / double(dim) + double(eps)));
-    for_each([&](float& value, int c) { value = __fmul_rn(value * inverse, weight[c]); });
-  }
-  __device__ void turn(const float* cos, const float* sin, float* memory) {
-    share(memory);
-    const int half = dim / 2;
-    for_each([&](float& value, int c) {
-      value = c < half ? fmaf(value, cos[c], -__fmul_rn(memory[c + half], sin[c]))
-                       : fmaf(value, cos[c - half], __fmul_rn(memory[c - half], sin[c - half]));
-    });
-  }
-  __device__ void subtract(const float* mean) {
-    for_each([&](float& value, int c) { value -= mean[c]; });
-  }
-  __device__ void multiply(const float* scale) {
-    for_each([&](float& value, int c) { value = __fmul_rn(value, scale[c]); });
-  }
-
-  __device__ void transform(const HadamardOfHead& by, float* memory) {
-    const int width = by.size / by.order;
-    for (int half = 1; half < min(width, 32); half *= 2) {
-      const float sign = lane & half ? -1.0f : 1.0f;
-#pragma unroll
-      for (int i = 0; i < kChannels; ++i)
-        x[i] = fmaf(sign, x[i], __shfl_xor_sync(kAllLanes, x[i], half));
-    }
-    if constexpr (kChannels > 1)
-      if (width > 32) add_registers<1>();
-    if constexpr (kChannels > 2)
-      if (width > 64) add_registers<2>();
-    if constexpr (kChannels > 4)
-      if (width > 128) add_registers<4>();
-    if (by.order > 1) multiply_by_paley(by, width, memory);
-    for_each([&](float& value, int) { value = __fmul_rn(value, by.scale); });
-  }
-
-  __device__ KvExtent extent() {
-    float low = x[0], high = x[0];
-    if (lane >= dim) low = INFINITY, high = -INFINITY;
-    for_each([&](float value, int) { low = fminf(low, value), high = fmaxf(high, value); });
-    for (int offset = 16; offset > 0; offset /= 2) {
-      low = fminf(low, __shfl_xor_sync(kAllLanes, low, offset));
-      high = fmaxf(high, __shfl_xor_sync(kAllLanes, high, offset));
-    }
-    return {low, high};
-  }
-
- private:
-  template <int kApart>
-  __device__ void add_registers() {
-#pragma unroll
-    for (int i = 0; i < kChannels; ++i)
-      if (!(i & kApart)) {
-        const float a = x[i], b = x[i + kApart];
-        x[i] = a + b, x[i + kApart] = a - b;
-      }
-  }
-  __device__ void multiply_by_paley(const HadamardOfHead& by, int width, float* memory) {
-    share(memory);
-    for_each([&](float& value, int c) {
-      const int begin = c / by.size * by.size, row = (c - begin) / width;
-      const float* from = memory + begin + c % width;
-      value = from[0];
-      for (int l = 1; l < by.order; ++l) {
-        const int i = row + l - 2;
-        const bool negative = row > 0 && by.negative[size_t(i / 32)] >> i % 32 & 1;
-        value = fmaf(negative ? -1.0f : 1.0f, from[l * width], value);
-      }
-    });
-  }
-};
-
-// format/kv_code.h's kv_scale() by a warp: lane i has candidate i, and a lane the partial sum of
-// its channels.
-template <class Code, class Head>
-__device__ typename Code::Scale scale_of(Head& head) {
-  using Scale = typename Code::Scale;
-  const KvExtent extent = head.extent();
-  if constexpr (Code::kCandidates == 1) {
-    return Code::candidate(extent, 0);
-  } else {
-    // All candidates' sums are made side by side, so that their latencies overlap.
-    const Scale mine = Code::candidate(extent, min(head.lane, Code::kCandidates - 1));
-    const KvFactors my_factors = Code::factors(mine);
-    float sums[Code::kCandidates];
-#pragma unroll
-    for (int i = 0; i < Code::kCandidates; ++i) {
-      const KvFactors tried = {__shfl_sync(kAllLanes, my_factors.scale, i),
-                               __shfl_sync(kAllLanes, my_factors.zero, i),
-                               __shfl_sync(kAllLanes, my_factors.reciprocal, i)};
-      sums[i] = 0;
-      head.for_each([&](float value, int) {
-        const float error = value - Code::rounded(value, tried);
-        sums[i] = fmaf(error, error, sums[i]);
-      });
-    }
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2)
-#pragma unroll
-      for (int i = 0; i < Code::kCandidates; ++i)
-        sums[i] += __shfl_xor_sync(kAllLanes, sums[i], offset);
-    int best = 0;
-    float least = sums[0];
-#pragma unroll
-    for (int i = 1; i < Code::kCandidates; ++i)
-      if (sums[i] < least) least = sums[i], best = i;
-    union {
-      Scale scale;
-      uint32_t bits;
-    } chosen{.bits = 0};
-    static_assert(sizeof(Scale) <= sizeof(uint32_t) && Code::kCandidates <= 32);
-    chosen.scale = mine;
-    chosen.bits = __shfl_sync(kAllLanes, chosen.bits, best);
-    return chosen.scale;
-  }
-}
+constexpr int64_t kTokensOfCta = 16;  // at most
 
 // Stores a key or a value.
 template <class Code, class Head>
-__device__ void store(Head& head, void* codes, void* scales, const KvVector& vector) {
+__device__ void store(const Head& head, void* codes, void* scales, const KvVector& vector,
+                      bool packed, float4* memory) {
   const int row_bytes = head.dim * Code::kBits / 8;
-  auto* row = static_cast<uint8_t*>(codes) + vector.index * row_bytes;
-  const auto at = [&](int c) {
-    return row + exchanged(row_bytes, vector.slot, c * Code::kBits / 8);
-  };
+  uint8_t* to = static_cast<uint8_t*>(codes) + vector.index * row_bytes +
+                exchanged(row_bytes, vector.slot, head.first() * Code::kBits / 8);
+  uint32_t code[Head::kChannels] = {};
   if constexpr (!kHasScale<Code>) {
-    head.for_each([&](float value, int c) {
-      *reinterpret_cast<__nv_bfloat16*>(at(c)) = __float2bfloat16_rn(value);
-    });
+#pragma unroll
+    for (int i = 0; i < Head::kChannels; ++i)
+      code[i] = __bfloat16_as_ushort(__float2bfloat16_rn(head.x[i]));
   } else {
-    const auto scale = scale_of<Code>(head);
+    typename Code::Scale scale;
+    if constexpr (Code::kCandidates == 1)
+      scale = Code::candidate(head.extent(), 0);
+    else
+      scale = KvScaleSearch<Code>::run(head, memory);
     const KvFactors factors = Code::factors(scale);
     if (head.lane == 0) static_cast<typename Code::Scale*>(scales)[vector.index] = scale;
 #pragma unroll
-    for (int i = 0; i < Head::kLaneChannels; ++i) {
-      const int c = head.lane + 32 * i;
-      if (32 * i >= head.dim) break;
-      const uint32_t code = c < head.dim ? Code::encode(head.x[i], factors) : 0u;
-      if constexpr (Code::kBits == 8) {
-        if (c < head.dim) *at(c) = uint8_t(code);
-      } else {
-        const uint32_t odd = __shfl_down_sync(kAllLanes, code, 1);
-        if (c < head.dim && head.lane % 2 == 0) *at(c) = uint8_t(code | odd << 4);
-      }
-    }
+    for (int i = 0; i < Head::kChannels; ++i)
+      code[i] = Code::encode(head.x[i], factors) & ((1u << Code::kBits) - 1);
   }
+  if (head.inside()) store_codes<Code::kBits>(to, packed, code);
 }
 
-// kChannels: of a lane.
-template <class Code, int kChannels>
+// A warp takes a head of q, k or v, of one token after another. kTheChannels: of a lane.
+template <class Code, int kTheChannels>
 struct RopeAppendKvKernel {
   struct Args {
     const __nv_bfloat16 *q, *k, *v;  // as RopeAppendKv
@@ -229,61 +58,101 @@ struct RopeAppendKvKernel {
     void* query;
     float* scale;  // of queries
     const int32_t *positions, *q_begin, *pages;
-    int sequences, max_pages;
+    int tokens, sequences, max_pages;
     int heads;
     int64_t q_stride, k_stride, v_stride;  // from token to token
     KvLayer cache;
+    bool packed;  // a lane's channels are all of one half of a head, and lie aligned to their size
+    int tokens_of_cta;
   };
+  static constexpr int kChannels = kTheChannels;
   static constexpr int kWarps = 4, kThreads = 32 * kWarps;
-  static constexpr int kMinBlocksPerSm = 8;
+  // As many as ptxas finds registers for without spilling; with lut4 and two channels it spills at
+  // any smaller limit.
+  static constexpr int kMinBlocksPerSm = kChannels == 8                                       ? 3
+                                         : kChannels == 2 && std::is_same_v<Code, KvLut4Head> ? 2
+                                                                                              : 5;
   static constexpr bool kUsesPdl = true;
 
   static __device__ void run(const Args& a) {
-    __shared__ float memory[kWarps][32 * kChannels];
+    __shared__ float4 shared[kWarps][8 * kChannels];
+    ptx::griddepcontrol_launch_dependents();
     const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
     const int kv_heads = int(a.cache.kv_heads), dim = int(a.cache.head_dim);
-    const int slot = int(blockIdx.y) * kWarps + warp, token = int(blockIdx.x);
-    ptx::griddepcontrol_wait();
-    ptx::griddepcontrol_launch_dependents();
-    if (slot >= a.heads + 2 * kv_heads) return;
+    // Keys and values first: their codes take longest.
+    const int slot = int(blockIdx.y) * kWarps + warp, q_head = slot - 2 * kv_heads;
+    if (q_head >= a.heads) return;
+    const bool is_query = q_head >= 0, is_key = slot < kv_heads;
+    const int kv_head = is_query ? q_head / (a.heads / kv_heads) : is_key ? slot : slot - kv_heads;
     Head<kChannels> head{.dim = dim, .lane = lane};
-    const int position = a.positions[token];
-    const float *cos = a.cos + int64_t(position) * (dim / 2),
-                *sin = a.sin + int64_t(position) * (dim / 2);
-    if (slot < a.heads) {
-      head.load(a.q + token * a.q_stride + slot * dim);
-      const float* scale = a.query_scale;
-      if (scale) scale += slot / (a.heads / kv_heads) * dim;
-      if (a.q_norm) head.normalize(a.q_norm, a.eps);
-      head.turn(cos, sin, memory[warp]);
-      if (scale) head.multiply(scale);
-      if (a.hadamard.size) head.transform(a.hadamard, memory[warp]);
-      store_query(a, head, int64_t(token) * a.heads + slot);
-      return;
+    const int first = head.first();
+
+    // Of the head, for every token.
+    float norm[kChannels] = {}, mean[kChannels] = {}, scale[kChannels] = {};
+    const float* norm_weight = is_query ? a.q_norm : is_key ? a.k_norm : nullptr;
+    const float* means = is_query ? nullptr : is_key ? a.key_mean : a.value_mean;
+    const float* scales = is_query ? a.query_scale : is_key ? a.key_scale : nullptr;
+    if (head.inside()) {
+      if (norm_weight) load_channels(norm_weight + first, a.packed, norm);
+      if (means) load_channels(means + kv_head * dim + first, a.packed, mean);
+      if (scales) load_channels(scales + kv_head * dim + first, a.packed, scale);
     }
-    const bool is_key = slot < a.heads + kv_heads;
-    const int kv_head = (slot - a.heads) % kv_heads;
-    const auto of_head = [&](const float* vectors) { return vectors + kv_head * dim; };
-    const KvVector vector = KvVector::of(a.cache, pages_of(a, token), kv_head, position);
-    head.load((is_key ? a.k + token * a.k_stride : a.v + token * a.v_stride) + kv_head * dim);
-    if (is_key) {
-      if (a.k_norm) head.normalize(a.k_norm, a.eps);
-      head.turn(cos, sin, memory[warp]);
-      if (a.key_mean) head.subtract(of_head(a.key_mean));
-      if (a.key_scale) head.multiply(of_head(a.key_scale));
-      if (a.hadamard.size) head.transform(a.hadamard, memory[warp]);
-      store<Code>(head, a.cache.key, a.cache.key_scale, vector);
-    } else {
-      if (a.value_mean) head.subtract(of_head(a.value_mean));
-      store<Code>(head, a.cache.value, a.cache.value_scale, vector);
+    const __nv_bfloat16* from = (is_query ? a.q + q_head * dim
+                                 : is_key ? a.k + kv_head * dim
+                                          : a.v + kv_head * dim) +
+                                first;
+    const int64_t stride = is_query ? a.q_stride : is_key ? a.k_stride : a.v_stride;
+
+    // What a token needs of the batch. It is copied to the device before any kernel of the step,
+    // so the first token's is loaded while the kernel before this one still runs.
+    float cos[kChannels] = {}, sin[kChannels] = {};
+    KvVector vector{};
+    const auto prepare = [&](int token) {
+      const int position = a.positions[token];
+      if ((is_query || is_key) && head.inside()) {
+        load_turn(a.cos + int64_t(position) * (dim / 2), first, dim / 2, a.packed, cos);
+        load_turn(a.sin + int64_t(position) * (dim / 2), first, dim / 2, a.packed, sin);
+      }
+      if (!is_query) vector = KvVector::of(a.cache, pages_of(a, token), kv_head, position);
+    };
+    float* memory = reinterpret_cast<float*>(shared[warp]);
+    const int begin = int(blockIdx.x) * a.tokens_of_cta,
+              end = min(a.tokens, begin + a.tokens_of_cta);
+    for (int token = begin; token < end; ++token) {
+      prepare(token);
+      if (token == begin) ptx::griddepcontrol_wait();
+      if (head.inside())
+        load_channels(from + token * stride, a.packed, head.x);
+      else
+#pragma unroll
+        for (float& x : head.x) x = 0;
+      if (norm_weight) head.normalize(norm, a.eps);
+      if (is_query || is_key) head.turn(cos, sin, a.packed, memory);
+      if (means) head.subtract(mean);
+      if (scales) head.multiply(scale);
+      if (a.hadamard.size && (is_query || is_key)) head.transform(a.hadamard, memory);
+      if (is_query)
+        store_query(a, head, int64_t(token) * a.heads + q_head);
+      else
+        store<Code>(head, is_key ? a.cache.key : a.cache.value,
+                    is_key ? a.cache.key_scale : a.cache.value_scale, vector, a.packed,
+                    shared[warp]);
     }
   }
 
  private:
+  // cos or sin of a lane's channels, from one row of the table, which has `half` of them.
+  static __device__ void load_turn(const float* row, int first, int half, bool packed,
+                                   float (&to)[kChannels]) {
+    if (packed) return load_channels(row + (first < half ? first : first - half), true, to);
+#pragma unroll
+    for (int i = 0; i < kChannels; ++i) to[i] = row[(first + i) % half];
+  }
+
   // The pages of the token's sequence.
   static __device__ const int32_t* pages_of(const Args& a, int token) {
     int first = 0, last = a.sequences - 1;
-    if (a.sequences == int(gridDim.x)) first = last = token;  // a token each
+    if (a.sequences == a.tokens) first = last = token;  // a token each
     while (first < last) {
       const int middle = (first + last + 1) / 2;
       a.q_begin[middle] <= token ? first = middle : last = middle - 1;
@@ -291,27 +160,35 @@ struct RopeAppendKvKernel {
     return a.pages + int64_t(first) * a.max_pages;
   }
 
-  static __device__ void store_query(const Args& a, Head<kChannels>& head, int64_t row) {
+  static __device__ void store_query(const Args& a, const Head<kChannels>& head, int64_t row) {
+    const int64_t at = row * head.dim + head.first();
+    uint32_t codes[kChannels];
     if (a.query_type == DType::kBF16) {
-      auto* to = static_cast<__nv_bfloat16*>(a.query) + row * head.dim;
-      head.for_each([&](float value, int c) { to[c] = __float2bfloat16_rn(value); });
+#pragma unroll
+      for (int i = 0; i < kChannels; ++i)
+        codes[i] = __bfloat16_as_ushort(__float2bfloat16_rn(head.x[i]));
+      if (head.inside()) store_codes<16>(static_cast<uint8_t*>(a.query) + 2 * at, a.packed, codes);
       return;
     }
-    const float absmax = head.extent().absmax();
     const bool fp8 = a.query_type == DType::kF8E4M3;
-    const float scale = fp8 ? fp8_row_scale(absmax) : int_row_scale(absmax, 127);
+    const float scale = fp8 ? fp8_row_scale(head.absmax()) : int_row_scale(head.absmax(), 127);
     if (head.lane == 0) a.scale[row] = scale;
-    auto* to = static_cast<uint8_t*>(a.query) + row * head.dim;
-    head.for_each([&](float value, int c) {
-      to[c] = fp8 ? uint8_t(__nv_cvt_float_to_fp8(value / scale, __NV_SATFINITE, __NV_E4M3))
-                  : uint8_t(int_quantize(value, scale, 127));
-    });
+    if (fp8) {
+      const RowQuotient quotient(scale);
+#pragma unroll
+      for (int i = 0; i < kChannels; ++i)
+        codes[i] = __nv_cvt_float_to_fp8(quotient(head.x[i]), __NV_SATFINITE, __NV_E4M3);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kChannels; ++i) codes[i] = uint8_t(int_quantize(head.x[i], scale, 127));
+    }
+    if (head.inside()) store_codes<8>(static_cast<uint8_t*>(a.query) + at, a.packed, codes);
   }
 };
 
 }  // namespace
 
-void rope_append_kv(const RopeAppendKv& op, cudaStream_t stream) {
+void rope_append_kv(const RopeAppendKv& op, int multiprocessors, cudaStream_t stream) {
   if (op.tokens() == 0) return;
   const auto floats = [](const Activations& x) {
     return static_cast<const __nv_bfloat16*>(x.data);
@@ -319,9 +196,24 @@ void rope_append_kv(const RopeAppendKv& op, cudaStream_t stream) {
   const auto start = [&]<class Code, int kChannels>() {
     using Kernel = RopeAppendKvKernel<Code, kChannels>;
     const int64_t slots = op.heads() + 2 * op.cache.kv_heads;
+    const int64_t groups = (slots + Kernel::kWarps - 1) / Kernel::kWarps;
+    // Several tokens for each CTA, for which it loads a head's vectors once, but eight CTAs for
+    // each that runs at a time: some take longer than others.
+    const int64_t ctas = 8 * max_active_clusters<Kernel>(multiprocessors);
+    const int64_t tokens_of_cta = std::clamp<int64_t>(op.tokens() * groups / ctas, 1, kTokensOfCta);
+    const int64_t dim = op.cache.head_dim, q_stride = op.q_stride ? op.q_stride : op.q.dim,
+                  k_stride = op.k_stride ? op.k_stride : op.k.dim,
+                  v_stride = op.v_stride ? op.v_stride : op.v.dim;
+    const void* vectors[] = {op.q.data,   op.k.data,     op.v.data,    op.query.data,  op.cos,
+                             op.sin,      op.q_norm,     op.k_norm,    op.query_scale, op.key_scale,
+                             op.key_mean, op.value_mean, op.cache.key, op.cache.value};
+    const bool packed = dim % (2 * kChannels) == 0 &&
+                        (q_stride | k_stride | v_stride) % kChannels == 0 &&
+                        std::ranges::all_of(vectors, [](const void* vector) {
+                          return reinterpret_cast<uintptr_t>(vector) % 16 == 0;
+                        });
     launch<Kernel>(
-        dim3(unsigned(op.tokens()), unsigned((slots + Kernel::kWarps - 1) / Kernel::kWarps)),
-        stream,
+        dim3(unsigned((op.tokens() + tokens_of_cta - 1) / tokens_of_cta), unsigned(groups)), stream,
         {.q = floats(op.q),
          .k = floats(op.k),
          .v = floats(op.v),
@@ -341,13 +233,16 @@ void rope_append_kv(const RopeAppendKv& op, cudaStream_t stream) {
          .positions = op.batch.positions,
          .q_begin = op.batch.q_begin,
          .pages = op.batch.pages,
+         .tokens = int(op.tokens()),
          .sequences = int(op.batch.sequences()),
          .max_pages = int(op.batch.max_pages),
          .heads = int(op.heads()),
-         .q_stride = op.q_stride ? op.q_stride : op.q.dim,
-         .k_stride = op.k_stride ? op.k_stride : op.k.dim,
-         .v_stride = op.v_stride ? op.v_stride : op.v.dim,
-         .cache = op.cache});
+         .q_stride = q_stride,
+         .k_stride = k_stride,
+         .v_stride = v_stride,
+         .cache = op.cache,
+         .packed = packed,
+         .tokens_of_cta = int(tokens_of_cta)});
   };
   with_stored(op.cache.scheme, [&]<class Code>(Code) {
     const int64_t dim = op.cache.head_dim;

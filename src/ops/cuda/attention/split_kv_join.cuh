@@ -1,5 +1,7 @@
 #pragma once
 
+#include <type_traits>
+
 #include "ops/cuda/attention/split_kv_shape.cuh"
 #include "ops/cuda/ptx/sync.cuh"
 
@@ -12,11 +14,13 @@ struct SplitKvJoin : Shape {
   using Shape::kColumnTiles;
   using Shape::kDim;
   using Shape::kPartial;
+  using Shape::kThreads;
   using Shape::kWarps;
   using Shape::row_of;
   using typename Shape::Args;
   using typename Shape::Code;
   using typename Shape::Expand;
+  using typename Shape::Joined;
   using typename Shape::Shared;
   using typename Shape::State;
 
@@ -25,8 +29,7 @@ struct SplitKvJoin : Shape {
                                 int share) {
     const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32, g = lane / 4,
               t = lane % 4;
-    constexpr int kConsumers = 32 * kWarps;
-    ptx::named_barrier_sync(1, kConsumers);  // the last segment's sums have been read
+    __syncthreads();  // the sums take the place of stages that other warps have read
     const float unit = kHasScale<Code> ? exp2f(float(state.exponent - 13)) : 1.0f;
 #pragma unroll
     for (int j = 0; j < kColumnTiles; ++j)
@@ -51,46 +54,60 @@ struct SplitKvJoin : Shape {
             shared.sums[warp][column][Expand::value_channel(m, half, g)] =
                 state.sums[m][j][2 * half + i] * (unit * Expand::value_factor(half));
       }
-    ptx::named_barrier_sync(1, kConsumers);
+    __syncthreads();
 
     const Task& task = segment.task;
     const int thread = int(threadIdx.x);
     const int columns = task.tokens * (a.heads / int(a.cache.kv_heads));
     const bool whole = segment.units == task.units;
     float* partial = a.partial + int64_t(slot_of(a, segment, share)) * kColumns * kPartial;
+    if (thread < columns) {
+      const Joined joined = join_warps(shared, thread);
+      if (!whole)
+        *reinterpret_cast<float4*>(partial + thread * kPartial + kDim) = {
+            joined.maximum, joined.total, joined.zeros, 0};
+    }
+    __syncthreads();
     for (int column = 0; column < columns; ++column) {
-      float largest = shared.maximum[0][column];
-#pragma unroll
-      for (int w = 1; w < kWarps; ++w) largest = fmaxf(largest, shared.maximum[w][column]);
-      float weight[kWarps], total = 0, zeros = 0;
-#pragma unroll
-      for (int w = 0; w < kWarps; ++w) {
-        const float maximum = shared.maximum[w][column];
-        weight[w] = maximum == -INFINITY ? 0.0f : exp2f(maximum - largest);
-        total = fmaf(shared.total[w][column], weight[w], total);
-        zeros = fmaf(shared.zeros[w][column], weight[w], zeros);
-      }
-      for (int c = thread; c < kDim; c += kConsumers) {
+      const Joined& joined = shared.joined[column];
+      for (int c = thread; c < kDim; c += kThreads) {
         float sum = 0;
 #pragma unroll
-        for (int w = 0; w < kWarps; ++w) sum = fmaf(shared.sums[w][column][c], weight[w], sum);
+        for (int w = 0; w < kWarps; ++w)
+          sum = fmaf(shared.sums[w][column][c], joined.weight[w], sum);
         if (whole)
-          store(a, task, column, c, sum, total, zeros);
+          store(a, task, column, c, sum, joined.total, joined.zeros, mean_of(a, task, c));
         else
           partial[column * kPartial + c] = sum;
-      }
-      if (!whole && thread == 0) {
-        partial[column * kPartial + kDim] = largest;
-        partial[column * kPartial + kDim + 1] = total;
-        partial[column * kPartial + kDim + 2] = zeros;
       }
     }
     if (!whole) join_parts(a, shared, segment, columns, share);
   }
 
+  // By one thread for each column: what the warps' sums count.
+  static __device__ const Joined& join_warps(Shared& shared, int column) {
+    Joined& joined = shared.joined[column];
+    float largest = shared.maximum[0][column];
+#pragma unroll
+    for (int w = 1; w < kWarps; ++w) largest = fmaxf(largest, shared.maximum[w][column]);
+    float total = 0, zeros = 0;
+#pragma unroll
+    for (int w = 0; w < kWarps; ++w) {
+      const float maximum = shared.maximum[w][column];
+      const float weight = maximum == -INFINITY ? 0.0f : exp2f(maximum - largest);
+      joined.weight[w] = weight;
+      total = fmaf(shared.total[w][column], weight, total);
+      zeros = fmaf(shared.zeros[w][column], weight, zeros);
+    }
+    joined.maximum = largest, joined.total = total, joined.zeros = zeros;
+    return joined;
+  }
+
+  static __device__ float mean_of(const Args& a, const Task& task, int c) {
+    return a.value_mean ? a.value_mean[task.kv_head * kDim + c] : 0.0f;
+  }
   static __device__ void store(const Args& a, const Task& task, int column, int c, float sum,
-                               float total, float zeros) {
-    const float mean = a.value_mean ? a.value_mean[task.kv_head * kDim + c] : 0.0f;
+                               float total, float zeros, float mean) {
     a.out[row_of(a, task, column) * kDim + c] = __float2bfloat16_rn((sum + zeros) / total + mean);
   }
 
@@ -105,55 +122,56 @@ struct SplitKvJoin : Shape {
   // The last part of a task to arrive joins all, in their order.
   static __device__ void join_parts(const Args& a, Shared& shared, const Segment& segment,
                                     int columns, int share) {
-    constexpr int kConsumers = 32 * kWarps;
     const Task& task = segment.task;
     const int first = a.invariant ? task.first_unit : task.first_unit / share;
     const int end =
         a.invariant ? task.first_unit + task.units : (task.first_unit + task.units - 1) / share + 1;
-    __threadfence();
-    ptx::named_barrier_sync(1, kConsumers);
-    if (threadIdx.x == 0) {
-      shared.last = atomicAdd(a.arrived + task.index, 1) == end - first - 1;
+    __syncthreads();
+    if (threadIdx.x == 0) {  // for all of the CTA's sums, before and after
+      shared.last = ptx::atomic_add_acq_rel(a.arrived + task.index, 1) == end - first - 1;
       if (shared.last) a.arrived[task.index] = 0;
     }
-    ptx::named_barrier_sync(1, kConsumers);
+    __syncthreads();
     if (!shared.last) return;
-    __threadfence();
     for (int column = int(threadIdx.x) / 32; column < columns; column += kWarps)
       join_column(a, task, first, end, column);
   }
 
-  // By a warp: lane l has the weights of parts first + l, first + l + 32, ... and channels l, l +
-  // 32,
-  // ... of the sums.
+  // By a warp: lane l has the weights of parts first + l, first + l + 32, ... and kOfLane channels
+  // of the sums.
   static __device__ void join_column(const Args& a, const Task& task, int first, int end,
                                      int column) {
-    const int lane = int(threadIdx.x) % 32;
+    constexpr int kOfLane = kDim / 32;
+    const int lane = int(threadIdx.x) % 32, channel = kOfLane * lane;
     const auto part = [&](int i) {
       const int slot = a.invariant ? i : 2 * i + (i == first ? 1 : 0);
       return a.partial + (int64_t(slot) * kColumns + column) * kPartial;
     };
+    float mean[kOfLane];  // loaded beside the parts
+#pragma unroll
+    for (int c = 0; c < kOfLane; ++c) mean[c] = mean_of(a, task, channel + c);
     float largest = -INFINITY;
     for (int i = first + lane; i < end; i += 32) largest = fmaxf(largest, __ldcg(part(i) + kDim));
     for (int offset = 16; offset > 0; offset /= 2)
       largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, offset));
-    float sum[kDim / 32] = {}, total = 0, zeros = 0;
+    float sum[kOfLane] = {}, total = 0, zeros = 0;
     for (int begin = first; begin < end; begin += 32) {
       const int mine = begin + lane;
       float weight = 0;
       if (mine < end) {
-        const float maximum = __ldcg(part(mine) + kDim);
-        weight = maximum == -INFINITY ? 0.0f : exp2f(maximum - largest);
-        total = fmaf(__ldcg(part(mine) + kDim + 1), weight, total);
-        zeros = fmaf(__ldcg(part(mine) + kDim + 2), weight, zeros);
+        const float4 joined = __ldcg(reinterpret_cast<const float4*>(part(mine) + kDim));
+        weight = joined.x == -INFINITY ? 0.0f : exp2f(joined.x - largest);
+        total = fmaf(joined.y, weight, total);
+        zeros = fmaf(joined.z, weight, zeros);
       }
       const int count = min(32, end - begin);
-#pragma unroll 4
+#pragma unroll 8
       for (int i = 0; i < count; ++i) {
         const float of_part = __shfl_sync(kAllLanes, weight, i);
-        const float* values = part(begin + i) + lane;
+        float values[kOfLane];
+        load_part(part(begin + i) + channel, values);
 #pragma unroll
-        for (int c = 0; c < kDim / 32; ++c) sum[c] = fmaf(__ldcg(values + 32 * c), of_part, sum[c]);
+        for (int c = 0; c < kOfLane; ++c) sum[c] = fmaf(values[c], of_part, sum[c]);
       }
     }
     for (int offset = 16; offset > 0; offset /= 2) {
@@ -161,7 +179,17 @@ struct SplitKvJoin : Shape {
       zeros += __shfl_xor_sync(kAllLanes, zeros, offset);
     }
 #pragma unroll
-    for (int c = 0; c < kDim / 32; ++c) store(a, task, column, lane + 32 * c, sum[c], total, zeros);
+    for (int c = 0; c < kOfLane; ++c)
+      store(a, task, column, channel + c, sum[c], total, zeros, mean[c]);
+  }
+
+  template <int kCount>
+  static __device__ void load_part(const float* from, float (&to)[kCount]) {
+    using Pack = std::conditional_t<kCount == 2, float2, float4>;
+    constexpr int kPack = sizeof(Pack) / sizeof(float);
+#pragma unroll
+    for (int i = 0; i < kCount / kPack; ++i)
+      reinterpret_cast<Pack*>(to)[i] = __ldcg(reinterpret_cast<const Pack*>(from) + i);
   }
 };
 

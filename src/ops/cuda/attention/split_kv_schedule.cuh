@@ -55,12 +55,13 @@ struct Schedule {
     return SplitKvSequence::of(new_tokens, kv_length, a.window, a.tokens_of_task, a.invariant);
   }
 
-  // By the first warp; others see it after a barrier.
+  // By the first warp, before the previous kernel has ended; others see it after a barrier.
   __device__ void build(const SplitKvArgs& a) {
     const int lane = int(threadIdx.x) % 32;
     if (lane == 0) units_before[0] = tasks_before[0] = 0;
     int all_units = 0, all_tasks = 0;
     for (int first = 0; first < a.sequences; first += 32) {
+      const int last = min(32, a.sequences - first) - 1;  // lane with a sequence
       int units = 0, tasks = 0;
       if (first + lane < a.sequences) {
         const int i = first + lane;
@@ -70,8 +71,7 @@ struct Schedule {
         tasks = s.column_tiles * int(a.cache.kv_heads);
         units = tasks * s.units;
       }
-#pragma unroll
-      for (int offset = 1; offset < 32; offset *= 2) {
+      for (int offset = 1; offset <= last; offset *= 2) {
         const int more_units = __shfl_up_sync(kAllLanes, units, offset);
         const int more_tasks = __shfl_up_sync(kAllLanes, tasks, offset);
         if (lane >= offset) units += more_units, tasks += more_tasks;
@@ -80,8 +80,8 @@ struct Schedule {
         units_before[first + lane + 1] = all_units + units;
         tasks_before[first + lane + 1] = all_tasks + tasks;
       }
-      all_units += __shfl_sync(kAllLanes, units, 31);
-      all_tasks += __shfl_sync(kAllLanes, tasks, 31);
+      all_units += __shfl_sync(kAllLanes, units, last);
+      all_tasks += __shfl_sync(kAllLanes, tasks, last);
     }
   }
 

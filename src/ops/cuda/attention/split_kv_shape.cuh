@@ -16,35 +16,44 @@ struct SplitKvShape {
   using Expand = ExpandKv<Code>;
   static constexpr int kDim = kTheDim, kColumnTiles = kTheColumnTiles;
 
-  static constexpr int kWarps = 4, kThreads = 32 * (kWarps + 1);  // the last warp loads
+  static constexpr int kWarps = 4, kThreads = 32 * kWarps;
   static constexpr int kColumns = 8 * kColumnTiles;
-  // Keys whose scores a warp holds at a time.
-  static constexpr int kPassKeys = kColumnTiles == 1 && kDim < 256 ? kTileKeys
-                                   : kHasScale<Code>               ? kTileKeys / 2
-                                                                   : kTileKeys / 4;
-  static constexpr int kBlocks = kPassKeys / 16;
+  // Keys of a stage, whose scores a warp holds at a time.
+  static constexpr int kStageKeys =
+      kHasScale<Code> || (kColumnTiles == 1 && kDim < 256) ? kTileKeys / 2 : kTileKeys / 4;
+  static constexpr int kBlocks = kStageKeys / 16;
   static constexpr int kRowBytes = kDim * Code::kBits / 8;
-  static constexpr int kCodeBytes = kTileKeys * kRowBytes;
+  static constexpr int kCodeBytes = kStageKeys * kRowBytes;
   static constexpr int scale_bytes() {
     if constexpr (kHasScale<Code>)
-      return int(sizeof(typename Code::Scale)) * kTileKeys;
+      return int(sizeof(typename Code::Scale)) * kStageKeys;
     else
       return 0;
   }
   static constexpr int kScaleBytes = scale_bytes();
   static constexpr int kStageBytes = (2 * (kCodeBytes + kScaleBytes) + 127) / 128 * 128;
-  // Two CTAs share a multiprocessor where a thread's sums fit its registers then.
-  static constexpr int kMinBlocksPerSm = kColumnTiles == 1 && kDim < 256 && kHasScale<Code> ? 2 : 1;
-  static constexpr int kRingBytes = (144 << 10) / kMinBlocksPerSm;
-  static constexpr int kStages = std::max(2, std::min(16, kRingBytes / kStageBytes));
+  // CTAs that share a multiprocessor: as many as registers and two stages for each warp allow.
+  static constexpr int kMinBlocksPerSm = kColumnTiles > 1 || kDim == 256 || !kHasScale<Code> ? 1
+                                         : Code::kBits == 4                                  ? 3
+                                                                                             : 2;
+  static constexpr int kRingBytes = (208 << 10) / kMinBlocksPerSm - (12 << 10);
+  static constexpr int kStages =  // of a warp
+      std::max(2, std::min(4, kRingBytes / kWarps / kStageBytes));
   static constexpr int kPartial = kDim + 4;  // sums of values, maximum, sum, sum of zeros, nothing
 
+  // What the warps' sums of a column are multiplied by, and their joined numbers.
+  struct Joined {
+    float weight[kWarps];
+    float maximum, total, zeros;
+  };
   struct Shared {
-    alignas(128) uint8_t stages[kStages][kStageBytes];
-    float sums[kWarps][kColumns][kDim + 4];
+    union {
+      alignas(128) uint8_t stages[kWarps][kStages][kStageBytes];
+      float sums[kWarps][kColumns][kDim + 4];  // of a segment, when its stages have been read
+    };
     float maximum[kWarps][kColumns], total[kWarps][kColumns], zeros[kWarps][kColumns];
+    Joined joined[kColumns];
     Schedule schedule;
-    alignas(8) uint64_t full[kStages], empty[kStages];
     int last;  // whether the CTA's part of a task was the last to arrive
   };
   static constexpr int kSharedBytes = int(sizeof(Shared));

@@ -2,7 +2,6 @@
 
 #include "ops/cuda/attention/load_query.cuh"
 #include "ops/cuda/attention/split_kv_shape.cuh"
-#include "ops/cuda/ptx/tma.cuh"
 
 namespace emberq::cuda {
 
@@ -13,8 +12,8 @@ struct SplitKvTile : Shape {
   using Shape::kCodeBytes;
   using Shape::kColumnTiles;
   using Shape::kDim;
-  using Shape::kPassKeys;
   using Shape::kRowBytes;
+  using Shape::kStageKeys;
   using Shape::kSteps;
   using Shape::row_of;
   using Shape::token_of;
@@ -31,87 +30,117 @@ struct SplitKvTile : Shape {
       const int column = 8 * j + g;
       const bool inside = token_of(a, task, column) >= 0;
       const int64_t row = inside ? row_of(a, task, column) : 0;
-      constexpr int kPieces = kDim / 4 / kPieceChannels, kPieceSteps = kSteps / kPieces;
-      const auto load = [&](int piece, float(&x)[kPieceChannels]) {
-        if (inside)
-          load_query_piece(a.query, a.query_type,
-                           row * kDim + t * (kDim / 4) + piece * kPieceChannels, x);
-      };
-      float sum = 0, largest = 0;
-#pragma unroll
-      for (int piece = 0; piece < kPieces; ++piece) {
-        float x[kPieceChannels] = {};
-        load(piece, x);
-#pragma unroll
-        for (const float value : x) sum += value, largest = fmaxf(largest, fabsf(value));
-      }
-#pragma unroll
-      for (int offset = 1; offset < 4; offset *= 2) {
-        sum += __shfl_xor_sync(kAllLanes, sum, offset);
-        largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, offset));
-      }
-      // BF16 queries may not fit FP16: the largest becomes 1 ... 2 by a power of two.
-      const int exponent =
-          a.query_type == DType::kBF16 && largest > 0 ? max(-100, min(100, ilogbf(largest))) : 0;
-      const float down = exp2f(float(-exponent));
-#pragma unroll
-      for (int piece = 0; piece < kPieces; ++piece) {
-        float x[kPieceChannels] = {};
-        load(piece, x);
-#pragma unroll
-        for (int step = 0; step < kPieceSteps; ++step) {
-          const auto operand = [&](int i) {
-            return x[Expand::query_channel(step, i)] * down * Expand::query_factor(i);
-          };
-          uint32_t(&b)[2] = q.b[piece * kPieceSteps + step][j];
-          b[0] = operand_pair<Code>(operand(0), operand(1));
-          b[1] = operand_pair<Code>(operand(2), operand(3));
-        }
-      }
+      const int64_t first = row * kDim + t * (kDim / 4);
+      int exponent = 0;
+      if (a.query_type == DType::kF8E4M3 && kHasScale<Code>)
+        load_e4m3(static_cast<const uint8_t*>(a.query) + first, inside, j, q);
+      else
+        exponent = load_numbers(a, first, inside, j, q);
       const float scale = !inside ? 0.0f : a.query_scale ? a.query_scale[row] * a.scale : a.scale;
-      const float factor = scale * exp2f(float(exponent)) * Expand::kKeyFactor;
+      const float factor = scale * exp2f(float(exponent));
+      float sum[4] = {};
+      if constexpr (kHasScale<Code>) {
+        // A key of ones, where queries are multiplied by query_factor().
+        uint32_t ones[4];
+        ones[0] = ones[1] =
+            operand_pair<Code>(1 / Expand::query_factor(0), 1 / Expand::query_factor(1));
+        ones[2] = ones[3] =
+            operand_pair<Code>(1 / Expand::query_factor(2), 1 / Expand::query_factor(3));
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {  // lane 4 c has those of column c
-        q.factor[j][i] = __shfl_sync(kAllLanes, factor, 4 * (2 * t + i));
-        q.sum[j][i] = __shfl_sync(kAllLanes, sum * scale, 4 * (2 * t + i));
+        for (int step = 0; step < kSteps; ++step) mma<Code>(sum, ones, q.b[step][j]);
+      }
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {  // lane 4 c has the factor of column c
+        const float of_column = __shfl_sync(kAllLanes, factor, 4 * (2 * t + i));
+        q.factor[j][i] = of_column * Expand::kKeyFactor;
+        q.sum[j][i] = of_column * sum[i];
       }
     }
   }
 
-  static __device__ void add_tile(const Args& a, const Task& task, int tile, uint8_t* stage,
+  static constexpr int kPieces = kDim / 4 / kPieceChannels, kPieceSteps = kSteps / kPieces;
+
+  // e4m3 queries, as FP16.
+  static __device__ void load_e4m3(const uint8_t* from, bool inside, int j, Queries& q) {
+#pragma unroll
+    for (int piece = 0; piece < kPieces; ++piece) {
+      uint4 loaded{};
+      if (inside) loaded = *reinterpret_cast<const uint4*>(from + piece * kPieceChannels);
+      const uint32_t words[4] = {loaded.x, loaded.y, loaded.z, loaded.w};
+#pragma unroll
+      for (int step = 0; step < kPieceSteps; ++step)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int c = Expand::query_channel(step, 2 * half),
+                    d = Expand::query_channel(step, 2 * half + 1);
+          const uint32_t pair =
+              __byte_perm(words[c / 4], words[d / 4], uint32_t(c % 4 | (d % 4 + 4) << 4));
+          const __half2 values(__nv_cvt_fp8x2_to_halfraw2(__nv_fp8x2_storage_t(pair), __NV_E4M3));
+          const __half2 scaled =
+              __hmul2(values, __floats2half2_rn(Expand::query_factor(2 * half),
+                                                Expand::query_factor(2 * half + 1)));
+          q.b[piece * kPieceSteps + step][j][half] = reinterpret_cast<const uint32_t&>(scaled);
+        }
+    }
+  }
+
+  // Queries of any type. BF16 may not fit FP16: the largest becomes 1 ... 2 by a power of two,
+  // whose exponent is returned.
+  static __device__ int load_numbers(const Args& a, int64_t first, bool inside, int j, Queries& q) {
+    const auto load = [&](int piece, float(&x)[kPieceChannels]) {
+      if (inside) load_query_piece(a.query, a.query_type, first + piece * kPieceChannels, x);
+    };
+    int exponent = 0;
+    if (kHasScale<Code> && a.query_type == DType::kBF16) {
+      float largest = 0;
+#pragma unroll
+      for (int piece = 0; piece < kPieces; ++piece) {
+        float x[kPieceChannels] = {};
+        load(piece, x);
+#pragma unroll
+        for (const float value : x) largest = fmaxf(largest, fabsf(value));
+      }
+#pragma unroll
+      for (int offset = 1; offset < 4; offset *= 2)
+        largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, offset));
+      if (largest > 0) exponent = max(-100, min(100, ilogbf(largest)));
+    }
+    const float down = exp2f(float(-exponent));
+#pragma unroll
+    for (int piece = 0; piece < kPieces; ++piece) {
+      float x[kPieceChannels] = {};
+      load(piece, x);
+#pragma unroll
+      for (int step = 0; step < kPieceSteps; ++step) {
+        const auto operand = [&](int i) {
+          return x[Expand::query_channel(step, i)] * down * Expand::query_factor(i);
+        };
+        uint32_t(&b)[2] = q.b[piece * kPieceSteps + step][j];
+        b[0] = operand_pair<Code>(operand(0), operand(1));
+        b[1] = operand_pair<Code>(operand(2), operand(3));
+      }
+    }
+    return exponent;
+  }
+
+  // Adds the keys of a stage, the first at position `first`.
+  static __device__ void add_keys(const Args& a, const Task& task, int first, uint8_t* stage,
                                   const Queries& q, State& state) {
-    const int first = tile * kTileKeys;
-    const bool whole = first + kTileKeys <= task.position + 1 &&
+    const bool whole = first + kStageKeys <= task.position + 1 &&
                        (a.window == 0 || first > task.position + task.tokens - 1 - a.window);
     if (whole)
-      add_tile<false>(a, task, first, stage, q, state);
+      add_keys<false>(a, task, first, stage, q, state);
     else
-      add_tile<true>(a, task, first, stage, q, state);
+      add_keys<true>(a, task, first, stage, q, state);
   }
 
   template <bool kMask>
-  static __device__ void add_tile(const Args& a, const Task& task, int first, uint8_t* stage,
+  static __device__ void add_keys(const Args& a, const Task& task, int first, uint8_t* stage,
                                   const Queries& q, State& state) {
     if constexpr (kMask && !kHasScale<Code>)
       clear_values(stage + kCodeBytes, task.position + task.tokens - first);
-#pragma unroll 1
-    for (int from = 0; from < kTileKeys; from += kPassKeys)
-      add_keys<kMask>(a, task, first + from, ptx::shared_address(stage) + from * kRowBytes,
-                      scales_of(stage, from), q, state);
-  }
-
-  // Scales of keys, from key `from` of the tile on; those of values are kTileKeys further.
-  static __device__ auto scales_of(const uint8_t* stage, int from) {
-    if constexpr (kHasScale<Code>)
-      return reinterpret_cast<const typename Code::Scale*>(stage + 2 * kCodeBytes) + from;
-    else
-      return nullptr;
-  }
-
-  // Adds kPassKeys keys, the first at position `first`. Their codes are at the address `key`.
-  template <bool kMask, class Scales>
-  static __device__ void add_keys(const Args& a, const Task& task, int first, uint32_t key,
-                                  Scales scales, const Queries& q, State& state) {
+    const uint32_t key = ptx::shared_address(stage);
+    const auto scales = scales_of(stage);
     const int lane = int(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
     float s[kBlocks][kColumnTiles][4];
     score(key, q, s);
@@ -177,11 +206,18 @@ struct SplitKvTile : Shape {
 
   // Rows of BF16 that no token has written may hold NaN, and 0 * NaN is no 0.
   static __device__ void clear_values(uint8_t* value, int rows) {
-    for (int row = max(rows, 0); row < kTileKeys; ++row)
+    for (int row = max(rows, 0); row < kStageKeys; ++row)
       for (int at = int(threadIdx.x) % 32 * 16; at < kRowBytes; at += 32 * 16)
         *reinterpret_cast<uint4*>(value + row * kRowBytes + at) = uint4{};
-    ptx::fence_proxy_async();  // the next load of this stage comes after these stores
     __syncwarp();
+  }
+
+  // Scales of a stage's keys; those of its values are kStageKeys further.
+  static __device__ auto scales_of(const uint8_t* stage) {
+    if constexpr (kHasScale<Code>)
+      return reinterpret_cast<const typename Code::Scale*>(stage + 2 * kCodeBytes);
+    else
+      return nullptr;
   }
 
   // s = keys times queries.
@@ -267,7 +303,7 @@ struct SplitKvTile : Shape {
       float largest = 0;
 #pragma unroll
       for (int i = 0; i < 2 * kBlocks; ++i) {
-        const ScaleAndZero of_row = Expand::factors(scales[kTileKeys + 8 * i + g]);
+        const ScaleAndZero of_row = Expand::factors(scales[kStageKeys + 8 * i + g]);
         scale[i] = of_row.scale, zero[i] = of_row.zero;
         if (kMask && 8 * i + g >= rows) scale[i] = zero[i] = 0;
         largest = fmaxf(largest, scale[i]);
