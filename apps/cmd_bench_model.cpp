@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/print.h"
 #include "base/table.h"
+#include "bench/partial_backend.h"
 #include "bench/report.h"
 #include "model/logit_rows.h"
 #include "model/model.h"
@@ -23,7 +24,7 @@ struct BenchModelArguments {
   std::string model = "llama-3-8b", recipe = "emberq4";
   std::vector<int> batches = {1, 16, 64};
   int context = 1024, steps = 32, page_tokens = 64;
-  bool json = false;
+  bool breakdown = false, json = false;
 };
 
 using Clock = std::chrono::steady_clock;
@@ -31,12 +32,19 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// What an operation adds to a step.
+struct OperationRow {
+  bench::OperationCalls calls;
+  double seconds = 0;
+};
+
 struct BenchModelRow {
   int batch = 0;
   double prompt_seconds = 0;  // of all prompts, to the first token of each
   bench::CallTime step;       // in which each sequence gets a token
   double step_bytes = 0;      // weights, and the cache that a step reads
   int context = 0, steps = 0;
+  std::vector<OperationRow> operations;  // where asked for
 
   double prompt_rate() const { return double(batch) * context / prompt_seconds; }
   double rate() const { return batch / step.seconds; }
@@ -58,8 +66,6 @@ class NextTokens {
     backend.run(Argmax{.logits = logits, .ids = ids_.as<int32_t>()});
     backend.download(host_.data(), ids_.as<void>(), rows.size_bytes());
     backend.synchronize();
-    for (const int32_t id : std::span(host_).first(rows.size()))
-      EMBERQ_CHECK(id >= 0, "a logit is NaN");
     return std::span(host_).first(rows.size());
   }
 
@@ -69,6 +75,64 @@ class NextTokens {
   Buffer ids_;
   std::vector<int32_t> host_;
 };
+
+// The time of each step, in which every sequence gets a token. The first one is recorded.
+std::vector<double> time_steps(Model& model, NextTokens& next, KvPool& pool,
+                               std::vector<KvSequence>& sequences, std::vector<int>& ids, int steps,
+                               bool has_meaning) {
+  std::vector<int32_t> rows(sequences.size());
+  std::iota(rows.begin(), rows.end(), 0);
+  std::vector<double> seconds;
+  for (int step = -1; step < steps; ++step) {
+    const auto begin = Clock::now();
+    std::vector<Model::NewTokens> tokens;
+    for (size_t i = 0; i < ids.size(); ++i) tokens.push_back({{&ids[i], 1}, &sequences[i]});
+    const auto chosen = next.of(model.forward(tokens, pool), rows);
+    if (step >= 0) seconds.push_back(seconds_since(begin));
+    if (!has_meaning) continue;
+    EMBERQ_CHECK(std::ranges::min(chosen) >= 0, "a logit is NaN");
+    std::ranges::copy(chosen, ids.begin());
+  }
+  return seconds;
+}
+
+// What each operation adds to a step of so many sequences: the time of the step less its time
+// without the operation.
+std::vector<OperationRow> break_down(Model& model, bench::PartialBackend& backend,
+                                     const BenchModelArguments& options, int batch) {
+  const auto step_seconds = [&] {
+    const int64_t length = options.context + options.steps + 2;
+    KvPool pool =
+        model.make_pool(options.page_tokens, batch * pages_for(length, options.page_tokens) + 1);
+    std::vector<KvSequence> sequences;
+    for (int i = 0; i < batch; ++i) sequences.emplace_back(pool);
+    std::vector<KvPool::Growth> growths;
+    for (KvSequence& sequence : sequences) growths.push_back({&sequence, options.context});
+    pool.reserve(growths);
+    for (KvSequence& sequence : sequences) sequence.extend(options.context);
+    NextTokens next(model, batch);
+    std::vector<int> ids(sequences.size());
+    return bench::summary(time_steps(model, next, pool, sequences, ids, options.steps, false))
+        .seconds;
+  };
+  step_seconds();
+  backend.start_counting();
+  const double whole = step_seconds();
+  // The first step ran as it is and was recorded; the head and its argmax ran in every step.
+  std::vector<OperationRow> rows;
+  for (const bench::OperationCalls& calls : backend.calls()) rows.push_back({.calls = calls});
+  const auto is_of_every_step = [&](const bench::OperationCalls& calls) {
+    return calls.calls == options.steps + 1;
+  };
+  for (OperationRow& row : rows) {
+    const double runs = is_of_every_step(row.calls) ? options.steps + 1 : 2;
+    row.calls.calls = int(row.calls.calls / runs), row.calls.bytes /= runs;
+    backend.leave_out(row.calls.operation);
+    row.seconds = whole - step_seconds();
+  }
+  backend.leave_out("");
+  return rows;
+}
 
 BenchModelRow run_batch(Model& model, const BenchModelArguments& options, int batch) {
   const int64_t length = options.context + options.steps + 2;
@@ -102,17 +166,8 @@ BenchModelRow run_batch(Model& model, const BenchModelArguments& options, int ba
   prefill();
   row.prompt_seconds = seconds_since(start);
 
-  std::vector<int32_t> rows(static_cast<size_t>(batch));
-  std::iota(rows.begin(), rows.end(), 0);
-  std::vector<double> seconds;
-  for (int step = -1; step < options.steps; ++step) {  // the first step is recorded
-    const auto begin = Clock::now();
-    std::vector<Model::NewTokens> tokens;
-    for (size_t i = 0; i < ids.size(); ++i) tokens.push_back({{&ids[i], 1}, &sequences[i]});
-    const auto chosen = next.of(model.forward(tokens, pool), rows);
-    if (step >= 0) seconds.push_back(seconds_since(begin));
-    std::copy(chosen.begin(), chosen.end(), ids.begin());
-  }
+  const std::vector<double> seconds =
+      time_steps(model, next, pool, sequences, ids, options.steps, true);
   row.step = bench::summary(seconds);
   row.step_bytes =
       double(model.weight_bytes()) +
@@ -128,7 +183,10 @@ void run(const BenchModelArguments& options, const bench::Origin& origin) {
   EMBERQ_REQUIRE(options.context >= 1 && options.steps >= 1 && !options.batches.empty() &&
                      std::ranges::min(options.batches) >= 1,
                  "--context, --new-tokens and --batch must be at least 1");
-  const auto backend = backend_of(options.execution);
+  const auto whole = backend_of(options.execution);
+  std::unique_ptr<bench::PartialBackend> partial;
+  if (options.breakdown) partial = std::make_unique<bench::PartialBackend>(*whole);
+  Backend* backend = partial ? partial.get() : whole.get();
   const std::string device = backend->name() == "cpu" ? bench::cpu_name() : bench::gpu_name();
   const auto start = Clock::now();
   Model model = Model::load(RandomModel(config, recipe), *backend, kv_of(options.execution));
@@ -136,10 +194,13 @@ void run(const BenchModelArguments& options, const bench::Origin& origin) {
   const double load_seconds = seconds_since(start);
 
   std::vector<BenchModelRow> rows;
-  for (const int batch : options.batches) rows.push_back(run_batch(model, options, batch));
+  for (const int batch : options.batches) {
+    rows.push_back(run_batch(model, options, batch));
+    if (partial) rows.back().operations = break_down(model, *partial, options, batch);
+  }
   if (options.json) {
     OrderedJson json_rows = OrderedJson::array();
-    for (const BenchModelRow& row : rows)
+    for (const BenchModelRow& row : rows) {
       json_rows.push_back({{"batch", row.batch},
                            {"context", row.context},
                            {"prompt_tokens_per_second", row.prompt_rate()},
@@ -149,6 +210,12 @@ void run(const BenchModelArguments& options, const bench::Origin& origin) {
                            {"spread", row.step.spread},
                            {"step_bytes", row.step_bytes},
                            {"tb_per_s", row.terabytes()}});
+      for (const auto& [calls, seconds] : row.operations)
+        json_rows.back()["operations"].push_back({{"operation", calls.operation},
+                                                  {"calls", calls.calls},
+                                                  {"us", seconds * 1e6},
+                                                  {"bytes", calls.bytes}});
+    }
     return print_json(bench::report_json(origin, device,
                                          {{"model", options.model},
                                           {"recipe", recipe.name},
@@ -168,6 +235,18 @@ void run(const BenchModelArguments& options, const bench::Origin& origin) {
          fmt::format("{:.0f}", row.rate()), fmt::format("{:.0f}", row.step.seconds * 1e6),
          fmt::format("{:.1f}", 100 * row.step.spread), fmt::format("{:.2f}", row.terabytes())});
   print_out("{}", format_table(table));
+  for (const BenchModelRow& row : rows) {
+    if (row.operations.empty()) continue;
+    table = {{"operation", "calls", "us", "of the step %", "MB", "TB/s"}};
+    for (const auto& [calls, seconds] : row.operations)
+      table.push_back({calls.operation, std::to_string(calls.calls),
+                       fmt::format("{:.1f}", seconds * 1e6),
+                       fmt::format("{:.1f}", 100 * seconds / row.step.seconds),
+                       fmt::format("{:.1f}", calls.bytes * 1e-6),
+                       seconds > 0 ? fmt::format("{:.2f}", calls.bytes / seconds * 1e-12) : "-"});
+    print_out("\nA step of {} without one of its operations is shorter by\n\n{}", row.batch,
+              format_table(table));
+  }
 }
 
 }  // namespace
@@ -190,6 +269,8 @@ void add_bench_model(Command& bench, const bench::Origin& origin) {
   command.option("--page-tokens", options->page_tokens, "Tokens of a page of the KV cache")
       .show_default();
   add_execution(command, options->execution);
+  command.flag("--breakdown", options->breakdown,
+               "Also time steps without one operation, for each: what it adds");
   command.flag("--json", options->json,
                "Print one JSON object: version, commit, device, date, command, model, recipe, "
                "weight_bytes, load_seconds and rows");
