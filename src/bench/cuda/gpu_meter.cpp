@@ -71,16 +71,15 @@ void GpuMeter::flush() {
   run_read(noise_.as<void>(), kFlushedBytes, sink_.as<unsigned>(), stream_of(backend()));
 }
 
-// The host launches the call while the flush runs, so the time has no launch cost. Then it waits,
-// and the gap between repeats lets the card cool.
-std::vector<double> GpuMeter::time_cold(const std::function<void(int)>& call, int repeats) {
+std::vector<double> GpuMeter::time_each(int repeats, const std::function<void()>& before,
+                                        const std::function<void(int)>& call) {
   const cudaStream_t stream = stream_of(backend());
   Event start, stop;
   CUDA_CHECK(cudaEventCreate(start.address()));
   CUDA_CHECK(cudaEventCreate(stop.address()));
   std::vector<double> seconds;
   for (int i = -1; i < repeats; ++i) {  // the first one warms up
-    flush();
+    before();
     CUDA_CHECK(cudaEventRecord(start, stream));
     call(std::max(i, 0));
     CUDA_CHECK(cudaEventRecord(stop, stream));
@@ -90,21 +89,17 @@ std::vector<double> GpuMeter::time_cold(const std::function<void(int)>& call, in
   return seconds;
 }
 
+// The host launches the call while the flush runs, so the time has no launch cost. Then it waits,
+// and the gap between repeats lets the card cool.
+std::vector<double> GpuMeter::time_cold(const std::function<void(int)>& call, int repeats) {
+  return time_each(
+      repeats, [&] { flush(); }, call);
+}
+
 std::vector<double> GpuMeter::time_replays(const std::function<void()>& calls, int repeats) {
   const auto recording = backend().record(calls);
-  const cudaStream_t stream = stream_of(backend());
-  Event start, stop;
-  CUDA_CHECK(cudaEventCreate(start.address()));
-  CUDA_CHECK(cudaEventCreate(stop.address()));
-  std::vector<double> seconds;
-  for (int i = -1; i < repeats; ++i) {  // the first one warms up
-    CUDA_CHECK(cudaEventRecord(start, stream));
-    recording->replay();
-    CUDA_CHECK(cudaEventRecord(stop, stream));
-    CUDA_CHECK(cudaEventSynchronize(stop));
-    if (i >= 0) seconds.push_back(seconds_between(start, stop));
-  }
-  return seconds;
+  return time_each(
+      repeats, [] {}, [&](int) { recording->replay(); });
 }
 
 std::vector<double> GpuMeter::seconds(const std::function<void(int)>& call, int repeats) {

@@ -25,6 +25,9 @@ class GpuMeter final : public Meter {
   void rest() override;
   std::vector<double> time_cold(const std::function<void(int)>& call, int repeats);
   std::vector<double> time_replays(const std::function<void()>& calls, int repeats);
+  // Times `call`, each time after `before`, which is not timed.
+  std::vector<double> time_each(int repeats, const std::function<void()>& before,
+                                const std::function<void(int)>& call);
   void flush();
 
   Regime regime_;
