@@ -95,7 +95,7 @@ __device__ void store_codes(uint8_t* to, bool packed, const uint32_t (&codes)[kC
 }
 
 // What a lane has of a head, lane l channels kChannels l, kChannels l + 1, ... as
-// format/kv_code.h's KvLanes; channels from head_dim on are zeros where they are loaded. Products
+// format/kv_encode.h's KvLanes; channels from head_dim on are zeros where they are loaded. Products
 // whose sum follows are rounded first (__fmul_rn), so that the codes are those of the CPU.
 template <int kTheChannels>
 struct Head {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ops/cuda/linear/general_source.cuh"
+#include "ops/cuda/linear/k_slices.h"
 #include "ops/cuda/linear/output.cuh"
 #include "ops/cuda/ptx/mma.cuh"
 
@@ -10,15 +11,11 @@
 //
 //   products   of up to 128 inputs of one weight group and one input group (kTileInputs; a k tile),
 //              in the instruction's accumulator: exact of integers
-//   slices     the k tiles in eight parts, [k_tiles i / 8, k_tiles (i + 1) / 8): the products times
-//              their scales in FP32, one after another, from zero
+//   slices     the k tiles in eight parts (k_slices.h): the products times their scales in FP32,
+//   one
+//              after another, from zero
 //   sum        the slices, one after another, from zero
 namespace emberq::cuda {
-
-inline constexpr int kSlices = 8;
-EMBERQ_HOST_DEVICE constexpr int slice_begin(int k_tiles, int slice) {
-  return int(int64_t(k_tiles) * slice / kSlices);
-}
 
 template <class Source>
 struct GeneralArgs {

@@ -2,6 +2,7 @@
 
 #include "ops/cuda/linear/epilogue.cuh"
 #include "ops/cuda/linear/gemm_config.h"
+#include "ops/cuda/linear/k_slices.h"
 #include "ops/cuda/linear/linear.h"
 #include "ops/cuda/linear/operand.cuh"
 #include "ops/cuda/linear/tile_order.h"
@@ -41,7 +42,7 @@ struct SliceKernel {
     OperandParams operand;
     LinearEpilogue epilogue;
   };
-  static constexpr int kWarps = 8, kThreads = 32 * kWarps, kMinBlocksPerSm = 2;
+  static constexpr int kWarps = kSlices, kThreads = 32 * kWarps, kMinBlocksPerSm = 2;
   static constexpr bool kUsesPdl = true;
   static constexpr int kStages = kSliceConfig<kTokens>.stages, kTokenTiles = kTokens / 8;
   static constexpr int kTokenBytes = kTokens * kTileInputs;
@@ -93,8 +94,6 @@ struct SliceKernel {
   }
 
  private:
-  static __device__ int slice_begin(int k_tiles, int warp) { return k_tiles * warp / kWarps; }
-
   static __device__ void load_weights(const Args& a, int k_tile, uint32_t to) {
     constexpr int kChunks = Tile::kCodeBytes / 4 / 512;       // of 512 bytes, of codes
     constexpr int kGroupChunks = Tile::kGroupBytes / 4 / 16;  // of 16 bytes, of a group
