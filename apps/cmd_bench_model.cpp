@@ -76,7 +76,7 @@ class NextTokens {
   std::vector<int32_t> host_;
 };
 
-// The time of each step, in which every sequence gets a token. The first one is recorded.
+// The time of each step, in which every sequence gets a token, after one that is recorded.
 std::vector<double> time_steps(Model& model, NextTokens& next, KvPool& pool,
                                std::vector<KvSequence>& sequences, std::vector<int>& ids, int steps,
                                bool has_meaning) {
@@ -96,37 +96,40 @@ std::vector<double> time_steps(Model& model, NextTokens& next, KvPool& pool,
   return seconds;
 }
 
+// So many sequences without tokens, in a pool that holds their prompts and steps.
+struct BenchSequences {
+  KvPool pool;
+  std::vector<KvSequence> all;
+
+  BenchSequences(Model& model, const BenchModelArguments& options, int batch)
+      : pool(model.make_pool(
+            options.page_tokens,
+            batch * pages_for(options.context + options.steps + 2, options.page_tokens) + 1)) {
+    for (int i = 0; i < batch; ++i) all.emplace_back(pool);
+  }
+};
+
 // What each operation adds to a step of so many sequences: the time of the step less its time
 // without the operation.
 std::vector<OperationRow> break_down(Model& model, bench::PartialBackend& backend,
                                      const BenchModelArguments& options, int batch) {
-  const auto step_seconds = [&] {
-    const int64_t length = options.context + options.steps + 2;
-    KvPool pool =
-        model.make_pool(options.page_tokens, batch * pages_for(length, options.page_tokens) + 1);
-    std::vector<KvSequence> sequences;
-    for (int i = 0; i < batch; ++i) sequences.emplace_back(pool);
+  const auto run_steps = [&](int steps) {
+    BenchSequences sequences(model, options, batch);
     std::vector<KvPool::Growth> growths;
-    for (KvSequence& sequence : sequences) growths.push_back({&sequence, options.context});
-    pool.reserve(growths);
-    for (KvSequence& sequence : sequences) sequence.extend(options.context);
+    for (KvSequence& sequence : sequences.all) growths.push_back({&sequence, options.context});
+    sequences.pool.reserve(growths);
+    for (KvSequence& sequence : sequences.all) sequence.extend(options.context);
     NextTokens next(model, batch);
-    std::vector<int> ids(sequences.size());
-    return bench::summary(time_steps(model, next, pool, sequences, ids, options.steps, false))
-        .seconds;
+    std::vector<int> ids(sequences.all.size());
+    return time_steps(model, next, sequences.pool, sequences.all, ids, steps, false);
   };
-  step_seconds();
+  const auto step_seconds = [&] { return bench::summary(run_steps(options.steps)).seconds; };
   backend.start_counting();
-  const double whole = step_seconds();
-  // The first step ran as it is and was recorded; the head and its argmax ran in every step.
+  run_steps(0);  // one step
   std::vector<OperationRow> rows;
   for (const bench::OperationCalls& calls : backend.calls()) rows.push_back({.calls = calls});
-  const auto is_of_every_step = [&](const bench::OperationCalls& calls) {
-    return calls.calls == options.steps + 1;
-  };
+  const double whole = step_seconds();
   for (OperationRow& row : rows) {
-    const double runs = is_of_every_step(row.calls) ? options.steps + 1 : 2;
-    row.calls.calls = int(row.calls.calls / runs), row.calls.bytes /= runs;
     backend.leave_out(row.calls.operation);
     row.seconds = whole - step_seconds();
   }
@@ -135,11 +138,9 @@ std::vector<OperationRow> break_down(Model& model, bench::PartialBackend& backen
 }
 
 BenchModelRow run_batch(Model& model, const BenchModelArguments& options, int batch) {
-  const int64_t length = options.context + options.steps + 2;
-  const int64_t pages = pages_for(length, options.page_tokens);
-  KvPool pool = model.make_pool(options.page_tokens, batch * pages + 1);
-  std::vector<KvSequence> sequences;
-  for (int i = 0; i < batch; ++i) sequences.emplace_back(pool);
+  BenchSequences made(model, options, batch);
+  KvPool& pool = made.pool;
+  std::vector<KvSequence>& sequences = made.all;
   NextTokens next(model, batch);
   BenchModelRow row{.batch = batch, .context = options.context, .steps = options.steps};
 

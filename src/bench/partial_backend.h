@@ -27,7 +27,8 @@ class PartialBackend : public Backend {
 
   // Empty: nothing is left out.
   void leave_out(std::string operation) { left_out_ = std::move(operation); }
-  // The calls since the last start_counting(), in the order of their first.
+  // The calls since the last start_counting() that ran, in the order of their first; what is only
+  // recorded does not count.
   void start_counting() { calls_.clear(); }
   const std::vector<OperationCalls>& calls() const { return calls_; }
 
@@ -45,9 +46,7 @@ class PartialBackend : public Backend {
   void copy(void* to, const void* from, size_t bytes) override { whole_->copy(to, from, bytes); }
   void synchronize() override { whole_->synchronize(); }
   bool records() const override { return whole_->records(); }
-  std::unique_ptr<Recording> record(const std::function<void()>& calls) override {
-    return whole_->record(calls);
-  }
+  std::unique_ptr<Recording> record(const std::function<void()>& calls) override;
   Weight prepare(const Tensor& dense) override { return whole_->prepare(dense); }
   Weight prepare(const QuantizedWeight& quantized) override { return whole_->prepare(quantized); }
 
@@ -72,6 +71,7 @@ class PartialBackend : public Backend {
 
   Backend* whole_;
   std::string left_out_;
+  bool recording_ = false;
   std::vector<OperationCalls> calls_;
 };
 
