@@ -3,6 +3,8 @@
 // Attention of few query tokens over a long cache: each warp multiplies stages of keys with all
 // query heads that read them, and CTAs share the tiles of a batch evenly. docs/kernels/attention.md
 // has the picture.
+#include <climits>
+
 #include "ops/cuda/attention/split_kv_join.cuh"
 #include "ops/cuda/attention/split_kv_tile.cuh"
 #include "ops/cuda/ptx/cp_async.cuh"
@@ -15,15 +17,18 @@ template <class TheCode, int kTheDim, int kTheColumnTiles>
 struct SplitKvKernel : SplitKvJoin<SplitKvTile<SplitKvShape<TheCode, kTheDim, kTheColumnTiles>>> {
   using Shape = SplitKvJoin<SplitKvTile<SplitKvShape<TheCode, kTheDim, kTheColumnTiles>>>;
   using Shape::add_keys;
-  using Shape::finish;
+  using Shape::join;
   using Shape::kCodeBytes;
   using Shape::kColumnTiles;
   using Shape::kRowBytes;
   using Shape::kScaleBytes;
   using Shape::kStageKeys;
+  using Shape::kStageBytes;
   using Shape::kStages;
+  using Shape::kStagesAhead;
   using Shape::kWarps;
   using Shape::load_queries;
+  using Shape::store_sums;
   using typename Shape::Args;
   using typename Shape::Code;
   using typename Shape::Queries;
@@ -42,16 +47,29 @@ struct SplitKvKernel : SplitKvJoin<SplitKvTile<SplitKvShape<TheCode, kTheDim, kT
     const int all = shared.schedule.units_before[a.sequences];
     const int share = unit_share(a, all, int(gridDim.x));
     const int begin = min(all, int(blockIdx.x) * share), end = min(all, begin + share);
-    for (int unit = begin; unit < end;) {
-      if (unit != begin) __syncthreads();  // the last segment's sums have been read
-      const Segment segment = shared.schedule.segment(a, unit, end);
+    if (begin == end) return;
+    Segment segment = shared.schedule.segment(a, begin, end);
+    Stages stages(a, shared, segment);
+    stages.load(kStages, segment.task.position - segment.task.first_token);
+    ptx::griddepcontrol_wait();
+    for (int unit = begin;;) {
+      stages.load(kStages);
       State state{};
       state.exponent = -100;
 #pragma unroll
       for (int j = 0; j < kColumnTiles; ++j) state.maximum[j][0] = state.maximum[j][1] = -INFINITY;
-      multiply(a, shared, segment, unit == begin, state);
-      finish(a, shared, segment, state, share);
-      unit += segment.units;
+      multiply(a, segment, stages, state);
+      store_sums(shared, state);
+      const Segment done = segment;
+      unit += done.units;
+      if (unit < end) {
+        segment = shared.schedule.segment(a, unit, end);
+        stages = Stages(a, shared, segment);
+        stages.load(kStagesAhead);
+      }
+      join(a, shared, done, share);
+      if (unit == end) break;
+      __syncthreads();  // the sums have been read
     }
   }
 
@@ -60,50 +78,6 @@ struct SplitKvKernel : SplitKvJoin<SplitKvTile<SplitKvShape<TheCode, kTheDim, kT
   static __device__ int unit_share(const Args& a, int all, int ctas) {
     constexpr int kTiles = divide_up(kWarps * kStageKeys, kTileKeys);
     return max(a.invariant ? 1 : kTiles, divide_up(all, ctas));
-  }
-
-  // The stages of a segment that a warp has: every kWarps-th, with all keys that the task sees.
-  struct Stages {
-    int begin_key;  // of the warp's first
-    int end_key;
-
-    __device__ Stages(const Segment& segment)
-        : begin_key(segment.first_tile * kTileKeys + int(threadIdx.x) / 32 * kStageKeys),
-          end_key(min(segment.end_tile * kTileKeys, segment.task.position + segment.task.tokens)) {}
-    __device__ int first_key(int i) const { return begin_key + i * (kWarps * kStageKeys); }
-    __device__ bool has(int i) const { return first_key(i) < end_key; }
-  };
-
-  // Adds a segment's keys, each warp those of its stages, which it loads itself ahead of their use.
-  static __device__ void multiply(const Args& a, Shared& shared, const Segment& segment,
-                                  bool is_first, State& state) {
-    const Stages stages(segment);
-    auto& ring = shared.stages[int(threadIdx.x) / 32];
-    const StageLoader loader(a, segment.task, shared.schedule.kv_length[segment.task.sequence]);
-    const auto load = [&](int i) {  // a group for each stage, so that the last ones can be counted
-      if (stages.has(i)) loader.load(stages.first_key(i), ring[i % kStages]);
-      ptx::cp_async_commit();
-    };
-    // The keys of earlier steps are there before the previous kernel has ended.
-    int loaded = 0;
-    if (is_first) {
-      const int earlier = segment.task.position - segment.task.first_token;
-      while (loaded < kStages && stages.first_key(loaded) + kStageKeys <= earlier) load(loaded++);
-      ptx::griddepcontrol_wait();
-    }
-    while (loaded < kStages) load(loaded++);
-    Queries queries;
-    load_queries(a, segment.task, queries);
-    int stage = 0;
-    for (int i = 0; stages.has(i); ++i) {
-      ptx::cp_async_wait_group<kStages - 1>();
-      __syncwarp();  // what other lanes have copied
-      add_keys(a, segment.task, stages.first_key(i), ring[stage], queries, state);
-      __syncwarp();
-      if (stages.has(i + kStages)) loader.load(stages.first_key(i + kStages), ring[stage]);
-      ptx::cp_async_commit();
-      if (++stage == kStages) stage = 0;
-    }
   }
 
   // Copies a stage by a warp: in groups of 16 tokens, which pages have whole, chunks of 16 bytes of
@@ -159,6 +133,51 @@ struct SplitKvKernel : SplitKvJoin<SplitKvTile<SplitKvShape<TheCode, kTheDim, kT
       return (int64_t(__ldg(pages + page)) * kv_heads + kv_head) * page_tokens + slot;
     }
   };
+
+  // The stages of a segment that a warp has: every kWarps-th, with all keys that the task sees. They
+  // are loaded in turn, each as one group, so that the last ones can be counted.
+  class Stages {
+   public:
+    __device__ Stages(const Args& a, Shared& shared, const Segment& segment)
+        : loader_(a, segment.task, shared.schedule.kv_length[segment.task.sequence]),
+          ring_(shared.stages[int(threadIdx.x) / 32]),
+          begin_key_(segment.first_tile * kTileKeys + int(threadIdx.x) / 32 * kStageKeys),
+          end_key_(min(segment.end_tile * kTileKeys, segment.task.position + segment.task.tokens)) {
+    }
+
+    __device__ int first_key(int i) const { return begin_key_ + i * (kWarps * kStageKeys); }
+    __device__ bool has(int i) const { return first_key(i) < end_key_; }
+    __device__ uint8_t* at(int i) const { return ring_[i % kStages]; }
+    // Loads more, up to the first `count`, of which all keys are before `end`.
+    __device__ void load(int count, int end = INT_MAX) {
+      while (loaded_ < count && (end == INT_MAX || first_key(loaded_) + kStageKeys <= end)) load();
+    }
+    // Loads the next one, if there is one.
+    __device__ void load() {
+      if (has(loaded_)) loader_.load(first_key(loaded_), at(loaded_));
+      ptx::cp_async_commit();
+      ++loaded_;
+    }
+
+   private:
+    StageLoader loader_;
+    uint8_t (*ring_)[kStageBytes];
+    int begin_key_, end_key_, loaded_ = 0;
+  };
+
+  // Adds a segment's keys, each warp those of its stages.
+  static __device__ void multiply(const Args& a, const Segment& segment, Stages& stages,
+                                  State& state) {
+    Queries queries;
+    load_queries(a, segment.task, queries);
+    for (int i = 0; stages.has(i); ++i) {
+      ptx::cp_async_wait_group<kStages - 1>();
+      __syncwarp();  // what other lanes have copied
+      add_keys(a, segment.task, stages.first_key(i), stages.at(i), queries, state);
+      __syncwarp();
+      stages.load();
+    }
+  }
 };
 
 }  // namespace emberq::cuda

@@ -17,6 +17,7 @@ struct SplitKvJoin : Shape {
   using Shape::kThreads;
   using Shape::kWarps;
   using Shape::row_of;
+  using Shape::sums_of;
   using typename Shape::Args;
   using typename Shape::Code;
   using typename Shape::Expand;
@@ -24,12 +25,11 @@ struct SplitKvJoin : Shape {
   using typename Shape::Shared;
   using typename Shape::State;
 
-  // Joins the warps' sums; writes them out where they are the whole task's, else hands them over.
-  static __device__ void finish(const Args& a, Shared& shared, const Segment& segment, State& state,
-                                int share) {
+  // Stores a warp's sums, whose stages it has read.
+  static __device__ void store_sums(Shared& shared, const State& state) {
     const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32, g = lane / 4,
               t = lane % 4;
-    __syncthreads();  // the sums take the place of stages that other warps have read
+    auto& sums = sums_of(shared, warp);
     const float unit = kHasScale<Code> ? exp2f(float(state.exponent - 13)) : 1.0f;
 #pragma unroll
     for (int j = 0; j < kColumnTiles; ++j)
@@ -51,9 +51,13 @@ struct SplitKvJoin : Shape {
         for (int m = 0; m < kDim / 16; ++m)
 #pragma unroll
           for (int half = 0; half < 2; ++half)
-            shared.sums[warp][column][Expand::value_channel(m, half, g)] =
+            sums[column][Expand::value_channel(m, half, g)] =
                 state.sums[m][j][2 * half + i] * (unit * Expand::value_factor(half));
       }
+  }
+
+  // Joins the warps' sums; writes them out where they are the whole task's, else hands them over.
+  static __device__ void join(const Args& a, Shared& shared, const Segment& segment, int share) {
     __syncthreads();
 
     const Task& task = segment.task;
@@ -74,7 +78,7 @@ struct SplitKvJoin : Shape {
         float sum = 0;
 #pragma unroll
         for (int w = 0; w < kWarps; ++w)
-          sum = fmaf(shared.sums[w][column][c], joined.weight[w], sum);
+          sum = fmaf(sums_of(shared, w)[column][c], joined.weight[w], sum);
         if (whole)
           store(a, task, column, c, sum, joined.total, joined.zeros, mean_of(a, task, c));
         else

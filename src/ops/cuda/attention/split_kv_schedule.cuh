@@ -18,7 +18,7 @@ inline constexpr unsigned kAllLanes = 0xffffffff;
 // queries of so many tokens that read the head. Tasks follow each other sequence by sequence.
 struct Task {
   int sequence, kv_head, first_token, tokens;  // tokens count from the sequence's first new one
-  int position;                                // of the first token
+  int position, row;                           // of the first token; row: of the batch
   int index;                                   // among all tasks
   int first_unit, units;                       // of all units
 };
@@ -49,7 +49,7 @@ struct SplitKvArgs {
 // Where work lies, from the lengths that are on the device. Built by the whole CTA.
 struct Schedule {
   int units_before[kSplitKvSequences + 1], tasks_before[kSplitKvSequences + 1];
-  int new_tokens[kSplitKvSequences], kv_length[kSplitKvSequences];
+  int q_begin[kSplitKvSequences + 1], kv_length[kSplitKvSequences];
 
   static __device__ SplitKvSequence sequence(const SplitKvArgs& a, int new_tokens, int kv_length) {
     return SplitKvSequence::of(new_tokens, kv_length, a.window, a.tokens_of_task, a.invariant);
@@ -58,16 +58,17 @@ struct Schedule {
   // By the first warp, before the previous kernel has ended; others see it after a barrier.
   __device__ void build(const SplitKvArgs& a) {
     const int lane = int(threadIdx.x) % 32;
-    if (lane == 0) units_before[0] = tasks_before[0] = 0;
+    if (lane == 0) units_before[0] = tasks_before[0] = q_begin[0] = 0;
     int all_units = 0, all_tasks = 0;
     for (int first = 0; first < a.sequences; first += 32) {
       const int last = min(32, a.sequences - first) - 1;  // lane with a sequence
       int units = 0, tasks = 0;
       if (first + lane < a.sequences) {
         const int i = first + lane;
-        new_tokens[i] = a.q_begin[i + 1] - a.q_begin[i];
+        const int begin = a.q_begin[i], end = a.q_begin[i + 1];
+        q_begin[i + 1] = end;
         kv_length[i] = a.kv_length[i];
-        const SplitKvSequence s = sequence(a, new_tokens[i], kv_length[i]);
+        const SplitKvSequence s = sequence(a, end - begin, kv_length[i]);
         tasks = s.column_tiles * int(a.cache.kv_heads);
         units = tasks * s.units;
       }
@@ -92,7 +93,7 @@ struct Schedule {
       const int middle = (s + last + 1) / 2;
       units_before[middle] <= unit ? s = middle : last = middle - 1;
     }
-    const SplitKvSequence seq = sequence(a, new_tokens[s], kv_length[s]);
+    const SplitKvSequence seq = sequence(a, q_begin[s + 1] - q_begin[s], kv_length[s]);
     const int of_sequence = unit - units_before[s], task = of_sequence / seq.units;
     Segment result;
     Task& t = result.task;
@@ -101,6 +102,7 @@ struct Schedule {
     t.first_token = task % seq.column_tiles * a.tokens_of_task;
     t.tokens = min(a.tokens_of_task, seq.new_tokens - t.first_token);
     t.position = seq.kv_length - seq.new_tokens + t.first_token;
+    t.row = q_begin[s] + t.first_token;
     t.index = tasks_before[s] + task;
     t.first_unit = units_before[s] + task * seq.units;
     t.units = seq.units;

@@ -46,17 +46,22 @@ struct SplitKvShape {
     float weight[kWarps];
     float maximum, total, zeros;
   };
+  // A warp's sums of a segment take the place of its last stages, when those have been read; the
+  // first stages of the next segment are loaded beside them.
+  using Sums = float[kColumns][kDim + 4];
+  static constexpr int kStagesAhead = kStages - divide_up(int(sizeof(Sums)), kStageBytes);
+  static_assert(kStagesAhead >= 0);
   struct Shared {
-    union {
-      alignas(128) uint8_t stages[kWarps][kStages][kStageBytes];
-      float sums[kWarps][kColumns][kDim + 4];  // of a segment, when its stages have been read
-    };
+    alignas(128) uint8_t stages[kWarps][kStages][kStageBytes];
     float maximum[kWarps][kColumns], total[kWarps][kColumns], zeros[kWarps][kColumns];
     Joined joined[kColumns];
     Schedule schedule;
     int last;  // whether the CTA's part of a task was the last to arrive
   };
   static constexpr int kSharedBytes = int(sizeof(Shared));
+  static __device__ Sums& sums_of(Shared& shared, int warp) {
+    return *reinterpret_cast<Sums*>(shared.stages[warp][kStagesAhead]);
+  }
 
   // What a lane holds of the task's queries: operand B of each product step, and of the columns
   // that its sums are of, 8 j + 2 t and 8 j + 2 t + 1.
@@ -82,8 +87,7 @@ struct SplitKvShape {
   }
   static __device__ int64_t row_of(const Args& a, const Task& task, int column) {
     const int group = a.heads / int(a.cache.kv_heads);
-    const int64_t token = a.q_begin[task.sequence] + task.first_token + column / group;
-    return token * a.heads + task.kv_head * group + column % group;
+    return int64_t(task.row + column / group) * a.heads + task.kv_head * group + column % group;
   }
 };
 

@@ -123,32 +123,22 @@ struct SplitKvTile : Shape {
     return exponent;
   }
 
-  // Adds the keys of a stage, the first at position `first`.
+  // Adds the keys of a stage, the first at position `first`. Stages that not all tokens see whole
+  // run the same code: a second copy of it would come from memory once for each task.
   static __device__ void add_keys(const Args& a, const Task& task, int first, uint8_t* stage,
                                   const Queries& q, State& state) {
     const bool whole = first + kStageKeys <= task.position + 1 &&
                        (a.window == 0 || first > task.position + task.tokens - 1 - a.window);
-    if (whole)
-      add_keys<false>(a, task, first, stage, q, state);
-    else
-      add_keys<true>(a, task, first, stage, q, state);
-  }
-
-  template <bool kMask>
-  static __device__ void add_keys(const Args& a, const Task& task, int first, uint8_t* stage,
-                                  const Queries& q, State& state) {
-    if constexpr (kMask && !kHasScale<Code>)
-      clear_values(stage + kCodeBytes, task.position + task.tokens - first);
+    const int rows = task.position + task.tokens - first;  // that there are
+    if constexpr (!kHasScale<Code>)
+      if (!whole) clear_values(stage + kCodeBytes, rows);
     const uint32_t key = ptx::shared_address(stage);
     const auto scales = scales_of(stage);
     const int lane = int(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
-    float s[kBlocks][kColumnTiles][4];
+    Scores s;
     score(key, q, s);
 
     // Scores in units of log2 e, and their maxima.
-    float maximum[kColumnTiles][2];
-#pragma unroll
-    for (int j = 0; j < kColumnTiles; ++j) maximum[j][0] = maximum[j][1] = -INFINITY;
 #pragma unroll
     for (int m = 0; m < kBlocks; ++m)
 #pragma unroll
@@ -162,15 +152,19 @@ struct SplitKvTile : Shape {
           for (int i = 0; i < 2; ++i) {
             float& x = s[m][j][2 * half + i];
             x = fmaf(of_row.scale, x * q.factor[j][i], of_row.zero * q.sum[j][i]);
-            if (kMask && !visible(a, task, 8 * j + 2 * t + i, first + row)) x = -INFINITY;
-            maximum[j][i] = fmaxf(maximum[j][i], x);
           }
       }
-    raise_maximum(maximum, state);
+    if (!whole) hide(a, task, first, s);
+    raise_maximum(s, state);
     float value_scale[2 * kBlocks], value_zero[2 * kBlocks];
-    load_value_scales<kMask>(scales, task.position + task.tokens - first, value_scale, value_zero,
-                             state);
+    load_value_scales(scales, whole ? kStageKeys : rows, value_scale, value_zero, state);
     const float unit = exp2f(float(13 - state.exponent));
+    float largest[kColumnTiles][2];
+#pragma unroll
+    for (int j = 0; j < kColumnTiles; ++j)
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+        largest[j][i] = state.maximum[j][i] == -INFINITY ? 0.0f : state.maximum[j][i];
 
     // Probabilities, their sums, and the products with values, 16 keys at a time.
 #pragma unroll
@@ -183,9 +177,7 @@ struct SplitKvTile : Shape {
           float p[2];
 #pragma unroll
           for (int i = 0; i < 2; ++i) {
-            const float largest = state.maximum[j][i];
-            p[i] = exp2_approx(s[m][j][2 * half + i] -
-                               (kMask && largest == -INFINITY ? 0.0f : largest));
+            p[i] = exp2_approx(s[m][j][2 * half + i] - largest[j][i]);
             state.total[j][i] += p[i];
             if constexpr (kHasScale<Code>) {
               state.zeros[j][i] = fmaf(p[i], value_zero[2 * m + half], state.zeros[j][i]);
@@ -198,10 +190,25 @@ struct SplitKvTile : Shape {
     }
   }
 
-  static __device__ bool visible(const Args& a, const Task& task, int column, int key) {
-    const int token = token_of(a, task, column);
-    const int position = task.position + max(token, 0);
-    return token >= 0 && key <= position && (a.window == 0 || key > position - a.window);
+  using Scores = float[kBlocks][kColumnTiles][4];
+
+  // Keys that a column's token does not see, which are few of a task's.
+  static __device__ void hide(const Args& a, const Task& task, int first, Scores& s) {
+    const int lane = int(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+#pragma unroll
+    for (int j = 0; j < kColumnTiles; ++j)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int token = token_of(a, task, 8 * j + 2 * t + i);
+        const int last = token < 0 ? -1 : task.position + token - first;
+        const int before = a.window == 0 ? -1 : last - a.window;
+#pragma unroll
+        for (int m = 0; m < kBlocks; ++m)
+#pragma unroll
+          for (int half = 0; half < 2; ++half)
+            if (const int row = 16 * m + 8 * half + g; row > last || row <= before)
+              s[m][j][2 * half + i] = -INFINITY;
+      }
   }
 
   // Rows of BF16 that no token has written may hold NaN, and 0 * NaN is no 0.
@@ -222,7 +229,7 @@ struct SplitKvTile : Shape {
 
   // s = keys times queries.
   static __device__ void score(uint32_t key, const Queries& q,
-                               float (&s)[kBlocks][kColumnTiles][4]) {
+                               Scores& s) {
     const int lane = int(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
     constexpr int kLaneBytes = kRowBytes / 4;
     constexpr int kPiece = kLaneBytes < 16 ? kLaneBytes : 16, kPieces = kLaneBytes / kPiece;
@@ -267,12 +274,17 @@ struct SplitKvTile : Shape {
   }
 
   // The columns' maxima over the warp; where one rises, what was summed below it shrinks.
-  static __device__ void raise_maximum(float (&maximum)[kColumnTiles][2], State& state) {
+  static __device__ void raise_maximum(const Scores& s, State& state) {
+    float maximum[kColumnTiles][2];
     bool rises = false;
 #pragma unroll
     for (int j = 0; j < kColumnTiles; ++j)
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
+        maximum[j][i] = -INFINITY;
+#pragma unroll
+        for (int m = 0; m < kBlocks; ++m)
+          maximum[j][i] = fmaxf(maximum[j][i], fmaxf(s[m][j][i], s[m][j][2 + i]));
 #pragma unroll
         for (int offset = 4; offset < 32; offset *= 2)
           maximum[j][i] = fmaxf(maximum[j][i], __shfl_xor_sync(kAllLanes, maximum[j][i], offset));
@@ -295,7 +307,7 @@ struct SplitKvTile : Shape {
 
   // The scales and zeros of the lane's values, keys g, g + 8, ... Probabilities are multiplied by
   // them in FP16, so their largest exponent so far is taken off.
-  template <bool kMask, class Scales>
+  template <class Scales>
   static __device__ void load_value_scales(Scales scales, int rows, float (&scale)[2 * kBlocks],
                                            float (&zero)[2 * kBlocks], State& state) {
     if constexpr (kHasScale<Code>) {
@@ -305,7 +317,7 @@ struct SplitKvTile : Shape {
       for (int i = 0; i < 2 * kBlocks; ++i) {
         const ScaleAndZero of_row = Expand::factors(scales[kStageKeys + 8 * i + g]);
         scale[i] = of_row.scale, zero[i] = of_row.zero;
-        if (kMask && 8 * i + g >= rows) scale[i] = zero[i] = 0;
+        if (8 * i + g >= rows) scale[i] = zero[i] = 0;
         largest = fmaxf(largest, scale[i]);
       }
 #pragma unroll
