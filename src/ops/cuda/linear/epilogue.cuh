@@ -50,13 +50,25 @@ struct LinearEpilogue {
     return x_scale ? ptx::ld_shared_v2_f32(address) : make_float2(1, 1);
   }
 
+  __device__ bool has(int token, int column) const { return token < m && column < n; }
+  // What is added to an element's product, to be loaded before its sum is complete.
+  struct Addends {
+    float bias, residual;
+  };
+  __device__ Addends addends(int token, int column) const {
+    return {bias ? bias[column] : 0.0f,
+            residual ? to_floats(residual[int64_t(token) * n + column]).x : 0.0f};
+  }
   // Stores one element. `scale` is the token's.
   __device__ void store(int token, int column, float sum, float scale) const {
-    const int64_t at = int64_t(token) * n + column;
+    store(token, column, sum, scale, addends(token, column));
+  }
+  __device__ void store(int token, int column, float sum, float scale,
+                        const Addends& addends) const {
     float y = sum * scale;
-    if (bias) y += bias[column];
-    if (residual) y += to_floats(residual[at]).x;
-    out[at] = uint16_t(to_pair(y, 0));
+    if (bias) y += addends.bias;
+    if (residual) y += addends.residual;
+    out[int64_t(token) * n + column] = uint16_t(to_pair(y, 0));
   }
 
   // Whether the rows of out and residual start at multiples of 16 bytes, as TMA needs.

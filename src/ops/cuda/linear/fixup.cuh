@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "ops/cuda/linear/barriers.cuh"
@@ -60,16 +61,16 @@ struct PartialSums {
     for (int part = thread; part < parts; part += 128)
       wait_for(flags + slot(part), 2 * work.round + 1);
     warpgroup_sync(warpgroup);
-    constexpr int kAtOnce = kAccumulators <= 8 ? 4 : 1;  // as many as there are registers for
+    // As many as there are registers for: each round waits for memory once.
+    constexpr int kAtOnce = std::clamp(48 / kAccumulators, 1, 8);
     for (int first = 0; first < parts; first += kAtOnce) {
       float others[kAtOnce][kAccumulators];
 #pragma unroll
-      for (int i = 0; i < kAtOnce; ++i)
-        if (first + i < parts) {
-          const float* from = partial_of(slot(first + i));
+      for (int i = 0; i < kAtOnce; ++i) {
+        const float* from = partial_of(slot(min(first + i, parts - 1)));
 #pragma unroll
-          for (int c = 0; c < kAccumulators; ++c) others[i][c] = __ldcg(from + c * 128);
-        }
+        for (int c = 0; c < kAccumulators; ++c) others[i][c] = __ldcg(from + c * 128);
+      }
 #pragma unroll
       for (int i = 0; i < kAtOnce; ++i)
         if (first + i < parts) {

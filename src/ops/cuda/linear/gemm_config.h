@@ -108,7 +108,9 @@ constexpr TileScheduler make_tile_scheduler(const GemmConfig& config, int64_t m,
     s.rounds = int(token_tiles), s.tiles_per_round = int(row_tiles);
     s.raster_width = 1;
   } else {
-    s.clusters = int(std::min<int64_t>(clusters, tiles * k_tiles));
+    // A tile of more parts takes longer to join than to multiply.
+    constexpr int64_t kParts = 8;
+    s.clusters = int(std::min<int64_t>(clusters, tiles * std::min(k_tiles, kParts)));
     if (whole_tiles_suffice(tiles, k_tiles, s.clusters)) {
       s.data_parallel_tiles = int(tiles), s.clusters = int(std::min<int64_t>(s.clusters, tiles));
     } else {
