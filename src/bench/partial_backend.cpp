@@ -13,8 +13,23 @@ std::unique_ptr<Recording> PartialBackend::record(const std::function<void()>& c
   return recording;
 }
 
-void PartialBackend::run(const Linear& op) {
-  forward(fmt::format("linear {} x {}", op.weight->n, op.weight->k), op);
+namespace {
+
+std::string operation_of(const Linear& op) {
+  return fmt::format("linear {} x {}", op.weight->n, op.weight->k);
+}
+
+}  // namespace
+
+void PartialBackend::run(const Linear& op) { forward(operation_of(op), op); }
+
+void PartialBackend::run_together(std::span<const Linear> linears) {
+  std::vector<Linear> kept;
+  for (const Linear& op : linears) {
+    count(operation_of(op), cost(op).bytes);
+    if (operation_of(op) != left_out_) kept.push_back(op);
+  }
+  whole_->run_together(kept);
 }
 
 void PartialBackend::count(const std::string& operation, double bytes) {

@@ -55,6 +55,7 @@ class PartialBackend : public Backend {
   void run(const PerTokenQuantize& op) override { forward("per_token_quantize", op); }
   void run(const SiluAndMul& op) override { forward("silu_and_mul", op); }
   void run(const Linear& op) override;
+  void run_together(std::span<const Linear> linears) override;
   void run(const RopeAppendKv& op) override { forward("rope_append_kv", op); }
   void run(const Attention& op) override { forward("attention", op); }
   void run(const ReadKv& op) override { whole_->run(op); }

@@ -41,6 +41,19 @@ void LayerRunner::embed(const Weight& table) {
   backend_->run(Embed{.table = &table, .ids = workspace_.ids(), .out = hidden()});
 }
 
+namespace {
+
+Linear linear_of(const LinearLayer& linear, const Activations& x, const Activations& out,
+                 const Activations& residual = {}) {
+  return {.x = x,
+          .weight = &linear.weight,
+          .bias = linear.bias.as<float>(),
+          .residual = residual,
+          .out = out};
+}
+
+}  // namespace
+
 // Linears that share an input but not its scheme, which only studies of single linears have, get it
 // as computed and round it here.
 void LayerRunner::run(const LinearLayer& linear, const Activations& x, const Activations& out,
@@ -50,11 +63,17 @@ void LayerRunner::run(const LinearLayer& linear, const Activations& x, const Act
     input = workspace_.input(x.dim, linear.input);
     backend_->run(PerTokenQuantize{.x = x, .out = input});
   }
-  backend_->run(Linear{.x = input,
-                       .weight = &linear.weight,
-                       .bias = linear.bias.as<float>(),
-                       .residual = residual,
-                       .out = out});
+  backend_->run(linear_of(linear, input, out, residual));
+}
+
+void LayerRunner::run(std::initializer_list<Product> products, const Activations& x) {
+  std::vector<Linear> together;
+  for (const auto& [linear, out] : products)
+    if (!x.quantized() && linear->input != ActivationScheme::kNone)
+      run(*linear, x, out);
+    else
+      together.push_back(linear_of(*linear, x, out));
+  backend_->run_together(together);
 }
 
 void LayerRunner::add(const LinearLayer& linear, const Activations& x) {
@@ -94,17 +113,19 @@ Activations LayerRunner::o_input(const DecoderLayer& layer, const Activations& x
   Activations q = w.q(), k = w.k(), v = w.v();
   if (joined) {
     const Activations rows = w.joined_qkv(joined);
-    run(layer.qkv, x, rows);
     const auto part = [&](Activations& of, int64_t column) {
       of.data = static_cast<std::byte*>(rows.data) + size_t(column) * size_bytes(rows.dtype);
     };
     part(q, 0), part(k, q.dim);
-    if (value_joined) part(v, q.dim + k.dim);
+    if (value_joined) {
+      part(v, q.dim + k.dim);
+      run(layer.qkv, x, rows);
+    } else {
+      run({{&layer.qkv, rows}, {&layer[Projection::kV], v}}, x);
+    }
   } else {
-    run(layer[Projection::kQ], x, q);
-    run(layer[Projection::kK], x, k);
+    run({{&layer[Projection::kQ], q}, {&layer[Projection::kK], k}, {&layer[Projection::kV], v}}, x);
   }
-  if (!value_joined) run(layer[Projection::kV], x, v);
 
   const Activations query = w.query(layer.query);
   backend_->run(RopeAppendKv{.q = q,
@@ -156,8 +177,7 @@ Activations LayerRunner::down_input(const DecoderLayer& layer, const Activations
     op.gate = w.gate_up(), op.up = {};
     run(layer.gate_up, x, op.gate);
   } else {
-    run(layer[Projection::kGate], x, op.gate);
-    run(layer[Projection::kUp], x, op.up);
+    run({{&layer[Projection::kGate], op.gate}, {&layer[Projection::kUp], op.up}}, x);
   }
   const Activations out = op.out;
   backend_->run(op);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <initializer_list>
 #include <span>
 #include <vector>
 
@@ -92,6 +93,11 @@ class LayerRunner {
   void add(const LinearLayer& linear, const Activations& x);  // hidden += linear(x)
   void run(const LinearLayer& linear, const Activations& x, const Activations& out,
            const Activations& residual = {});
+  struct Product {
+    const LinearLayer* linear;
+    Activations out;
+  };
+  void run(std::initializer_list<Product> products, const Activations& x);  // of one input
 
   Backend* backend_;
   const ModelConfig* config_;

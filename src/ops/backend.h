@@ -62,6 +62,10 @@ class Backend {
   virtual void run(const PerTokenQuantize&) { refuse("per_token_quantize"); }
   virtual void run(const SiluAndMul&) { refuse("silu_and_mul"); }
   virtual void run(const Linear&) { refuse("linear"); }
+  // Linears that read one input and not each other's outputs, as if one after the other.
+  virtual void run_together(std::span<const Linear> linears) {
+    for (const Linear& op : linears) run(op);
+  }
   virtual void run(const RopeAppendKv&) { refuse("rope_append_kv"); }
   virtual void run(const Attention&) { refuse("attention"); }
   virtual void run(const ReadKv&) { refuse("read_kv"); }

@@ -1,3 +1,4 @@
+#include <array>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -54,9 +55,8 @@ class CudaBackend final : public Backend {
     CUDA_CHECK(cudaDeviceGetDefaultMemPool(&pool, kDevice));
     CUDA_CHECK(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept));
     if (kernels == CudaKernels::kNaive) return;
-    workspace_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
-    split_kv_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
-    prefill_.emplace(*this, attribute(cudaDevAttrMultiProcessorCount));
+    split_kv_.emplace(*this, multiprocessors_);
+    prefill_.emplace(*this, multiprocessors_);
     dense_.emplace(*this, stream_);
   }
   ~CudaBackend() override { cudaStreamSynchronize(stream_); }
@@ -130,19 +130,17 @@ class CudaBackend final : public Backend {
   }
   void run(const SiluAndMul& op) override { run_rows("silu_and_mul", op, cuda::silu_and_mul); }
 
-  void run(const Linear& op) override {
-    check(op);
-    if (!op.x.quantized() && op.x.dtype != DType::kBF16)
-      refuse("linear of " + std::string(emberq::name(op.x.dtype)) + " inputs");
-    if (const DType out = op.out.dtype;
-        out != DType::kF32 && out != DType::kF16 && out != DType::kBF16)
-      refuse("linear to " + std::string(emberq::name(out)));
-    if (op.residual && op.residual.dtype != op.out.dtype)
-      refuse("linear with a residual of another type than its output");
-    std::visit([&](const auto& weight) { multiply(op, weight); },
-               cuda::cuda_weight(*op.weight).data);
+  void run(const Linear& op) override { run(op, cuda::LinearOrder::kAlone, 0); }
+  void run_together(std::span<const Linear> linears) override {
+    const bool first_takes_others = linears.size() > 1 && linears.size() <= kTogether &&
+                                    kernels_ != CudaKernels::kNaive && tiled(linears[0]);
+    for (size_t i = 0; i < linears.size(); ++i)
+      run(linears[i],
+          !first_takes_others ? cuda::LinearOrder::kAlone
+          : i == 0            ? cuda::LinearOrder::kFirst
+                              : cuda::LinearOrder::kFollows,
+          i);
   }
-
   void run(const RopeAppendKv& op) override {
     check(op);
     require_head_dim("rope_append_kv", op.cache);
@@ -151,7 +149,7 @@ class CudaBackend final : public Backend {
     if (const int64_t dim = op.cache.head_dim; dim % kv_lane_channels(dim) != 0)
       refuse(fmt::format("rope_append_kv of heads of {} channels, not a multiple of {}", dim,
                          kv_lane_channels(dim)));
-    cuda::rope_append_kv(op, split_kv_->multiprocessors, stream_);
+    cuda::rope_append_kv(op, multiprocessors_, stream_);
   }
   void run(const Attention& op) override {
     check(op);
@@ -180,6 +178,38 @@ class CudaBackend final : public Backend {
   }
 
  private:
+  // Whether LinearKernel or SliceKernel runs it.
+  static bool tiled(const Linear& op) {
+    const auto& data = cuda::cuda_weight(*op.weight).data;
+    return std::holds_alternative<cuda::TiledWeight>(data) && op.x.dtype == DType::kF8E4M3 &&
+           op.x.group == 0 && !op.rows && op.out.dtype != DType::kF32;
+  }
+
+  // `index`: among linears that run together.
+  void run(const Linear& op, cuda::LinearOrder order, size_t index) {
+    check(op);
+    if (!op.x.quantized() && op.x.dtype != DType::kBF16)
+      refuse("linear of " + std::string(emberq::name(op.x.dtype)) + " inputs");
+    if (const DType out = op.out.dtype;
+        out != DType::kF32 && out != DType::kF16 && out != DType::kBF16)
+      refuse("linear to " + std::string(emberq::name(out)));
+    if (op.residual && op.residual.dtype != op.out.dtype)
+      refuse("linear with a residual of another type than its output");
+    const auto& data = cuda::cuda_weight(*op.weight).data;
+    if (tiled(op)) {
+      std::optional<cuda::Workspace>& workspace = workspaces_[index];
+      if (!workspace) workspace.emplace(*this, multiprocessors_);
+      return cuda::linear(
+          {.op = op,
+           .weight = std::get<cuda::TiledWeight>(data),
+           .workspace = *workspace,
+           .invariant = kernels_ == CudaKernels::kBatchInvariant ? cuda::BatchInvariant::kYes
+                                                                 : cuda::BatchInvariant::kNo,
+           .order = order,
+           .stream = stream_});
+    }
+    std::visit([&](const auto& weight) { multiply(op, weight); }, data);
+  }
   void multiply(const Linear& op, const cuda::CanonicalWeight& weight) {
     cuda::linear_naive(op, weight, stream_);
   }
@@ -193,15 +223,7 @@ class CudaBackend final : public Backend {
     cuda::linear_general(*this, op, values, stream_);
   }
   void multiply(const Linear& op, const cuda::TiledWeight& weight) {
-    const bool fp8_token = op.x.dtype == DType::kF8E4M3 && op.x.group == 0;
-    if (!fp8_token || op.rows || op.out.dtype == DType::kF32)
-      return cuda::linear_general(*this, op, weight, stream_);
-    cuda::linear({.op = op,
-                  .weight = weight,
-                  .workspace = *workspace_,
-                  .invariant = kernels_ == CudaKernels::kBatchInvariant ? cuda::BatchInvariant::kYes
-                                                                        : cuda::BatchInvariant::kNo,
-                  .stream = stream_});
+    cuda::linear_general(*this, op, weight, stream_);
   }
 
   void require_head_dim(const std::string& operation, const KvLayer& cache) const {
@@ -228,8 +250,11 @@ class CudaBackend final : public Backend {
   }
 
   CudaKernels kernels_;
+  int multiprocessors_ = attribute(cudaDevAttrMultiProcessorCount);
   cuda::Stream stream_;
-  std::optional<cuda::Workspace> workspace_;  // of the fast kernels
+  // Of linears that run together, at most.
+  static constexpr size_t kTogether = 3;
+  std::array<std::optional<cuda::Workspace>, kTogether> workspaces_;
   std::optional<cuda::SplitKvWorkspace> split_kv_;
   std::optional<cuda::PrefillWorkspace> prefill_;
   std::optional<cuda::DenseProducts> dense_;

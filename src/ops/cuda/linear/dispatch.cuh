@@ -13,7 +13,7 @@ namespace emberq::cuda {
 template <GemmConfig C, class Operand>
 void launch_linear(const LinearCall& call) {
   using Kernel = LinearKernel<C, Operand>;
-  const auto& [op, weight, workspace, invariant, stream] = call;
+  const auto& [op, weight, workspace, invariant, order, stream] = call;
   // At most one CTA of this kernel on a multiprocessor: the rest of the room is the next kernel's.
   const int clusters = std::min(max_active_clusters<Kernel>(workspace.multiprocessors),
                                 workspace.multiprocessors / C.cluster);
@@ -30,7 +30,8 @@ void launch_linear(const LinearCall& call) {
                   .scheduler = scheduler,
                   .operand = weight.params,
                   .partials = {workspace.partial.as<float>(), workspace.flags.as<int>()},
-                  .epilogue = epilogue});
+                  .epilogue = epilogue,
+                  .start = {order}});
 }
 
 // Launches the kernel of the picked configuration and of the weight's groups. Only configurations

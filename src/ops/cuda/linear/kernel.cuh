@@ -9,6 +9,7 @@
 #include "ops/cuda/linear/operand_format.h"
 #include "ops/cuda/linear/pipeline.cuh"
 #include "ops/cuda/linear/producer.cuh"
+#include "ops/cuda/linear/start_order.cuh"
 #include "ops/cuda/linear/tile_scheduler.h"
 #include "ops/cuda/ptx/cluster.cuh"
 #include "ops/cuda/ptx/registers.cuh"
@@ -79,6 +80,7 @@ struct LinearKernel {
     OperandParams operand;
     Partials partials;
     LinearEpilogue epilogue;
+    StartOrder start;
   };
 
   // Work tile `index` of this CTA's cluster; false if there is none.
@@ -111,7 +113,7 @@ struct LinearKernel {
     }
     ptx::fence_mbarrier_init();
     if constexpr (kCluster > 1) ptx::cluster_arrive();
-    ptx::griddepcontrol_launch_dependents();
+    a.start.begin();
 
     const int warp = ptx::warp_uniform(int(threadIdx.x) / 32), warpgroup = warp / 4;
     if (warpgroup == kMathWarpgroups) {

@@ -31,7 +31,7 @@ struct TiledWeight {
 TiledWeight repack(Backend& backend, const CanonicalWeight& canonical, int64_t n, int64_t k,
                    cudaStream_t stream);
 
-// The memory in which the CTAs of one stream hand partial sums over.
+// The memory in which the CTAs of one linear at a time hand partial sums over.
 struct Workspace {
   Workspace(Backend& backend, int multiprocessors);
 
@@ -40,11 +40,20 @@ struct Workspace {
   Buffer flags;    // [multiprocessors][math warpgroups] I32, zeros between calls
 };
 
+// A linear beside others that read the same input (Backend::run_together), which so run at the same
+// time; programmatic dependent launch alone would let each wait for the one before.
+enum class LinearOrder {
+  kAlone,
+  kFirst,    // starts the next kernel when its input is complete
+  kFollows,  // so need not wait for its input
+};
+
 struct LinearCall {
   const Linear& op;  // e4m3 inputs
   const TiledWeight& weight;
   const Workspace& workspace;
   BatchInvariant invariant;
+  LinearOrder order;
   cudaStream_t stream;
 };
 void linear(const LinearCall& call);

@@ -39,7 +39,7 @@ class MathWarpgroup {
     State begin;  // of a work tile
     WorkTile work;
     bool more = Kernel::work_tile(a, 0, work);
-    ptx::griddepcontrol_wait();
+    a.start.wait_for_input();
     for (int i = 0; more; more = Kernel::work_tile(a, ++i, work)) {
       if (work.k_begin == 0) {
         warpgroup_sync(warpgroup);
@@ -103,6 +103,11 @@ class MathWarpgroup {
   // The first of the tokens that a warpgroup finishes.
   static __device__ int first_token(const WorkTile& work, int warpgroup) {
     return work.token_tile * C.tokens + warpgroup / kMWarpgroups * kOwnTokens;
+  }
+
+  // The first of the columns.
+  static __device__ int first_column(const WorkTile& work, int warpgroup) {
+    return Kernel::row_block(work) * GemmConfig::kRows + warpgroup % kMWarpgroups * kTileRows;
   }
 
   // Loads the codes of this warpgroup's k-step after the one at `state`.
@@ -219,24 +224,51 @@ class MathWarpgroup {
                                 const WorkTile& kept, int warpgroup, Accumulators& sum) {
     const WorkTile work = reload_work_tile(a, index, kept);
     if (work.k_begin > 0) return a.partials.store_partial(work, warpgroup, sum);
+    if constexpr (Kernel::kStoredTokens == 0) {
+      finish_few(a, shared, work, warpgroup, sum);
+    } else {
+      if (work.k_end < a.scheduler.k_tiles) a.partials.fixup(a.scheduler, work, warpgroup, sum);
+      Operand::finish(a.operand, sum);
+      store(a, shared, work, warpgroup, sum);
+    }
+  }
+
+  // Stores the outputs of few tokens. What is added to them is loaded while other CTAs' sums are on
+  // their way.
+  static __device__ void finish_few(const Args& a, const Shared& shared, const WorkTile& work,
+                                    int warpgroup, Accumulators& sum) {
+    const int thread = int(threadIdx.x) % 128, lane = thread % 32;
+    const int first = first_token(work, warpgroup),
+              column = first_column(work, warpgroup) + thread / 32 * 16 + lane / 4;
+    const auto pair_of = [&](int i) { return i / 4 * 8 + lane % 4 * 2; };
+    const auto token_of = [&](int i) { return first + pair_of(i) + i % 2; };
+    const auto column_of = [&](int i) { return column + i % 4 / 2 * 8; };
+    LinearEpilogue::Addends addends[kAccumulators] = {};
+#pragma unroll
+    for (int i = 0; i < kAccumulators; ++i)
+      if (a.epilogue.has(token_of(i), column_of(i)))
+        addends[i] = a.epilogue.addends(token_of(i), column_of(i));
     if (work.k_end < a.scheduler.k_tiles) a.partials.fixup(a.scheduler, work, warpgroup, sum);
     Operand::finish(a.operand, sum);
-    store(a, shared, work, warpgroup, sum);
+    a.epilogue.wait_for_token_scales();
+    warpgroup_sync(warpgroup);
+#pragma unroll
+    for (int i = 0; i < kAccumulators; ++i) {
+      const float2 scale = a.epilogue.token_scales(scales_of(shared, warpgroup) + pair_of(i) * 4);
+      if (a.epilogue.has(token_of(i), column_of(i)))
+        a.epilogue.store(token_of(i), column_of(i), sum[i], i % 2 ? scale.y : scale.x, addends[i]);
+    }
   }
 
   static __device__ void store(const Args& a, const Shared& shared, const WorkTile& work,
                                int warpgroup, const Accumulators& sum) {
-    const int token = first_token(work, warpgroup),
-              column = Kernel::row_block(work) * GemmConfig::kRows +
-                       warpgroup % kMWarpgroups * kTileRows;
+    const int token = first_token(work, warpgroup), column = first_column(work, warpgroup);
     const uint32_t scales = scales_of(shared, warpgroup);
     a.epilogue.wait_for_token_scales();
-    if constexpr (Kernel::kStoredTokens > 0) {
-      if (a.epilogue.aligned()) {
-        a.epilogue.template store<kOwnTokens, Kernel::kStoredTokens, Kernel::kStoreBuffers>(
-            a.out, token, column, sum, staging_of(shared, warpgroup), scales, warpgroup);
-        return;
-      }
+    if (a.epilogue.aligned()) {
+      a.epilogue.template store<kOwnTokens, Kernel::kStoredTokens, Kernel::kStoreBuffers>(
+          a.out, token, column, sum, staging_of(shared, warpgroup), scales, warpgroup);
+      return;
     }
     warpgroup_sync(warpgroup);
     const int thread = ptx::reload_thread_index() % 128, lane = thread % 32;

@@ -4,7 +4,6 @@
 
 #include "ops/cuda/linear/gemm_config.h"
 #include "ops/cuda/ptx/cluster.cuh"
-#include "ops/cuda/ptx/sync.cuh"
 #include "ops/cuda/ptx/tma.cuh"
 
 namespace emberq::cuda {
@@ -29,7 +28,7 @@ class Producer {
     for (Steps s(a); s.more() && filled < kPrologueStages; s.next(), ++filled)
       load_weights(a, shared, filled, s.work(), evict_first);
     Steps s(a);
-    ptx::griddepcontrol_wait();
+    a.start.wait_for_input();
     if constexpr (Kernel::kCluster > 1) ptx::cluster_wait();
     typename Kernel::State state;
     for (; s.more(); s.next(), state.advance()) {
@@ -39,6 +38,7 @@ class Producer {
       }
       load_tokens(a, shared, state.stage, s.work(), evict_last);
     }
+    a.start.end();
   }
 
  private:

@@ -5,11 +5,11 @@
 #include "ops/cuda/linear/k_slices.h"
 #include "ops/cuda/linear/linear.h"
 #include "ops/cuda/linear/operand.cuh"
+#include "ops/cuda/linear/start_order.cuh"
 #include "ops/cuda/linear/tile_order.h"
 #include "ops/cuda/ptx/cp_async.cuh"
 #include "ops/cuda/ptx/mma.cuh"
 #include "ops/cuda/ptx/shared_memory.cuh"
-#include "ops/cuda/ptx/sync.cuh"
 #include "ops/cuda/runtime/launch.cuh"
 
 // The product of up to 16 tokens with a weight of few rows. There are as many CTAs as there are
@@ -40,6 +40,7 @@ struct SliceKernel {
     const uint8_t* tiles;  // as TiledWeight
     int k, k_tiles;
     OperandParams operand;
+    StartOrder start;
     LinearEpilogue epilogue;
   };
   static constexpr int kWarps = kSlices, kThreads = 32 * kWarps, kMinBlocksPerSm = 2;
@@ -61,7 +62,7 @@ struct SliceKernel {
   static __device__ void run(const Args& a) {
     extern __shared__ __align__(128) uint8_t memory[];
     Shared& shared = *reinterpret_cast<Shared*>(memory);
-    ptx::griddepcontrol_launch_dependents();
+    a.start.begin();
     const int warp = int(threadIdx.x) / 32;
     const int begin = slice_begin(a.k_tiles, warp), end = slice_begin(a.k_tiles, warp + 1);
     const uint32_t ring = ptx::shared_address(shared.stages[warp]);
@@ -72,7 +73,8 @@ struct SliceKernel {
     if (threadIdx.x == 0) shared.table = a.operand.table;
     __syncthreads();
     const Operand operand(a.operand, ptx::shared_address(&shared.table));
-    ptx::griddepcontrol_wait();
+    a.start.wait_for_input();
+    const Element own = element_of(a, warp);
     for (int i = begin; i < begin + kStages; ++i) {  // a group for each stage, to be counted
       if (i < end) load_tokens(a, i, stage(i));
       ptx::cp_async_commit();
@@ -90,7 +92,8 @@ struct SliceKernel {
       ptx::cp_async_commit();
     }
     __syncthreads();
-    store(a, shared, warp, sums);
+    store(a, shared, warp, sums, own);
+    a.start.end();
   }
 
  private:
@@ -171,7 +174,26 @@ struct SliceKernel {
     }
   }
 
-  static __device__ void store(const Args& a, Shared& shared, int warp, const Sums& sums) {
+  // The output that a thread stores, and what goes into it beside the sums.
+  struct Element {
+    int token, column;
+    float scale;
+    LinearEpilogue::Addends addends;
+  };
+  static __device__ Element element_of(const Args& a, int warp) {
+    const int tile = warp / 4, c = warp % 4, lane = int(threadIdx.x) % 32;
+    Element own{8 * tile + lane % 4 * 2 + c % 2,
+                int(blockIdx.x) * 16 + lane / 4 + c / 2 * 8,
+                1,
+                {}};
+    if (warp >= 4 * kTokenTiles || !a.epilogue.has(own.token, own.column)) return own;
+    if (a.epilogue.x_scale) own.scale = a.epilogue.x_scale[own.token];
+    own.addends = a.epilogue.addends(own.token, own.column);
+    return own;
+  }
+
+  static __device__ void store(const Args& a, Shared& shared, int warp, const Sums& sums,
+                               const Element& own) {
     const int lane = int(threadIdx.x) % 32;
 #pragma unroll
     for (int tile = 0; tile < kTokenTiles; ++tile)
@@ -184,11 +206,8 @@ struct SliceKernel {
 #pragma unroll
     for (int other = 1; other < kWarps; ++other) sum[0] += shared.sums[other][tile][c][lane];
     Operand::finish(a.operand, sum);
-    const int token = 8 * tile + lane % 4 * 2 + c % 2,
-              column = int(blockIdx.x) * 16 + lane / 4 + c / 2 * 8;
-    if (token < a.epilogue.m && column < a.epilogue.n)
-      a.epilogue.store(token, column, sum[0],
-                       a.epilogue.x_scale ? a.epilogue.x_scale[token] : 1.0f);
+    if (a.epilogue.has(own.token, own.column))
+      a.epilogue.store(own.token, own.column, sum[0], own.scale, own.addends);
   }
 };
 
@@ -201,13 +220,14 @@ inline bool slices_pay(const LinearCall& call) {
 template <template <GemmConfig, int> class Operand, int kGroups, int kTokens>
 void launch_slices(const LinearCall& call) {
   using Kernel = SliceKernel<Operand<kSliceConfig<kTokens>, kGroups>, kGroups, kTokens>;
-  const auto& [op, weight, workspace, invariant, stream] = call;
+  const auto& [op, weight, workspace, invariant, order, stream] = call;
   launch<Kernel>(dim3(unsigned((op.out.dim + 15) / 16)), stream,
                  {.x = static_cast<const uint8_t*>(op.x.data),
                   .tiles = weight.tiles.as<uint8_t>(),
                   .k = int(op.x.dim),
                   .k_tiles = int(weight.k_tiles),
                   .operand = weight.params,
+                  .start = {order},
                   .epilogue = LinearEpilogue::of(op)});
 }
 
