@@ -61,6 +61,7 @@ class PartialBackend : public Backend {
   void run(const ReadKv& op) override { whole_->run(op); }
   void run(const CrossEntropy& op) override { whole_->run(op); }
   void run(const Argmax& op) override { forward("argmax", op); }
+  void run(const Sample& op) override { forward("sample", op); }
 
  private:
   void count(const std::string& operation, double bytes);

@@ -18,6 +18,7 @@
 #include "ops/read_kv.h"
 #include "ops/rms_norm.h"
 #include "ops/rope_append_kv.h"
+#include "ops/sample.h"
 #include "ops/silu_and_mul.h"
 #include "tensor/quantized_weight.h"
 
@@ -71,6 +72,7 @@ class Backend {
   virtual void run(const ReadKv&) { refuse("read_kv"); }
   virtual void run(const CrossEntropy&) { refuse("cross_entropy"); }
   virtual void run(const Argmax&) { refuse("argmax"); }
+  virtual void run(const Sample&) { refuse("sample"); }
 
  protected:
   [[noreturn]] void refuse(std::string_view operation) const;

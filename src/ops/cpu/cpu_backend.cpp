@@ -48,6 +48,7 @@ class CpuBackend final : public Backend {
   void run(const ReadKv& op) override { check(op), cpu::read_kv(op); }
   void run(const CrossEntropy& op) override { check(op), cpu::cross_entropy(op); }
   void run(const Argmax& op) override { check(op), cpu::argmax(op); }
+  void run(const Sample& op) override { check(op), cpu::sample(op); }
 };
 
 }  // namespace

@@ -16,5 +16,6 @@ void attention(const Attention& op);
 void read_kv(const ReadKv& op);
 void cross_entropy(const CrossEntropy& op);
 void argmax(const Argmax& op);
+void sample(const Sample& op);
 
 }  // namespace emberq::cpu
