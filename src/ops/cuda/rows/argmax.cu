@@ -1,5 +1,6 @@
 #include "ops/cuda/ptx/cluster.cuh"
 #include "ops/cuda/ptx/sync.cuh"
+#include "ops/cuda/rows/ordered.cuh"
 #include "ops/cuda/rows/rows.h"
 #include "ops/cuda/runtime/launch.cuh"
 
@@ -18,19 +19,6 @@ struct ArgmaxKernel {
   static constexpr int kCluster = 8;
   static constexpr bool kUsesPdl = true;
 
-  // Larger for a larger value, for the smaller column of equals, and largest for NaN.
-  static __device__ uint64_t key(float value, int column) {
-    const uint32_t bits = __float_as_uint(value == 0 ? 0.0f : value);
-    const uint32_t ordered = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-    return uint64_t(isnan(value) ? 0xffffffffu : ordered) << 32 | uint32_t(~column);
-  }
-
-  static __device__ uint64_t join_lanes(uint64_t largest) {
-    for (int offset = 16; offset > 0; offset /= 2)
-      largest = max(largest, __shfl_xor_sync(0xffffffff, largest, offset));
-    return largest;
-  }
-
   static __device__ void run(const Args& a) {
     constexpr int kWarps = kThreads / 32;
     __shared__ uint64_t keys[kCluster][kWarps];
@@ -42,8 +30,8 @@ struct ArgmaxKernel {
     uint64_t largest = 0;
 #pragma unroll 8
     for (int c = part * kThreads + int(threadIdx.x); c < a.columns; c += kCluster * kThreads)
-      largest = max(largest, key(row[c], c));
-    largest = join_lanes(largest);
+      largest = max(largest, ordered(row[c], c));
+    largest = largest_of_lanes(largest);
     ptx::cluster_wait();  // until the first CTA has started
     if (lane == 0)
       ptx::st_shared_cluster_u64(ptx::map_shared_address(&keys[part][warp], 0), largest);
@@ -52,7 +40,7 @@ struct ArgmaxKernel {
     if (part != 0 || warp != 0) return;
     for (int i = lane; i < kCluster * kWarps; i += 32)
       largest = max(largest, keys[i / kWarps][i % kWarps]);
-    largest = join_lanes(largest);
+    largest = largest_of_lanes(largest);
     if (lane == 0)
       a.ids[blockIdx.x] = largest >> 32 == 0xffffffffu ? -1 : ~int32_t(uint32_t(largest));
   }
