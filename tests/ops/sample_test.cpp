@@ -315,7 +315,7 @@ TEST_P(SampleTest, RefusesRequestsOutOfRange) {
   EXPECT_EQ(error({{.temperature = 0, .top_p = 0}}), "");  // greedy: not read
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, SampleTest, testing::Values("cpu"),
+INSTANTIATE_TEST_SUITE_P(Backends, SampleTest, testing::Values("cpu", "cuda"),
                          [](const auto& p) { return p.param; });
 
 }  // namespace

@@ -176,6 +176,12 @@ class CudaBackend final : public Backend {
     check(op);
     cuda::argmax(op, stream_);
   }
+  void run(const Sample& op) override {
+    check(op);
+    if (op.logits.dim > cuda::kMaxSampled)
+      refuse(fmt::format("sample of more than {} logits", cuda::kMaxSampled));
+    cuda::sample(op, stream_);
+  }
 
  private:
   // Whether LinearKernel or SliceKernel runs it.

@@ -32,5 +32,15 @@ __device__ inline void st_shared_cluster_f32(uint32_t address, float v) {
 __device__ inline void st_shared_cluster_u64(uint32_t address, uint64_t v) {
   asm volatile("st.shared::cluster.u64 [%0], %1;" ::"r"(address), "l"(v) : "memory");
 }
+__device__ inline uint32_t ld_shared_cluster_u32(uint32_t address) {
+  uint32_t v;
+  asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(v) : "r"(address) : "memory");
+  return v;
+}
+__device__ inline uint64_t ld_shared_cluster_u64(uint32_t address) {
+  uint64_t v;
+  asm volatile("ld.shared::cluster.u64 %0, [%1];" : "=l"(v) : "r"(address) : "memory");
+  return v;
+}
 
 }  // namespace emberq::ptx

@@ -7,6 +7,7 @@
 #include "ops/embed.h"
 #include "ops/per_token_quantize.h"
 #include "ops/rms_norm.h"
+#include "ops/sample.h"
 #include "ops/silu_and_mul.h"
 
 namespace emberq::cuda {
@@ -20,6 +21,8 @@ void per_token_quantize(const PerTokenQuantize& op, cudaStream_t stream);
 void silu_and_mul(const SiluAndMul& op, cudaStream_t stream);
 void cross_entropy(const CrossEntropy& op, cudaStream_t stream);  // F32 logits
 void argmax(const Argmax& op, cudaStream_t stream);
+inline constexpr int64_t kMaxSampled = (1 << 20) - 1;  // logits of a row
+void sample(const Sample& op, cudaStream_t stream);
 
 // Codes of x, F32 or BF16, with a scale for each row and group of `out`.
 void quantize_groups(const Activations& x, const Activations& out, cudaStream_t stream);
