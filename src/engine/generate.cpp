@@ -25,6 +25,7 @@ Generation generate(Model& model, std::span<const int> prompt, const GenerateOpt
   KvPool pool = model.make_pool(length + most);
   KvSequence sequence(pool);
   LogitRows logits(model, 1);
+  SampleMemory sample(model.backend());
   Sampler sampler(options.sampling, options.seed);
   Generation result;
   const auto start = std::chrono::steady_clock::now();
@@ -35,9 +36,11 @@ Generation generate(Model& model, std::span<const int> prompt, const GenerateOpt
   std::vector<int> tokens(prompt.begin(), prompt.end());
   Activations hidden = model.forward(prompt, sequence);
   while (true) {
-    const Matrix<const float> last = logits.on_host(hidden.slice(hidden.rows - 1, 1));
-    const int id =
-        sampler.sample({last.row(0), size_t(last.cols)}, {.ids = tokens, .prompt = length});
+    const Activations last = logits.on_backend(hidden.slice(hidden.rows - 1, 1));
+    const TokensSoFar so_far{.ids = tokens, .prompt = length};
+    const SampleRequest request = sampler.next(so_far, last.dim);
+    model.backend().run(sample.set(last, std::span(&request, 1)));
+    const int id = sampled(sample.ids()[0], so_far);
     if (result.ids.empty()) result.prompt_seconds = since();
     if (std::find(eos.begin(), eos.end(), id) != eos.end()) {
       result.finish_reason = FinishReason::kStop;

@@ -27,9 +27,9 @@ struct TokensSoFar {
   int64_t prompt = 0;
 };
 
-// Applies the rules to the logits [vocab] in transformers' order and by its definitions
-// (generation/logits_process.py); a token that is ruled out has -infinity.
-void apply(const LogitRules& rules, const TokensSoFar& so_far, std::span<const int> eos_ids,
-           std::span<float> logits);
+// Ids of the vocabulary that may not come next, by all rules except the penalty and by
+// transformers' definitions (generation/logits_process.py); some of them more than once.
+std::vector<int32_t> forbidden(const LogitRules& rules, const TokensSoFar& so_far,
+                               std::span<const int> eos_ids, int64_t vocab);
 
 }  // namespace emberq

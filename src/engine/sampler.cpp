@@ -1,38 +1,10 @@
 #include "engine/sampler.h"
 
-#include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "base/check.h"
 
 namespace emberq {
-namespace {
-
-// Ids of the top_k most likely tokens and of those as likely as the last of them, the most likely
-// first, of equals the smaller id; without what was ruled out.
-std::vector<int> most_likely(std::span<const float> logits, int top_k) {
-  float least = -std::numeric_limits<float>::infinity();
-  if (top_k > 0 && size_t(top_k) < logits.size()) {
-    std::vector<float> sorted(logits.begin(), logits.end());
-    const auto last = sorted.begin() + top_k - 1;
-    std::nth_element(sorted.begin(), last, sorted.end(), std::greater());
-    least = *last;
-  }
-  std::vector<int> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::erase_if(order, [&](int id) {
-    const float logit = logits[size_t(id)];
-    return logit < least || std::isinf(logit);
-  });
-  std::ranges::sort(order, [&](int a, int b) {
-    const float x = logits[size_t(a)], y = logits[size_t(b)];
-    return x != y ? x > y : a < b;
-  });
-  return order;
-}
-
-}  // namespace
 
 void check(const SamplingOptions& options) {
   const double penalty = options.rules.repetition_penalty;
@@ -48,40 +20,39 @@ void check(const SamplingOptions& options) {
                  options.min_p);
 }
 
-std::vector<Candidate> candidates(const SamplingOptions& options, std::span<const float> logits) {
-  std::vector<Candidate> result;
-  double total = 0;
-  for (const int id : most_likely(logits, options.top_k)) {
-    const double largest = logits[size_t(result.empty() ? id : result[0].id)];
-    result.push_back({id, std::exp((double(logits[size_t(id)]) - largest) / options.temperature)});
-    total += result.back().p;
+SampleRequest Sampler::next(const TokensSoFar& so_far, int64_t vocab) {
+  const double penalty = options_.rules.repetition_penalty;
+  if (penalty != 1) {
+    is_seen_.resize(size_t(vocab));
+    for (; looked_at_ < so_far.ids.size(); ++looked_at_) {
+      const int id = so_far.ids[looked_at_];
+      EMBERQ_CHECK(id >= 0 && id < vocab, "token id {} of {} logits", id, vocab);
+      if (!is_seen_[size_t(id)]) seen_.push_back(id);
+      is_seen_[size_t(id)] = true;
+    }
   }
-  double reached = 0;
-  size_t kept = 0;
-  while (kept < result.size() && reached < options.top_p * total) reached += result[kept++].p;
-  while (result[kept - 1].p < options.min_p) reached -= result[--kept].p;  // the first is 1
-  result.resize(kept);
-  for (Candidate& candidate : result) candidate.p /= reached;
-  return result;
+  forbidden_ = forbidden(options_.rules, so_far, options_.eos_ids, vocab);
+  SampleRequest request{.row = {.repetition_penalty = penalty, .greedy = options_.greedy},
+                        .seen = seen_,
+                        .forbidden = forbidden_};
+  if (!options_.greedy) {
+    request.row.temperature = options_.temperature;
+    request.row.top_p = options_.top_p;
+    request.row.min_p = options_.min_p;
+    request.row.top_k = options_.top_k;
+    // 53 bits, whatever the standard library.
+    request.row.drawn = double(random_() >> 11) * 0x1p-53;
+  }
+  return request;
 }
 
-int Sampler::sample(std::span<const float> logits, const TokensSoFar& so_far) {
-  EMBERQ_CHECK(std::ranges::none_of(logits, [](float x) { return std::isnan(x) || x == INFINITY; }),
-               "the model's logits are not finite");
-  logits_.assign(logits.begin(), logits.end());
-  apply(options_.rules, so_far, options_.eos_ids, logits_);
-  const auto largest = std::ranges::max_element(logits_);
-  EMBERQ_REQUIRE(std::isfinite(*largest),
+int sampled(int32_t written, const TokensSoFar& so_far) {
+  EMBERQ_CHECK(written != kLogitsNotFinite, "the model's logits are not finite");
+  EMBERQ_REQUIRE(written != kNothingLeft,
                  "no token may follow the {} so far: what generation_config.json rules out is the "
                  "whole vocabulary",
                  so_far.ids.size());
-  if (options_.greedy) return int(largest - logits_.begin());
-
-  const std::vector<Candidate> left = candidates(options_, logits_);
-  double drawn = double(random_() >> 11) * 0x1p-53;  // 53 bits, whatever the standard library
-  for (const Candidate& candidate : left)
-    if ((drawn -= candidate.p) < 0) return candidate.id;
-  return left.back().id;
+  return written;
 }
 
 }  // namespace emberq

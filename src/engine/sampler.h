@@ -2,10 +2,10 @@
 
 #include <cstdint>
 #include <random>
-#include <span>
 #include <vector>
 
 #include "engine/logit_rules.h"
+#include "ops/sample_memory.h"
 
 namespace emberq {
 
@@ -27,27 +27,25 @@ struct SamplingOptions {
 // looked at.
 void check(const SamplingOptions& options);
 
-// A token that sampling may choose, and its probability.
-struct Candidate {
-  int id = 0;
-  double p = 0;
-};
-// What temperature, top_k, top_p and min_p leave of logits by the rules, the most likely first; of
-// equals the smaller id. At least one logit must be finite, none NaN.
-std::vector<Candidate> candidates(const SamplingOptions& options, std::span<const float> logits);
-
+// What the operation Sample chooses one text's tokens by.
 class Sampler {
  public:
   Sampler(const SamplingOptions& options, uint64_t seed) : options_(options), random_(seed) {}
 
-  // The id that follows the tokens so far. InputError where the rules leave none; Error where a
-  // logit is NaN.
-  int sample(std::span<const float> logits, const TokensSoFar& so_far = {});
+  // For the token that follows those so far, which begin with those of the call before. Valid until
+  // the next call.
+  SampleRequest next(const TokensSoFar& so_far, int64_t vocab);
 
  private:
   SamplingOptions options_;
   std::mt19937_64 random_;
-  std::vector<float> logits_;  // by the rules
+  size_t looked_at_ = 0;       // of the tokens so far, for seen_
+  std::vector<bool> is_seen_;  // of the vocabulary
+  std::vector<int32_t> seen_, forbidden_;
 };
+
+// The id that Sample has written. InputError where the rules leave none; Error where a logit is NaN
+// or +infinity.
+int sampled(int32_t written, const TokensSoFar& so_far);
 
 }  // namespace emberq

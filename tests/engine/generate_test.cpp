@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "engine/cpu_sampler.h"
 #include "support/refusal.h"
 #include "support/shared.h"
 #include "support/tiny_model.h"
@@ -77,7 +78,7 @@ TEST_F(TinyGenerate, RefusesAPromptWithAnIdOutsideTheVocabularyByItsPosition) {
 
 // Counts of 4000 samples.
 std::vector<int> histogram(const SamplingOptions& options, const std::vector<float>& logits) {
-  Sampler sampler(options, 1);
+  test::CpuSampler sampler(options, 1);
   std::vector<int> counts(logits.size());
   for (int i = 0; i < 4000; ++i) ++counts[size_t(sampler.sample(logits))];
   return counts;

@@ -5,7 +5,9 @@
 #include <cmath>
 
 #include "base/json.h"
+#include "engine/cpu_sampler.h"
 #include "engine/generate.h"
+#include "ops/cpu/sample.h"
 #include "support/refusal.h"
 #include "support/shared.h"
 #include "support/test_folder.h"
@@ -201,10 +203,12 @@ TEST_F(GenerationConfigFile, ChangesLogitsAsTransformersProcessorsDo) {
     auto tokens = one["prompt"].get<std::vector<int>>();
     const auto prompt = int64_t(tokens.size());
     for (const Json& id : one["new"]) tokens.push_back(id);
-    auto logits = one["logits"].get<std::vector<float>>();
-    apply(sampling.rules, {.ids = tokens, .prompt = prompt}, sampling.eos_ids, logits);
+    const auto logits = one["logits"].get<std::vector<float>>();
+    test::CpuSampler sampler(sampling, 1);
+    sampler.written(logits, {.ids = tokens, .prompt = prompt});
     for (size_t i = 0; i < logits.size(); ++i)
-      EXPECT_FLOAT_EQ(logits[i], number(one["scores"][i])) << one["config"] << " token " << i;
+      EXPECT_FLOAT_EQ(sampler.logits()[i], number(one["scores"][i]))
+          << one["config"] << " token " << i;
   }
 }
 
@@ -218,7 +222,8 @@ TEST_F(GenerationConfigFile, LeavesTheProbabilitiesThatTransformersSamplesFrom) 
     std::vector<float> scores;
     for (const Json& score : one["scores"]) scores.push_back(number(score));
     std::vector<double> p(scores.size());
-    for (const Candidate& candidate : candidates(sampling, scores))
+    const SampleRow row = Sampler(sampling, 1).next({}, int64_t(scores.size())).row;
+    for (const cpu::Candidate& candidate : cpu::candidates(row, scores))
       p[size_t(candidate.id)] = candidate.p;
     for (size_t i = 0; i < p.size(); ++i) {
       const auto wanted = one["probabilities"][i].get<double>();
@@ -244,7 +249,7 @@ TEST_F(GenerationConfigFile, ContinuesTheBundledModelsPromptAsTransformersDoes) 
 
 TEST(Sampler, RefusesToChooseWhereTheRulesLeaveNothing) {
   for (const bool greedy : {true, false}) {
-    Sampler sampler({.rules = {.suppress = {0, 1, 2}}, .greedy = greedy}, 1);
+    test::CpuSampler sampler({.rules = {.suppress = {0, 1, 2}}, .greedy = greedy}, 1);
     EXPECT_REFUSED(sampler.sample(std::vector<float>{1, 2, 3}, {}), "no token may follow the 0");
   }
 }
@@ -252,7 +257,7 @@ TEST(Sampler, RefusesToChooseWhereTheRulesLeaveNothing) {
 TEST(Sampler, FailsWhereALogitIsNotFinite) {
   for (const float bad : {NAN, INFINITY})
     for (const bool greedy : {true, false}) {
-      Sampler sampler({.greedy = greedy}, 1);
+      test::CpuSampler sampler({.greedy = greedy}, 1);
       EXPECT_TRUE(contains(error_of([&] {
                              sampler.sample(std::vector<float>{0, bad, 1});
                            }),
@@ -261,7 +266,7 @@ TEST(Sampler, FailsWhereALogitIsNotFinite) {
 }
 
 TEST(Sampler, TakesTheOnlyTokenOfAVocabularyOfOne) {
-  Sampler sampler({.greedy = false, .top_k = 50, .top_p = 0.1, .min_p = 1}, 1);
+  test::CpuSampler sampler({.greedy = false, .top_k = 50, .top_p = 0.1, .min_p = 1}, 1);
   EXPECT_EQ(sampler.sample(std::vector<float>{-3}), 0);
 }
 
