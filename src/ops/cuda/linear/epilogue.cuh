@@ -59,9 +59,14 @@ struct LinearEpilogue {
     return {bias ? bias[column] : 0.0f,
             residual ? to_floats(residual[int64_t(token) * n + column]).x : 0.0f};
   }
-  // Stores one element. `scale` is the token's.
+  // Stores one element. `scale` is the token's. (By the two functions below, ptxas spills in the
+  // kernel of 256 tokens.)
   __device__ void store(int token, int column, float sum, float scale) const {
-    store(token, column, sum, scale, addends(token, column));
+    const int64_t at = int64_t(token) * n + column;
+    float y = sum * scale;
+    if (bias) y += bias[column];
+    if (residual) y += to_floats(residual[at]).x;
+    out[at] = uint16_t(to_pair(y, 0));
   }
   __device__ void store(int token, int column, float sum, float scale,
                         const Addends& addends) const {

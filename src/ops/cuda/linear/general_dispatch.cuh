@@ -1,10 +1,12 @@
 #pragma once
 
+#include <algorithm>
 #include <numeric>
 
 #include "ops/cuda/linear/general_calls.h"
 #include "ops/cuda/linear/general_few.cuh"
 #include "ops/cuda/linear/general_many.cuh"
+#include "ops/cuda/runtime/device.h"
 #include "ops/cuda/runtime/launch.cuh"
 
 namespace emberq::cuda {
@@ -42,7 +44,10 @@ void start_general(const GeneralCall& call, const typename Source::Args& source,
   const int64_t m = op.out.rows, n = op.out.dim;
   const auto few = [&]<bool kRagged>() {
     using Kernel = FewTokensKernel<Source, kRagged>;
-    launch<Kernel>(dim3(blocks_of(m, Kernel::kTokens), blocks_of(n, 16)), call.stream, args);
+    const unsigned tokens = blocks_of(m, Kernel::kTokens);
+    const auto at_once = unsigned(max_active_clusters<Kernel>(multiprocessors()));
+    const unsigned rows = std::clamp(at_once / tokens, 1u, blocks_of(n, 16));
+    launch<Kernel>(dim3(tokens, rows), call.stream, args);
   };
   if (ragged) return few.template operator()<true>();
   if (m <= kFewTokens) return few.template operator()<false>();

@@ -6,8 +6,9 @@
 namespace emberq::cuda {
 
 // Eight warps multiply 16 rows of W by eight tokens, each a slice of the inputs, all of which they
-// read straight from memory. kRagged: groups of any size, which may end inside a step; operand B is
-// then zero outside the group.
+// read straight from memory. A CTA goes on with the next rows, whose first weights it asks for
+// before it joins its warps' sums. kRagged: groups of any size, which may end inside a step;
+// operand B is then zero outside the group.
 template <class TheSource, bool kRagged>
 struct FewTokensKernel {
   using Source = TheSource;
@@ -15,7 +16,7 @@ struct FewTokensKernel {
   using Order = InputOrder<Source>;
   using Products = Accumulators<Source::kProduct>;
   static constexpr int kThreads = 32 * kSlices, kTokens = 8;
-  static constexpr int kMinBlocksPerSm = sizeof(typename Source::Raw) > 64 ? 1 : 2;
+  static constexpr int kMinBlocksPerSm = kRagged || sizeof(typename Source::Raw) > 64 ? 1 : 2;
   static constexpr bool kUsesPdl = true;
 
   struct Stage {
@@ -26,32 +27,38 @@ struct FewTokensKernel {
   static __device__ void run(const Args& a) {
     const int warp = int(threadIdx.x) / 32, lane = lane_index();
     // CTAs with the same weights run at the same time, so that memory is read once.
-    const int row_tile = int(blockIdx.y), token = int(blockIdx.x) * kTokens;
-    const Source source(a.source, row_tile);
-    const int end = slice_begin(a.source.k_tiles, warp + 1);
-    int k_tile = slice_begin(a.source.k_tiles, warp);
+    const int token = int(blockIdx.x) * kTokens, row_tiles = (a.out.n + 15) / 16;
+    const int begin = slice_begin(a.source.k_tiles, warp),
+              end = slice_begin(a.source.k_tiles, warp + 1);
+    int row_tile = int(blockIdx.y);
     Stage next;
+    ptx::griddepcontrol_launch_dependents();
     // No kernel writes weights, so their first loads need not wait for the previous one.
-    if (k_tile < end) source.load(k_tile, next.weights);
+    if (begin < end) Source(a.source, row_tile).load(begin, next.weights);
     ptx::griddepcontrol_wait();
     const uint8_t* x = a.x + a.row(token + lane / 4) * a.k * Order::kElement;
     // The tokens of this lane's sums.
     const int64_t rows[2] = {a.row(token + lane % 4 * 2), a.row(token + lane % 4 * 2 + 1)};
-    if (k_tile < end) load_inputs(a, x, k_tile, next);
-    float sum[4] = {};
-    for (; k_tile < end; ++k_tile) {
-      const Stage stage = next;
-      if (k_tile + 1 < end) {
-        source.load(k_tile + 1, next.weights);
-        load_inputs(a, x, k_tile + 1, next);
+    if (begin < end) load_inputs(a, x, begin, next);
+    for (; row_tile < row_tiles; row_tile += int(gridDim.y)) {
+      const Source source(a.source, row_tile);
+      float sum[4] = {};
+      for (int k_tile = begin; k_tile < end; ++k_tile) {
+        const Stage stage = next;
+        const bool last = k_tile + 1 == end;
+        const int next_row_tile = row_tile + (last ? int(gridDim.y) : 0);
+        if (next_row_tile < row_tiles) {
+          const int next_k_tile = last ? begin : k_tile + 1;
+          Source(a.source, next_row_tile).load(next_k_tile, next.weights);
+          load_inputs(a, x, next_k_tile, next);
+        }
+        if constexpr (kRagged)
+          multiply_ragged(a, source, stage, k_tile, rows, sum);
+        else
+          multiply(a, source, stage, k_tile, rows, sum);
       }
-      if constexpr (kRagged)
-        multiply_ragged(a, source, stage, k_tile, rows, sum);
-      else
-        multiply(a, source, stage, k_tile, rows, sum);
+      join(a, sum, row_tile, token);
     }
-    ptx::griddepcontrol_launch_dependents();
-    join(a, sum, row_tile, token);
   }
 
  private:
@@ -136,6 +143,7 @@ struct FewTokensKernel {
 
   static __device__ void join(const Args& a, const float (&sum)[4], int row_tile, int token) {
     __shared__ float slices[kSlices][kTokens][16];
+    __syncthreads();  // the last rows' have been read
     const int warp = int(threadIdx.x) / 32, lane = lane_index();
 #pragma unroll
     for (int i = 0; i < 4; ++i) slices[warp][lane % 4 * 2 + i % 2][lane / 4 + i / 2 * 8] = sum[i];

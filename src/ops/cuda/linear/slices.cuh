@@ -25,7 +25,7 @@ namespace emberq::cuda {
 template <int kTokens>
 inline constexpr GemmConfig kSliceConfig{.tokens = kTokens,
                                          .cluster = 1,
-                                         .stages = 4,
+                                         .stages = kTokens == 8 ? 4 : 3,
                                          .k_warpgroups = 1,
                                          .min_blocks_per_sm = 2,
                                          .slices = true};
@@ -43,7 +43,10 @@ struct SliceKernel {
     StartOrder start;
     LinearEpilogue epilogue;
   };
-  static constexpr int kWarps = kSlices, kThreads = 32 * kWarps, kMinBlocksPerSm = 2;
+  static constexpr int kWarps = kSlices, kThreads = 32 * kWarps;
+  // As many as ptxas finds registers for without spilling.
+  static constexpr int kMinBlocksPerSm =
+      kTokens == 8 || Operand::kFormat == OperandFormat::kLut4 ? 3 : 2;
   static constexpr bool kUsesPdl = true;
   static constexpr int kStages = kSliceConfig<kTokens>.stages, kTokenTiles = kTokens / 8;
   static constexpr int kTokenBytes = kTokens * kTileInputs;
@@ -74,11 +77,11 @@ struct SliceKernel {
     __syncthreads();
     const Operand operand(a.operand, ptx::shared_address(&shared.table));
     a.start.wait_for_input();
-    const Element own = element_of(a, warp);
     for (int i = begin; i < begin + kStages; ++i) {  // a group for each stage, to be counted
       if (i < end) load_tokens(a, i, stage(i));
       ptx::cp_async_commit();
     }
+    const Factors factors(a, warp);
     Sums sums = {};
     for (int i = begin; i < end; ++i) {
       ptx::cp_async_wait_group<kStages - 1>();
@@ -92,7 +95,7 @@ struct SliceKernel {
       ptx::cp_async_commit();
     }
     __syncthreads();
-    store(a, shared, warp, sums, own);
+    store(a, shared, warp, sums, factors);
     a.start.end();
   }
 
@@ -134,80 +137,86 @@ struct SliceKernel {
 
   static __device__ void multiply(const Operand& operand, uint32_t stage, Sums& sums) {
     const int lane = int(threadIdx.x) % 32;
-    uint32_t tokens[kTokenTiles][4][2];
-#pragma unroll
-    for (int tile = 0; tile < kTokenTiles; ++tile)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int token = 8 * tile + lane % 8, chunk = 4 * half + lane / 8;
-        uint32_t four[4];
-        ptx::ldmatrix_x4(stage + uint32_t(token * kTileInputs + (chunk ^ token % 8) * 16), four);
-#pragma unroll
-        for (int i = 0; i < 4; ++i) tokens[tile][2 * half + i / 2][i % 2] = four[i];
-      }
     const uint32_t weights = stage + kTokenBytes;
     typename Operand::Codes codes;
     typename Operand::Registers registers;
     operand.load_codes(weights, codes);
     operand.expand(weights, codes, registers);
-    if constexpr (Operand::kPromotions == 0) {
+    uint32_t tokens[kTokenTiles][2][2];  // of two mma
+    float product[kTokenTiles][4];       // of a group
 #pragma unroll
-      for (int j = 0; j < 4; ++j)
-#pragma unroll
-        for (int tile = 0; tile < kTokenTiles; ++tile)
-          ptx::mma_e4m3(sums[tile], registers + 4 * j, tokens[tile][j]);
-    } else {
-#pragma unroll
-      for (int group = 0; group < kGroups; ++group) {
-        const RowScales scale = operand.group_scales(weights, group);
+    for (int j = 0; j < 4; ++j) {
+      if (j % 2 == 0) {
 #pragma unroll
         for (int tile = 0; tile < kTokenTiles; ++tile) {
-          float product[4] = {};
+          const int token = 8 * tile + lane % 8, chunk = 2 * j + lane / 8;
+          uint32_t four[4];
+          ptx::ldmatrix_x4(stage + uint32_t(token * kTileInputs + (chunk ^ token % 8) * 16), four);
 #pragma unroll
-          for (int j = group * 4 / kGroups; j < (group + 1) * 4 / kGroups; ++j)
-            ptx::mma_e4m3(product, registers + 4 * j, tokens[tile][j]);
+          for (int i = 0; i < 4; ++i) tokens[tile][i / 2][i % 2] = four[i];
+        }
+      }
+      if constexpr (Operand::kPromotions == 0) {
+#pragma unroll
+        for (int tile = 0; tile < kTokenTiles; ++tile)
+          ptx::mma_e4m3(sums[tile], registers + 4 * j, tokens[tile][j % 2]);
+      } else {
+        constexpr int kOfGroup = 4 / kGroups;  // mma
+#pragma unroll
+        for (int tile = 0; tile < kTokenTiles; ++tile) {
 #pragma unroll
           for (int c = 0; c < 4; ++c)
-            sums[tile][c] = fmaf(c < 2 ? scale.low : scale.high, product[c], sums[tile][c]);
+            if (j % kOfGroup == 0) product[tile][c] = 0;
+          ptx::mma_e4m3(product[tile], registers + 4 * j, tokens[tile][j % 2]);
         }
+        if (j % kOfGroup < kOfGroup - 1) continue;
+        const RowScales scale = operand.group_scales(weights, j / kOfGroup);
+#pragma unroll
+        for (int tile = 0; tile < kTokenTiles; ++tile)
+#pragma unroll
+          for (int c = 0; c < 4; ++c)
+            sums[tile][c] =
+                fmaf(c < 2 ? scale.low : scale.high, product[tile][c], sums[tile][c]);
       }
     }
   }
 
-  // The output that a thread stores, and what goes into it beside the sums.
-  struct Element {
-    int token, column;
-    float scale;
-    LinearEpilogue::Addends addends;
-  };
-  static __device__ Element element_of(const Args& a, int warp) {
-    const int tile = warp / 4, c = warp % 4, lane = int(threadIdx.x) % 32;
-    Element own{8 * tile + lane % 4 * 2 + c % 2,
-                int(blockIdx.x) * 16 + lane / 4 + c / 2 * 8,
-                1,
-                {}};
-    if (warp >= 4 * kTokenTiles || !a.epilogue.has(own.token, own.column)) return own;
-    if (a.epilogue.x_scale) own.scale = a.epilogue.x_scale[own.token];
-    own.addends = a.epilogue.addends(own.token, own.column);
-    return own;
+  // The output that a thread of the first warps stores.
+  static __device__ int own_token(int warp) {
+    return warp / 4 * 8 + int(threadIdx.x) % 4 * 2 + warp % 2;
   }
+  static __device__ int own_column(int warp) {
+    return int(blockIdx.x) * 16 + int(threadIdx.x) % 32 / 4 + warp % 4 / 2 * 8;
+  }
+  static __device__ bool stores(const Args& a, int warp) {
+    return warp < 4 * kTokenTiles && a.epilogue.has(own_token(warp), own_column(warp));
+  }
+  // What goes into it beside the sums.
+  struct Factors {
+    float scale = 1;
+    LinearEpilogue::Addends addends{};
+    __device__ Factors(const Args& a, int warp) {
+      if (!stores(a, warp)) return;
+      if (a.epilogue.x_scale) scale = a.epilogue.x_scale[own_token(warp)];
+      addends = a.epilogue.addends(own_token(warp), own_column(warp));
+    }
+  };
 
   static __device__ void store(const Args& a, Shared& shared, int warp, const Sums& sums,
-                               const Element& own) {
+                               const Factors& factors) {
     const int lane = int(threadIdx.x) % 32;
 #pragma unroll
     for (int tile = 0; tile < kTokenTiles; ++tile)
 #pragma unroll
       for (int c = 0; c < 4; ++c) shared.sums[warp][tile][c][lane] = sums[tile][c];
     __syncthreads();
-    if (warp >= 4 * kTokenTiles) return;
+    if (!stores(a, warp)) return;
     const int tile = warp / 4, c = warp % 4;
     float sum[1] = {shared.sums[0][tile][c][lane]};
 #pragma unroll
     for (int other = 1; other < kWarps; ++other) sum[0] += shared.sums[other][tile][c][lane];
     Operand::finish(a.operand, sum);
-    if (a.epilogue.has(own.token, own.column))
-      a.epilogue.store(own.token, own.column, sum[0], own.scale, own.addends);
+    a.epilogue.store(own_token(warp), own_column(warp), sum[0], factors.scale, factors.addends);
   }
 };
 
