@@ -1,25 +1,39 @@
 #include "tensor/tensor.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <span>
 
 #include "base/check.h"
+#include "base/parallel.h"
 #include "format/bf16.h"
 #include "format/fp16.h"
 
 namespace emberq {
 namespace {
 
+// visit(begin, end) for the elements in chunks, on all threads.
+template <class Visit>
+void for_each_chunk(const Tensor& tensor, const Visit& visit) {
+  constexpr int64_t kChunk = 1 << 17;  // enough work for a thread
+  parallel_for(0, (tensor.size() + kChunk - 1) / kChunk, [&](int64_t chunk) {
+    visit(chunk * kChunk, std::min((chunk + 1) * kChunk, tensor.size()));
+  });
+}
+
 // visit(i, value) for every element, widened to double (exact for each of the four types).
 template <class Visit>
 void for_each_element(const Tensor& tensor, const Visit& visit) {
   const std::byte* data = tensor.bytes().data();
   const auto loop = [&]<class Stored>(Stored, const auto& widen) {
-    for (int64_t i = 0; i < tensor.size(); ++i) {
-      Stored stored;
-      std::memcpy(&stored, data + size_t(i) * sizeof(Stored), sizeof(Stored));
-      visit(i, widen(stored));
-    }
+    for_each_chunk(tensor, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        Stored stored;
+        std::memcpy(&stored, data + size_t(i) * sizeof(Stored), sizeof(Stored));
+        visit(i, widen(stored));
+      }
+    });
   };
   switch (tensor.dtype()) {
     case DType::kF64:
@@ -35,19 +49,38 @@ void for_each_element(const Tensor& tensor, const Visit& visit) {
   }
 }
 
+// Whether one of the elements has all bits of the mask: then the largest number of these bits is
+// the mask itself. A loop without an exit, which is vectorized.
+template <class Bits>
+bool any_all_set(std::span<const Bits> elements, Bits mask) {
+  Bits largest = 0;
+#pragma omp simd reduction(max : largest)
+  for (size_t i = 0; i < elements.size(); ++i) {
+    const auto masked = Bits(elements[i] & mask);
+    largest = masked > largest ? masked : largest;
+  }
+  return largest == mask;
+}
+
 // The first element that has all bits of the mask, or -1. With an exponent's mask: NaN or infinity.
 template <class Bits>
 int64_t find_all_set(const Tensor& tensor, Bits mask) {
-  constexpr int64_t kBlock = 4096;  // a loop without an exit is one the compiler vectorizes
-  const Bits* bits = tensor.data<Bits>();
-  const auto all_set = [mask](Bits b) { return (b & mask) == mask; };
-  for (int64_t begin = 0; begin < tensor.size(); begin += kBlock) {
-    const Bits* end = bits + std::min(begin + kBlock, tensor.size());
-    bool found = false;
-    for (const Bits* b = bits + begin; b < end; ++b) found |= all_set(*b);
-    if (found) return std::find_if(bits + begin, end, all_set) - bits;
-  }
-  return -1;
+  constexpr int64_t kBlock = 4096;
+  const std::span elements(tensor.data<Bits>(), size_t(tensor.size()));
+  std::atomic<int64_t> first = tensor.size();
+  for_each_chunk(tensor, [&](int64_t chunk, int64_t end) {
+    for (int64_t begin = chunk; begin < end; begin += kBlock) {
+      const auto block = elements.subspan(size_t(begin), size_t(std::min(kBlock, end - begin)));
+      if (!any_all_set<Bits>(block, mask)) continue;
+      const auto is_set = [mask](Bits b) { return (b & mask) == mask; };
+      const int64_t at = begin + (std::ranges::find_if(block, is_set) - block.begin());
+      int64_t known = first;
+      while (at < known && !first.compare_exchange_weak(known, at)) {
+      }
+      return;
+    }
+  });
+  return first < tensor.size() ? first.load() : -1;
 }
 
 template <class T>

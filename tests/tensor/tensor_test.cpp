@@ -128,6 +128,20 @@ TEST(FindNonFinite, FindsTheFirstOfTwo) {
   EXPECT_EQ(Tensor::of({100}, values).find_non_finite(), 5);
 }
 
+TEST(FindNonFinite, FindsTheFirstInALargeTensor) {
+  std::vector<float> values(1'000'000, 1.0f);
+  for (const size_t at : {999'999u, 700'000u, 500'000u, 131'072u, 131'071u, 3u}) {
+    values[at] = NAN;
+    EXPECT_EQ(Tensor::of({1000, 1000}, values).find_non_finite(), int64_t(at));
+  }
+}
+
+TEST(ToFloat, OfALargeTensorKeepsEveryElementInItsPlace) {
+  std::vector<float> values(1'000'003);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = float(i);
+  EXPECT_EQ(Tensor::of({int64_t(values.size())}, values).to_float(), values);
+}
+
 TEST(FindNonFinite, PassesTheLargestAndTheSmallestNumbers) {
   EXPECT_EQ(Tensor::of({4}, std::vector<float>{3.4028235e38f, -3.4028235e38f, 1e-45f, -0.0f})
                 .find_non_finite(),
