@@ -80,6 +80,14 @@ void MappedFile::forget_pages() const {
   if (size_ > 0) ::madvise(const_cast<std::byte*>(data_.get()), size_, MADV_DONTNEED);
 }
 
+void MappedFile::read_ahead(std::span<const std::byte> part) const {
+  const auto page = size_t(::sysconf(_SC_PAGESIZE));
+  const size_t begin = size_t(part.data() - data_.get()) / page * page,
+               end = size_t(part.data() - data_.get()) + part.size();
+  if (!part.empty())
+    ::madvise(const_cast<std::byte*>(data_.get()) + begin, end - begin, MADV_WILLNEED);
+}
+
 std::string read_text(const fs::path& path) {
   const MappedFile file(path);
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};

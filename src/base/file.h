@@ -28,6 +28,8 @@ class MappedFile {
   std::shared_ptr<const std::byte> owner() const { return data_; }
   // Gives back the memory of the pages that were touched; they are read again when touched again.
   void forget_pages() const;
+  // Starts to read a part of bytes() from the disk, and does not wait for it.
+  void read_ahead(std::span<const std::byte> part) const;
 
  private:
   fs::path path_;

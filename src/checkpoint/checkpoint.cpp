@@ -226,6 +226,22 @@ void Checkpoint::forget_pages() const {
   for (const SafetensorsFile& file : files_) file.forget_pages();
 }
 
+uint64_t Checkpoint::least_device_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [name, place] : place_of_) {
+    const StoredTensor tensor = files_[place.file].stored(place.name);
+    const bool narrows = tensor.type == emberq::name(DType::kF32);
+    bytes += tensor.bytes.size() / (narrows ? 2 : 1);
+  }
+  return bytes;
+}
+
+void Checkpoint::read_ahead(const std::string& prefix) const {
+  for (auto at = place_of_.lower_bound(prefix);
+       at != place_of_.end() && at->first.starts_with(prefix); ++at)
+    files_[at->second.file].read_ahead(at->second.name);
+}
+
 void Checkpoint::require_unquantized() const {
   EMBERQ_REQUIRE(!is_quantized() && !file_exists(folder_ / kEmberqConfigName),
                  "{} is quantized already", folder_.string());

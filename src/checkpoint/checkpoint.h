@@ -60,6 +60,10 @@ class Checkpoint final : public WeightSource {
   // For who goes through a model larger than the memory: what was read so far is not kept.
   void forget_pages() const;
 
+  // Devices hold F32 as BF16, and codes in no fewer bits than files do.
+  uint64_t least_device_bytes() const override;
+  void read_ahead(const std::string& prefix) const override;
+
   bool is_quantized() const { return quantization_.has_value(); }
   // InputError where weights are in codes, or emberq has been at them otherwise.
   void require_unquantized() const;

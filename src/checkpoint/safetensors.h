@@ -62,6 +62,8 @@ class SafetensorsFile {
   Tensor get(const std::string& name) const;
   StoredTensor stored(const std::string& name) const;  // InputError where there is no such tensor
   void forget_pages() const { file_.forget_pages(); }
+  // Starts to read a tensor from the disk; InputError where there is no such tensor.
+  void read_ahead(const std::string& name) const { file_.read_ahead(stored(name).bytes); }
 
  private:
   const TensorEntry& entry(const std::string& name) const;

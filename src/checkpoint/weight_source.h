@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +28,10 @@ class WeightSource {
   virtual const EmberqConfig& emberq_config() const = 0;
   // Whether the output head is a tensor of its own, and not the embedding.
   virtual bool has_own_head() const = 0;
+  // What the weights take in a device's memory at least; 0 where that is not known.
+  virtual uint64_t least_device_bytes() const { return 0; }
+  // Tensors whose names begin so will be asked for next.
+  virtual void read_ahead(const std::string& /*prefix*/) const {}
   // A plain weight: F32, F16 or BF16, of this shape, without NaN or infinity; or an InputError.
   virtual Tensor get(const std::string& name, const std::vector<int64_t>& shape) const = 0;
   // The linear `module` ("model.layers.0.self_attn.q_proj") of n outputs and k inputs in codes,
