@@ -37,6 +37,7 @@ class PartialBackend : public Backend {
   bool prefers_joined_linears() const override { return whole_->prefers_joined_linears(); }
   void* allocate(size_t bytes) override { return whole_->allocate(bytes); }
   void release(void* memory) override { whole_->release(memory); }
+  std::optional<size_t> free_memory() const override { return whole_->free_memory(); }
   void upload(void* to, const void* from, size_t bytes) override {
     whole_->upload(to, from, bytes);
   }
@@ -49,6 +50,12 @@ class PartialBackend : public Backend {
   std::unique_ptr<Recording> record(const std::function<void()>& calls) override;
   Weight prepare(const Tensor& dense) override { return whole_->prepare(dense); }
   Weight prepare(const QuantizedWeight& quantized) override { return whole_->prepare(quantized); }
+  Weight prepare_joined(std::span<const Tensor> parts, int64_t block) override {
+    return whole_->prepare_joined(parts, block);
+  }
+  Weight prepare_joined(std::span<const QuantizedWeight> parts, int64_t block) override {
+    return whole_->prepare_joined(parts, block);
+  }
 
   void run(const Embed& op) override { forward("embed", op); }
   void run(const RmsNorm& op) override { forward("rms_norm", op); }

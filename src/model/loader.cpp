@@ -23,6 +23,16 @@ void set_post_rope_scale(DecoderLayer& layer, Backend& backend, const ModelConfi
   layer.query_scale = upload(backend, query);
 }
 
+// What a model takes besides its weights depends on how it is run, and is not counted.
+void require_memory(const WeightSource& source, const Backend& backend) {
+  const uint64_t least = source.least_device_bytes();
+  const std::optional<size_t> free = backend.free_memory();
+  EMBERQ_REQUIRE(!free || least <= *free,
+                 "{}: the weights take {:.2f} GB of the device's memory, of which {:.2f} GB are "
+                 "free",
+                 source.where(), double(least) * 1e-9, double(*free) * 1e-9);
+}
+
 // Reads a model's tensors onto a backend.
 class Loader {
  public:
@@ -101,7 +111,6 @@ class Loader {
             LinearLayer& linear) const {
     std::vector<Tensor> plain, biases;
     std::vector<QuantizedWeight> codes;
-    StoredLinear all{.quantized = {.input = stored[size_t(modules.front())].quantized.input}};
     for (const Projection module : modules) {
       const StoredLinear& one = stored[size_t(module)];
       one.plain ? plain.push_back(one.plain) : codes.push_back(one.quantized.weight);
@@ -119,12 +128,10 @@ class Loader {
       const int64_t rows = first.plain ? first.plain.shape()[0] : first.quantized.weight.n;
       if (rows % block != 0) return false;
     }
-    if (!biases.empty()) all.bias = join_rows(biases, block).to_float();
-    if (plain.empty())
-      all.quantized.weight = join_rows(codes, block);
-    else
-      all.plain = join_rows(plain, block);
-    prepare(all, linear);
+    linear.weight = plain.empty() ? backend_.prepare_joined(codes, block)
+                                  : backend_.prepare_joined(plain, block);
+    linear.input = first.quantized.input;
+    if (!biases.empty()) linear.bias = upload(backend_, join_rows(biases, block).bytes());
     for (const Projection module : modules) stored[size_t(module)].joined = true;
     return true;
   }
@@ -181,12 +188,17 @@ Model::Model(const ModelConfig& config, Backend& backend)
 
 Model Model::load(const WeightSource& source, Backend& backend, std::optional<KvScheme> kv,
                   std::function<void()> after_block) {
+  require_memory(source, backend);
   const ModelConfig& config = source.config();
   Model model(config, backend);
   model.kv_ = kv.value_or(source.emberq_config().attention.kv);
   const AttentionScheme attention =
       kv == KvScheme::kFp ? AttentionScheme() : source.emberq_config().attention;
 
+  const auto read_ahead = [&](int64_t layer) { source.read_ahead(layer_tensor(layer, "")); };
+  source.read_ahead(std::string(kEmbedding.name));
+  if (source.has_own_head()) source.read_ahead(std::string(kHead.name));
+  read_ahead(0);
   const Loader loader(source, backend);
   const auto table = [&](const Parameter& parameter) {
     return loader.matrix(std::string(parameter.name), parameter);
@@ -195,6 +207,7 @@ Model Model::load(const WeightSource& source, Backend& backend, std::optional<Kv
   model.head_ = source.has_own_head() ? table(kHead) : model.embedding_;
   model.final_norm_ = loader.vector(std::string(kFinalNorm.name), kFinalNorm);
   for (int64_t i = 0; i < config.num_layers; ++i) {
+    read_ahead(i + 1);
     model.layers_.push_back(loader.layer(i));
     model.layers_.back().down_hadamard = source.emberq_config().down_hadamard;
     set_attention(model.layers_.back(), backend, config, attention, i);

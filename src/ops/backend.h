@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -44,6 +45,9 @@ class Backend {
 
   virtual void* allocate(size_t bytes) = 0;  // at least 64-byte aligned
   virtual void release(void* memory) = 0;
+  // What can be allocated still; nullopt where that cannot be said.
+  virtual std::optional<size_t> free_memory() const { return std::nullopt; }
+  // What is at `from` may change or go when this returns.
   virtual void upload(void* to, const void* from, size_t bytes) = 0;
   virtual void download(void* to, const void* from, size_t bytes) = 0;
   virtual void copy(void* to, const void* from, size_t bytes) = 0;  // both on this backend
@@ -57,6 +61,9 @@ class Backend {
 
   virtual Weight prepare(const Tensor& dense) = 0;  // [n, k] F32, F16 or BF16
   virtual Weight prepare(const QuantizedWeight& quantized) = 0;
+  // Several as one weight, with the rows of join_rows().
+  virtual Weight prepare_joined(std::span<const Tensor> parts, int64_t block);
+  virtual Weight prepare_joined(std::span<const QuantizedWeight> parts, int64_t block);
 
   virtual void run(const Embed&) { refuse("embed"); }
   virtual void run(const RmsNorm&) { refuse("rms_norm"); }
@@ -88,7 +95,7 @@ std::unique_ptr<Backend> make_cuda_backend(CudaKernels kernels = CudaKernels::kF
 std::string cuda_obstacle();
 inline bool cuda_available() { return cuda_obstacle().empty(); }
 
-// A buffer with these values in it, which may go when this returns.
+// A buffer with these values in it.
 Buffer upload(Backend& backend, std::span<const std::byte> bytes);
 template <class T>
 Buffer upload(Backend& backend, const std::vector<T>& values) {

@@ -66,7 +66,7 @@ void check_order(Backend& backend, const QuantizedWeight& weight, const TiledWei
 RepackRow measure(Backend& backend, GpuMeter& meter, const GemmShape& shape,
                   const std::string& scheme) {
   const QuantizedWeight weight = random_weight(shape.n, shape.k, *weight_scheme_from_name(scheme));
-  const cuda::CanonicalWeight canonical = cuda::upload_canonical(backend, weight);
+  const cuda::CanonicalWeight canonical = cuda::upload_canonical(backend, {&weight, 1}, 0);
   const auto repack = [&] {
     return cuda::repack(backend, canonical, shape.n, shape.k, cuda::stream_of(backend));
   };

@@ -1,4 +1,5 @@
 #include <array>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -15,6 +16,7 @@
 #include "ops/cuda/runtime/check.h"
 #include "ops/cuda/runtime/handle.h"
 #include "ops/cuda/runtime/stream.h"
+#include "ops/cuda/runtime/upload_ring.h"
 
 namespace emberq {
 namespace {
@@ -80,8 +82,27 @@ class CudaBackend final : public Backend {
     return memory;
   }
   void release(void* memory) override { cudaFreeAsync(memory, stream_); }
+  // What the pool keeps counts as free.
+  std::optional<size_t> free_memory() const override {
+    size_t free = 0, total = 0;
+    uint64_t reserved = 0, used = 0;
+    cudaMemPool_t pool = nullptr;
+    CUDA_CHECK(cudaMemGetInfo(&free, &total));
+    CUDA_CHECK(cudaDeviceGetDefaultMemPool(&pool, kDevice));
+    CUDA_CHECK(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved));
+    CUDA_CHECK(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used));
+    return free + size_t(reserved - used);
+  }
+  // CUDA takes a copy of what is small before it returns. What is large it would copy by one
+  // thread, after all that is on the stream.
   void upload(void* to, const void* from, size_t bytes) override {
-    CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_));
+    if (bytes < cuda::UploadRing::kLeastBytes) {
+      CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_));
+      return;
+    }
+    ring_.upload(to, bytes, [&](size_t begin, std::span<std::byte> piece) {
+      std::memcpy(piece.data(), static_cast<const std::byte*>(from) + begin, piece.size());
+    });
   }
   void download(void* to, const void* from, size_t bytes) override {
     CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_));
@@ -95,30 +116,46 @@ class CudaBackend final : public Backend {
   bool records() const override { return kernels_ == CudaKernels::kFast; }
   std::unique_ptr<Recording> record(const std::function<void()>& calls) override;
   cudaStream_t stream() const { return stream_; }
+  cuda::UploadRing& ring() { return ring_; }
+  // By PDL a linear reads its weights before earlier kernels have ended.
+  void settle_weights() {
+    if (!settled_) synchronize();
+    settled_ = true;
+  }
 
-  Weight prepare(const Tensor& dense) override {
+  Weight prepare(const Tensor& dense) override { return prepare_joined(std::span(&dense, 1), 0); }
+  Weight prepare(const QuantizedWeight& quantized) override {
+    return prepare_joined(std::span(&quantized, 1), 0);
+  }
+  // These do not wait: settle_weights() does, before a weight is read.
+  Weight prepare_joined(std::span<const Tensor> parts, int64_t block) override {
+    settled_ = false;
     auto weight = std::make_shared<cuda::CudaWeight>();
-    weight->n = dense.shape().at(0), weight->k = dense.shape().at(1);
-    weight->data = cuda::upload_unquantized(*this, dense);
-    const size_t bytes = size_t(dense.size()) * size_bytes(DType::kBF16);
+    for (const Tensor& part : parts) weight->n += part.shape().at(0);
+    weight->k = parts.front().shape().at(1);
+    weight->data = cuda::upload_unquantized(*this, parts, block);
+    const size_t bytes = size_t(weight->n * weight->k) * size_bytes(DType::kBF16);
     return {weight->n, weight->k, bytes, std::move(weight)};
   }
-  Weight prepare(const QuantizedWeight& quantized) override {
-    cuda::CanonicalWeight canonical = cuda::upload_canonical(*this, quantized);
+  Weight prepare_joined(std::span<const QuantizedWeight> parts, int64_t block) override {
+    settled_ = false;
+    cuda::CanonicalWeight canonical = cuda::upload_canonical(*this, parts, block);
     auto weight = std::make_shared<cuda::CudaWeight>();
-    weight->n = quantized.n, weight->k = quantized.k;
+    for (const QuantizedWeight& part : parts) weight->n += part.n;
+    weight->k = parts.front().k;
     if (kernels_ == CudaKernels::kNaive)
       weight->data = std::move(canonical);
-    else if (cuda::has_operand(canonical, quantized.k))
-      weight->data = cuda::repack(*this, canonical, quantized.n, quantized.k, stream_);
+    else if (cuda::has_operand(canonical, weight->k))
+      weight->data = cuda::repack(*this, canonical, weight->n, weight->k, stream_);
     else
-      weight->data = cuda::to_bytes(*this, canonical, quantized.n, quantized.k, stream_);
-    synchronize();  // by PDL a linear reads its weights before earlier kernels have ended
-    return {quantized.n, quantized.k, cuda::bytes_read(*weight, quantized), weight};
+      weight->data = cuda::to_bytes(*this, canonical, weight->n, weight->k, stream_);
+    const size_t bytes = cuda::bytes_read(*weight, parts);
+    return {weight->n, weight->k, bytes, std::move(weight)};
   }
 
   void run(const Embed& op) override {
     check(op);
+    settle_weights();
     const auto* table = std::get_if<cuda::UnquantizedWeight>(&cuda::cuda_weight(*op.table).data);
     if (!table) refuse("embed of a quantized table");
     cuda::embed(op, table->values.as<void>(), stream_);
@@ -194,6 +231,7 @@ class CudaBackend final : public Backend {
   // `index`: among linears that run together.
   void run(const Linear& op, cuda::LinearOrder order, size_t index) {
     check(op);
+    settle_weights();
     if (!op.x.quantized() && op.x.dtype != DType::kBF16)
       refuse("linear of " + std::string(emberq::name(op.x.dtype)) + " inputs");
     if (const DType out = op.out.dtype;
@@ -261,6 +299,8 @@ class CudaBackend final : public Backend {
   // Of linears that run together, at most.
   static constexpr size_t kTogether = 3;
   std::array<std::optional<cuda::Workspace>, kTogether> workspaces_;
+  cuda::UploadRing ring_{stream_};
+  bool settled_ = true;  // what prepare_joined() has started is known to have ended
   std::optional<cuda::SplitKvWorkspace> split_kv_;
   std::optional<cuda::PrefillWorkspace> prefill_;
   std::optional<cuda::DenseProducts> dense_;
@@ -290,6 +330,7 @@ class CudaRecording final : public Recording {
 };
 
 std::unique_ptr<Recording> CudaBackend::record(const std::function<void()>& calls) {
+  settle_weights();
   return std::make_unique<CudaRecording>(stream_, calls);
 }
 
@@ -297,6 +338,10 @@ std::unique_ptr<Recording> CudaBackend::record(const std::function<void()>& call
 
 cudaStream_t cuda::stream_of(Backend& backend) {
   return dynamic_cast<CudaBackend&>(backend).stream();
+}
+
+cuda::UploadRing& cuda::upload_ring_of(Backend& backend) {
+  return dynamic_cast<CudaBackend&>(backend).ring();
 }
 
 std::unique_ptr<Backend> make_cuda_backend(CudaKernels kernels) {
