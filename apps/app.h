@@ -28,6 +28,7 @@ void add_bench_ops(Command& bench, const bench::Origin& origin);
 void add_bench_gemm(Command& bench, const bench::Origin& origin);
 void add_bench_repack(Command& bench, const bench::Origin& origin);
 void add_bench_model(Command& bench, const bench::Origin& origin);
+void add_bench_load(Command& bench, const bench::Origin& origin);
 void add_bench_attention(Command& bench, const bench::Origin& origin);
 void add_debug_report(Command& debug);
 

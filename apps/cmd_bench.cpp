@@ -13,6 +13,7 @@ void add_bench(Command& app, const std::string& command_line) {
   add_bench_repack(command, origin);
   add_bench_attention(command, origin);
   add_bench_model(command, origin);
+  add_bench_load(command, origin);
 }
 
 }  // namespace emberq

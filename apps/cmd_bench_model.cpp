@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "apps/app.h"
+#include "apps/next_tokens.h"
 #include "apps/random_model.h"
 #include "base/check.h"
 #include "base/json.h"
@@ -13,7 +14,6 @@
 #include "base/table.h"
 #include "bench/partial_backend.h"
 #include "bench/report.h"
-#include "model/logit_rows.h"
 #include "model/model.h"
 
 namespace emberq {
@@ -21,7 +21,7 @@ namespace {
 
 struct BenchModelArguments {
   ModelOptions execution;
-  std::string model = "llama-3-8b", recipe = "emberq4";
+  std::string model = "llama-3-8b", recipe = "emberq4", save;
   std::vector<int> batches = {1, 16, 64};
   int context = 1024, steps = 32, page_tokens = 64;
   bool breakdown = false, json = false;
@@ -49,31 +49,6 @@ struct BenchModelRow {
   double prompt_rate() const { return double(batch) * context / prompt_seconds; }
   double rate() const { return batch / step.seconds; }
   double terabytes() const { return step_bytes / step.seconds * 1e-12; }
-};
-
-// The most likely next tokens of a batch, by the backend; one copy of ids.
-class NextTokens {
- public:
-  NextTokens(Model& model, int most)
-      : model_(&model),
-        logits_(model, most),
-        ids_(model.backend(), size_t(most) * sizeof(int32_t)),
-        host_(size_t(most)) {}
-
-  std::span<const int32_t> of(const Activations& hidden, std::span<const int32_t> rows) {
-    const Activations logits = logits_.on_backend(hidden, rows);
-    Backend& backend = model_->backend();
-    backend.run(Argmax{.logits = logits, .ids = ids_.as<int32_t>()});
-    backend.download(host_.data(), ids_.as<void>(), rows.size_bytes());
-    backend.synchronize();
-    return std::span(host_).first(rows.size());
-  }
-
- private:
-  Model* model_;
-  LogitRows logits_;
-  Buffer ids_;
-  std::vector<int32_t> host_;
 };
 
 // The time of each step, in which every sequence gets a token, after one that is recorded.
@@ -178,9 +153,10 @@ BenchModelRow run_batch(Model& model, const BenchModelArguments& options, int ba
 }
 
 void run(const BenchModelArguments& options, const bench::Origin& origin) {
-  const ModelConfig config = published_config(options.model);
   const Recipe recipe =
       options.recipe == "none" ? Recipe{.name = "none"} : find_recipe(options.recipe);
+  const RandomModel numbers(published_config(options.model), recipe);
+  if (!options.save.empty()) return numbers.save(options.save);
   EMBERQ_REQUIRE(options.context >= 1 && options.steps >= 1 && !options.batches.empty() &&
                      std::ranges::min(options.batches) >= 1,
                  "--context, --new-tokens and --batch must be at least 1");
@@ -190,7 +166,7 @@ void run(const BenchModelArguments& options, const bench::Origin& origin) {
   Backend* backend = partial ? partial.get() : whole.get();
   const std::string device = backend->name() == "cpu" ? bench::cpu_name() : bench::gpu_name();
   const auto start = Clock::now();
-  Model model = Model::load(RandomModel(config, recipe), *backend, kv_of(options.execution));
+  Model model = Model::load(numbers, *backend, kv_of(options.execution));
   backend->synchronize();
   const double load_seconds = seconds_since(start);
 
@@ -270,6 +246,9 @@ void add_bench_model(Command& bench, const bench::Origin& origin) {
   command.option("--page-tokens", options->page_tokens, "Tokens of a page of the KV cache")
       .show_default();
   add_execution(command, options->execution);
+  command.option("--save", options->save,
+                 "Time nothing, and write the model as a checkpoint to this new folder, for "
+                 "bench load");
   command.flag("--breakdown", options->breakdown,
                "Also time steps without one operation, for each: what it adds");
   command.flag("--json", options->json,

@@ -6,9 +6,11 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "bench/operands.h"
+#include "checkpoint/compressed_tensors/write.h"
+#include "checkpoint/shard_writer.h"
 #include "format/bf16.h"
 #include "format/pack.h"
-#include "model/decoder_layer.h"
+#include "model/parameters.h"
 #include "quant/recipe/group_size.h"
 
 namespace emberq {
@@ -65,13 +67,18 @@ QuantizedWeight random_codes(int64_t n, int64_t k, WeightScheme scheme) {
     // An e4m3 byte of all ones is NaN.
     if (scheme.code == WeightCode::kFloat && scheme.bits == 8) word &= 0xbfbfbfbf;
   }
-  const auto scales = random_numbers(n * groups, 0x1p-10f, true);
+  auto scales = random_numbers(n * groups, 0x1p-10f, true);
+  // Of a product in e4m3, scales of three bits, which are e4m3 numbers over a power of two.
+  const bool product = scheme.dequant == Dequant::kE4m3;
+  if (product)
+    for (bf16& scale : scales) scale.bits &= 0xfff0;
   QuantizedWeight weight{
       .scheme = scheme,
       .n = n,
       .k = k,
       .packed = Tensor::copy_of(DType::kI32, {n, words}, std::span<const uint32_t>(packed)),
-      .scale = Tensor::copy_of(DType::kBF16, {n, groups}, std::span<const bf16>(scales))};
+      .scale = Tensor::copy_of(DType::kBF16, {n, groups}, std::span<const bf16>(scales)),
+      .global_scale = product ? 0x1p8f : 1};
   if (scheme.zero_point) {
     const std::vector<int8_t> zeros(size_t(n * groups));
     weight.zero_point = Tensor::copy_of(DType::kI8, {n, groups}, std::span<const int8_t>(zeros));
@@ -105,18 +112,18 @@ std::vector<std::string> published_configs() {
   return names;
 }
 
-ModelConfig published_config(const std::string& name_or_file) {
+OrderedJson published_config(const std::string& name_or_file) {
   for (const Published& one : kPublished)
-    if (one.name == name_or_file)
-      return parse_config(Json::parse(one.config), std::string(one.name));
+    if (one.name == name_or_file) return OrderedJson::parse(one.config);
   EMBERQ_REQUIRE(name_or_file.ends_with(".json"),
                  "--model {}: there are {}, or a config.json by its name", name_or_file,
                  fmt::join(published_configs(), ", "));
-  return parse_config(read_json(name_or_file), name_or_file);
+  return read_ordered_json(name_or_file);
 }
 
-RandomModel::RandomModel(ModelConfig config, const Recipe& recipe)
-    : config_(std::move(config)),
+RandomModel::RandomModel(const OrderedJson& config, const Recipe& recipe)
+    : config_json_(config.dump(2)),
+      config_(parse_config(Json::parse(config_json_), "the model's config.json")),
       recipe_(recipe),
       emberq_config_(emberq_config_of(config_, recipe)) {}
 
@@ -131,16 +138,67 @@ Tensor RandomModel::get(const std::string&, const std::vector<int64_t>& shape) c
   return tensor;
 }
 
+std::optional<LinearScheme> RandomModel::scheme(Projection projection) const {
+  const auto& weight = recipe_.weights[size_t(projection)];
+  if (!weight) return std::nullopt;
+  const int64_t k = inputs(config_, projection);
+  return LinearScheme{fitted(*weight, k),
+                      fitted(recipe_.activations[size_t(input_of(projection))], k)};
+}
+
 std::optional<QuantizedLinear> RandomModel::linear(const std::string& module, int64_t n,
                                                    int64_t k) const {
   const auto is_named = [&](Projection p) { return module.ends_with(name(p)); };
-  const Projection projection = *std::ranges::find_if(kProjections, is_named);
-  const auto& scheme = recipe_.weights[size_t(projection)];
-  if (!scheme) return std::nullopt;
-  const WeightScheme fitting = fitted(*scheme, k);
-  QuantizedWeight& weight = codes_[{name(fitting), n, k}];
-  if (!weight.packed) weight = random_codes(n, k, fitting);
-  return QuantizedLinear{weight, fitted(recipe_.activations[size_t(input_of(projection))], k)};
+  const auto stored = scheme(*std::ranges::find_if(kProjections, is_named));
+  if (!stored) return std::nullopt;
+  QuantizedWeight& weight = codes_[{name(stored->weight), n, k}];
+  if (!weight.packed) weight = random_codes(n, k, stored->weight);
+  return QuantizedLinear{weight, stored->activation};
+}
+
+void RandomModel::save(const fs::path& folder) const {
+  OutputDirectory output(folder);
+  SafetensorsWriter writer(output.partial());
+  std::vector<std::pair<std::string, LinearScheme>> linears;
+  std::vector<std::string> ignored = {"lm_head"};
+  EmberqConfig around = emberq_config_;
+  around.recipe = to_json(recipe_).dump();
+  const auto add = [&](const std::string& name, const Parameter& parameter) {
+    writer.add(name, get(name, parameter.shape(config_)));
+  };
+  const auto add_weight = [&](int64_t layer, const Parameter& parameter) {
+    const std::string module = linear_name(layer, parameter.module);
+    const auto stored = scheme(parameter.module);
+    if (!stored) {
+      ignored.push_back(module);
+      return add(layer_tensor(layer, parameter.name), parameter);
+    }
+    QuantizedWeight weight =
+        linear(module, parameter.rows(config_), parameter.columns(config_))->weight;
+    weight.scheme = stored->weight;
+    for (const auto& [name, tensor] : quantized_tensors(module, weight)) writer.add(name, tensor);
+    linears.emplace_back(module, *stored);
+    if (stored->weight.dequant != Dequant::kExact) around.dequant = stored->weight.dequant;
+    if (weight.global_scale != 1) around.global_scale[module] = weight.global_scale;
+  };
+  add(std::string(kEmbedding.name), kEmbedding);
+  if (has_own_head()) add(std::string(kHead.name), kHead);
+  add(std::string(kFinalNorm.name), kFinalNorm);
+  for (int64_t layer = 0; layer < config_.num_layers; ++layer)
+    for (const Parameter& parameter : layer_parameters()) {
+      if (!parameter.present(config_)) continue;
+      if (parameter.kind == ParameterKind::kWeight)
+        add_weight(layer, parameter);
+      else
+        add(layer_tensor(layer, parameter.name), parameter);
+    }
+  writer.finish();
+  OrderedJson config = OrderedJson::parse(config_json_);
+  if (!linears.empty())
+    config["quantization_config"] = quantization_config(linears, ignored, around.down_hadamard > 0);
+  write_text(output.partial() / "config.json", config.dump(2) + "\n");
+  write_text(output.partial() / kEmberqConfigName, to_json(around).dump() + "\n");
+  output.commit();
 }
 
 }  // namespace emberq

@@ -5,13 +5,16 @@
 #include <tuple>
 #include <vector>
 
+#include "base/file.h"
+#include "base/json_fwd.h"
+#include "checkpoint/compressed_tensors/config.h"
 #include "checkpoint/weight_source.h"
 #include "quant/recipe/recipe.h"
 
 namespace emberq {
 
 // config.json of a published shape ("llama-3-8b"), or of a file. InputError names what there is.
-ModelConfig published_config(const std::string& name_or_file);
+OrderedJson published_config(const std::string& name_or_file);
 std::vector<std::string> published_configs();
 
 // A model of random numbers in the formats of a recipe: to measure how fast a shape runs without
@@ -19,7 +22,8 @@ std::vector<std::string> published_configs();
 // memory of few of them there.
 class RandomModel final : public WeightSource {
  public:
-  RandomModel(ModelConfig config, const Recipe& recipe);
+  // `config` is a config.json.
+  RandomModel(const OrderedJson& config, const Recipe& recipe);
 
   std::string where() const override { return "a random model"; }
   const ModelConfig& config() const override { return config_; }
@@ -29,7 +33,14 @@ class RandomModel final : public WeightSource {
   std::optional<QuantizedLinear> linear(const std::string& module, int64_t n,
                                         int64_t k) const override;
 
+  // Writes it as a checkpoint without a tokenizer. InputError where the folder exists.
+  void save(const fs::path& folder) const;
+
  private:
+  // What a linear is in; nullopt where it is plain.
+  std::optional<LinearScheme> scheme(Projection projection) const;
+
+  std::string config_json_;
   ModelConfig config_;
   Recipe recipe_;
   EmberqConfig emberq_config_;

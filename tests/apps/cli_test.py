@@ -460,6 +460,27 @@ class Program(unittest.TestCase):
         no_gpu = {"env": os.environ | {"CUDA_VISIBLE_DEVICES": ""}}
         self.assertIn("GPU", self.refused("bench", "ops", "--device", "cuda", **no_gpu))
 
+    def test_bench_load_times_a_random_model_that_bench_model_wrote(self):
+        config = json.loads((MODEL / "config.json").read_text()) | {"num_hidden_layers": 2, "torch_dtype": "bfloat16"}
+        config_file = self.folder / "config.json"
+        config_file.write_text(json.dumps(config))
+        for recipe in ("emberq4", "fireq", "fp8", "smoothquant", "none"):
+            out = self.folder / recipe
+            save = ("bench", "model", "--model", config_file, "--recipe", recipe, "--save", out)
+            done = emberq(*save)
+            self.assertEqual((done.returncode, done.stdout), (0, b""), done.stderr.decode())
+            report = self.json_of("bench", "load", "--model", out, "--device", "cpu", "--repeats", 2)
+            self.assertEqual(list(report)[:5], ["version", "commit", "device", "date", "command"])
+            self.assertEqual(report["file_bytes"], sum(path.stat().st_size for path in out.glob("*.safetensors")))
+            self.assertEqual(len(report["rows"]), 2)
+            for row in report["rows"]:
+                parts = [row[part + "_seconds"] for part in ("backend", "open", "load", "first_token")]
+                self.assertGreaterEqual(min(parts), 0)
+                self.assertAlmostEqual(row["seconds"], sum(parts))
+            self.assertIn("exists already", self.refused(*save))
+        self.assertIn("config.json", self.refused("bench", "load", "--model", self.folder / "nothing"))
+        self.assertIn("GB/s", emberq("bench", "load", "--model", out, "--device", "cpu").stdout.decode())
+
     def test_bench_repack_refuses_shapes_that_are_none_and_machines_without_a_gpu(self):
         self.assertIn("llama-4", self.refused("bench", "repack", "--model", "llama-4"))
         no_gpu = {"env": os.environ | {"CUDA_VISIBLE_DEVICES": ""}}
