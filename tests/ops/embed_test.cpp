@@ -2,13 +2,19 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <limits>
+#include <random>
 #include <tuple>
 
 #include "format/fp16.h"
+#include "format/fp8.h"
+#include "format/pack.h"
+#include "format/weight_code.h"
 #include "ops/linear.h"
+#include "support/backends.h"
 #include "support/own_type.h"
 #include "support/quantized_weight.h"
 #include "support/random.h"
@@ -68,6 +74,86 @@ TEST_P(EmbedTest, CopiesTheRowsThatTheIdsName) {
   }
 }
 
+struct CodesCase {
+  std::string backend, scheme;
+  int64_t dim;
+  DType scale_type;
+};
+
+class EmbedOfCodes : public testing::TestWithParam<CodesCase> {};
+
+// What stands in a table of codes, by tensor/quantized_weight.h.
+float value_in(const QuantizedWeight& w, int64_t row, int64_t column) {
+  const int64_t group = w.scheme.group_size ? column / w.scheme.group_size : 0;
+  const int64_t at = row * w.scale.shape()[1] + group;
+  const auto* words = w.packed.data<uint32_t>() + row * w.packed.shape()[1];
+  const int u = packed_code(words, size_t(column), w.scheme.bits) + (1 << (w.scheme.bits - 1));
+  const float scale = w.scale.to_float()[size_t(at)], code = weight_code_value(w.scheme, u),
+              zero = w.scheme.zero_point ? float(w.zero_point.data<int8_t>()[at]) : 0;
+  if (w.scheme.dequant == Dequant::kE4m3)
+    return fp8_round(code * scale * w.global_scale) / w.global_scale;
+  return (code - zero) * scale;
+}
+
+TEST_P(EmbedOfCodes, GivesTheValuesOfTheRowsThatTheIdsName) {
+  const CodesCase& one = GetParam();
+  const auto backend = test::make_backend(one.backend);
+  if (!backend) GTEST_SKIP() << "no CUDA device";
+  const WeightScheme scheme = *weight_scheme_from_name(one.scheme);
+  const bool e4m3 = scheme.code == WeightCode::kFloat && scheme.bits == 8;
+  std::mt19937_64 random(3);
+  QuantizedWeight codes =
+      test::assemble(kVocabulary, one.dim, scheme,
+                     {.code =
+                          [&](int64_t, int64_t) {
+                            const int u = int(random() % (1u << scheme.bits));
+                            return e4m3 && (u & 0x7f) == 0x7f ? 0 : u;  // no NaN
+                          },
+                      .scale = [&](int64_t, int64_t) { return float(8 + random() % 8) / 512; },
+                      .zero_point = [&](int64_t, int64_t) { return int8_t(random() % 16 - 8); },
+                      .scale_type = one.scale_type});
+  if (scheme.dequant == Dequant::kE4m3) codes.global_scale = 64;
+  const Weight table = backend->prepare(codes);
+  const std::vector<int32_t> ids = {299, 7, 0, 8, 15, 16, 127, 128, 7, 150};
+  const Buffer id_memory = test::to_backend(*backend, ids);
+  const auto tokens = int64_t(ids.size());
+  const size_t count = size_t((tokens + 1) * one.dim);  // poisoned, with a row behind
+  const Buffer out = test::upload_own(*backend, std::vector<float>(count, NAN));
+  backend->run(Embed{.table = &table,
+                     .ids = id_memory.as<int32_t>(),
+                     .out = test::own(*backend, out, tokens, one.dim)});
+  std::vector<float> want;
+  for (const int32_t id : ids)
+    for (int64_t c = 0; c < one.dim; ++c) want.push_back(value_in(codes, id, c));
+  want = test::in_own_type(*backend, want);
+  std::vector<float> got = test::download_own(*backend, out, count);
+  for (size_t i = want.size(); i < count; ++i) ASSERT_TRUE(std::isnan(got[i]));
+  got.resize(want.size());
+  EXPECT_EQ(got, want);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Schemes, EmbedOfCodes,
+    testing::ValuesIn(test::on_backends<CodesCase>({"cpu", "cuda", "cuda-naive"},
+                                                   {{"", "lut4-g128", 384, DType::kBF16},
+                                                    {"", "lut4-g32", 256, DType::kBF16},
+                                                    {"", "int4-g64", 256, DType::kBF16},
+                                                    {"", "int4-g128-asym", 256, DType::kBF16},
+                                                    {"", "lut4-g128-e4m3", 256, DType::kBF16},
+                                                    {"", "int4-g64-e4m3", 256, DType::kBF16},
+                                                    {"", "fp6e2m3-g128", 256, DType::kBF16},
+                                                    {"", "fp8e4m3-channel", 256, DType::kBF16},
+                                                    {"", "fp8e4m3-channel", 136, DType::kF32},
+                                                    {"", "int8-channel", 136, DType::kF32},
+                                                    {"", "int6-g128", 256, DType::kF32},
+                                                    {"", "int3-g128", 256, DType::kF32}})),
+    [](const auto& test_info) {
+      const CodesCase& one = test_info.param;
+      std::string text = one.backend + "_" + one.scheme + "_" + std::to_string(one.dim);
+      std::ranges::replace(text, '-', '_');
+      return text;
+    });
+
 // Of the ids that lie just outside the table and far from it.
 class EmbedIdOutsideTheTable : public testing::TestWithParam<std::tuple<std::string, int>> {};
 
@@ -113,15 +199,6 @@ INSTANTIATE_TEST_SUITE_P(Tables, EmbedTest,
 TEST(EmbedCuda, RefusesTablesThatItCannotRead) {
   if (!cuda_available()) GTEST_SKIP() << "no CUDA device";
   const auto backend = make_cuda_backend();
-  const Activations x{DType::kBF16, nullptr, nullptr, 1, 128};
-  const Weight quantized =
-      backend->prepare(test::assemble(8, 128, *weight_scheme_from_name("lut4-g128"),
-                                      {.code = [](int64_t, int64_t) { return 0; },
-                                       .scale = [](int64_t, int64_t) { return 1.0f; },
-                                       .zero_point = [](int64_t, int64_t) { return int8_t(0); },
-                                       .scale_type = DType::kBF16}));
-  EXPECT_EQ(error_of([&] { backend->run(Embed{.table = &quantized, .out = x}); }),
-            "the cuda backend has no embed of a quantized table operation");
   const Weight odd = backend->prepare(table_of(DType::kF32, 12).first);
   const Activations odd_rows{DType::kBF16, nullptr, nullptr, 1, 12};
   EXPECT_TRUE(contains(error_of([&] { backend->run(Embed{.table = &odd, .out = odd_rows}); }),

@@ -12,6 +12,7 @@
 #include "ops/cuda/attention/split_kv.h"
 #include "ops/cuda/cublaslt/dense_products.h"
 #include "ops/cuda/cuda_weight.h"
+#include "ops/cuda/linear/embed_rows.h"
 #include "ops/cuda/rows/rows.h"
 #include "ops/cuda/runtime/check.h"
 #include "ops/cuda/runtime/handle.h"
@@ -156,9 +157,7 @@ class CudaBackend final : public Backend {
   void run(const Embed& op) override {
     check(op);
     settle_weights();
-    const auto* table = std::get_if<cuda::UnquantizedWeight>(&cuda::cuda_weight(*op.table).data);
-    if (!table) refuse("embed of a quantized table");
-    cuda::embed(op, table->values.as<void>(), stream_);
+    std::visit([&](const auto& table) { embed(op, table); }, cuda::cuda_weight(*op.table).data);
   }
 
   void run(const RmsNorm& op) override { run_rows("rms_norm", op, cuda::rms_norm); }
@@ -221,6 +220,11 @@ class CudaBackend final : public Backend {
   }
 
  private:
+  void embed(const Embed& op, const cuda::UnquantizedWeight& table) {
+    cuda::embed(op, table.values.as<void>(), stream_);
+  }
+  void embed(const Embed& op, const auto& table) { cuda::embed_rows(op, table, stream_); }
+
   // Whether LinearKernel or SliceKernel runs it.
   static bool tiled(const Linear& op) {
     const auto& data = cuda::cuda_weight(*op.weight).data;
