@@ -104,7 +104,7 @@ class LayerRunner {
   RopeTable rope_;
   Workspace workspace_;
   BatchMemory batch_;
-  std::vector<int> ids_;  // of the last batch; they live until their upload is done
+  std::vector<int> ids_;  // of the last batch
 };
 
 }  // namespace emberq

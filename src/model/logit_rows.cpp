@@ -1,5 +1,8 @@
 #include "model/logit_rows.h"
 
+#include <algorithm>
+#include <functional>
+
 #include "base/check.h"
 
 namespace emberq {
@@ -25,6 +28,8 @@ Activations LogitRows::on_backend(const Activations& hidden, std::span<const int
   const Activations out = memory(int64_t(rows.size()));
   for (const int32_t row : rows)
     EMBERQ_CHECK(row >= 0 && row < hidden.rows, "logits of row {} of {}", row, hidden.rows);
+  const bool increase = std::ranges::adjacent_find(rows, std::greater_equal()) == rows.end();
+  if (increase && out.rows == hidden.rows) return on_backend(hidden);
   model_->backend().upload(rows_.as<void>(), rows.data(), rows.size_bytes());
   model_->logits(hidden, rows_.as<int32_t>(), out);
   return out;

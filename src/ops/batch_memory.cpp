@@ -48,7 +48,6 @@ const Batch& BatchMemory::set(std::span<const BatchEntry> entries, const BatchPa
   }
   const auto* memory = memory_.as<int32_t>();
   backend_->upload(memory_.as<void>(), packed_.data(), packed_.size() * sizeof(int32_t));
-  backend_->synchronize();  // packed_ may change when this returns
   batch_.positions = memory;
   batch_.q_begin = memory + q_begin;
   batch_.kv_length = memory + kv_length;

@@ -247,14 +247,14 @@ class CudaBackend final : public Backend {
     if (tiled(op)) {
       std::optional<cuda::Workspace>& workspace = workspaces_[index];
       if (!workspace) workspace.emplace(*this, multiprocessors_);
-      return cuda::linear(
-          {.op = op,
-           .weight = std::get<cuda::TiledWeight>(data),
-           .workspace = *workspace,
-           .invariant = kernels_ == CudaKernels::kBatchInvariant ? cuda::BatchInvariant::kYes
-                                                                 : cuda::BatchInvariant::kNo,
-           .order = order,
-           .stream = stream_});
+      return cuda::linear({.op = op,
+                           .weight = std::get<cuda::TiledWeight>(data),
+                           .workspace = *workspace,
+                           .invariant = kernels_ == CudaKernels::kBatchInvariant
+                                            ? cuda::BatchInvariant::kYes
+                                            : cuda::BatchInvariant::kNo,
+                           .order = order,
+                           .stream = stream_});
     }
     std::visit([&](const auto& weight) { multiply(op, weight); }, data);
   }

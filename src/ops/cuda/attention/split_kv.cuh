@@ -22,8 +22,8 @@ struct SplitKvKernel : SplitKvJoin<SplitKvTile<SplitKvShape<TheCode, kTheDim, kT
   using Shape::kColumnTiles;
   using Shape::kRowBytes;
   using Shape::kScaleBytes;
-  using Shape::kStageKeys;
   using Shape::kStageBytes;
+  using Shape::kStageKeys;
   using Shape::kStages;
   using Shape::kStagesAhead;
   using Shape::kWarps;
@@ -134,8 +134,8 @@ struct SplitKvKernel : SplitKvJoin<SplitKvTile<SplitKvShape<TheCode, kTheDim, kT
     }
   };
 
-  // The stages of a segment that a warp has: every kWarps-th, with all keys that the task sees. They
-  // are loaded in turn, each as one group, so that the last ones can be counted.
+  // The stages of a segment that a warp has: every kWarps-th, with all keys that the task sees.
+  // They are loaded in turn, each as one group, so that the last ones can be counted.
   class Stages {
    public:
     __device__ Stages(const Args& a, Shared& shared, const Segment& segment)

@@ -166,7 +166,7 @@ struct SplitKvTile : Shape {
       for (int i = 0; i < 2; ++i)
         largest[j][i] = state.maximum[j][i] == -INFINITY ? 0.0f : state.maximum[j][i];
 
-    // Probabilities, their sums, and the products with values, 16 keys at a time.
+        // Probabilities, their sums, and the products with values, 16 keys at a time.
 #pragma unroll
     for (int m = 0; m < kBlocks; ++m) {
       uint32_t b[kColumnTiles][2];
@@ -228,8 +228,7 @@ struct SplitKvTile : Shape {
   }
 
   // s = keys times queries.
-  static __device__ void score(uint32_t key, const Queries& q,
-                               Scores& s) {
+  static __device__ void score(uint32_t key, const Queries& q, Scores& s) {
     const int lane = int(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
     constexpr int kLaneBytes = kRowBytes / 4;
     constexpr int kPiece = kLaneBytes < 16 ? kLaneBytes : 16, kPieces = kLaneBytes / kPiece;

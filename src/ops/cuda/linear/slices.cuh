@@ -175,8 +175,7 @@ struct SliceKernel {
         for (int tile = 0; tile < kTokenTiles; ++tile)
 #pragma unroll
           for (int c = 0; c < 4; ++c)
-            sums[tile][c] =
-                fmaf(c < 2 ? scale.low : scale.high, product[tile][c], sums[tile][c]);
+            sums[tile][c] = fmaf(c < 2 ? scale.low : scale.high, product[tile][c], sums[tile][c]);
       }
     }
   }
