@@ -11,7 +11,7 @@
 namespace emberq {
 namespace {
 
-class CpuBackend final : public Backend {
+class CpuBackend final : public Backend, public KernelChooser {
  public:
   std::string_view name() const override { return "cpu"; }
   DType activation_type() const override { return DType::kF32; }
@@ -49,6 +49,11 @@ class CpuBackend final : public Backend {
   void run(const CrossEntropy& op) override { check(op), cpu::cross_entropy(op); }
   void run(const Argmax& op) override { check(op), cpu::argmax(op); }
   void run(const Sample& op) override { check(op), cpu::sample(op); }
+
+  KernelChoice choice(const AnyOperation& op) override {
+    if (const auto* linear = std::get_if<const Linear*>(&op)) return cpu::linear_choice(**linear);
+    return {.kernel = "loops"};
+  }
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ops/backend.h"
+#include "ops/kernel_choice.h"
 
 namespace emberq::cpu {
 
@@ -11,6 +12,7 @@ void rms_norm(const RmsNorm& op);
 void per_token_quantize(const PerTokenQuantize& op);
 void silu_and_mul(const SiluAndMul& op);
 void linear(const Linear& op);
+KernelChoice linear_choice(const Linear& op);  // by which code
 void rope_append_kv(const RopeAppendKv& op);
 void attention(const Attention& op);
 void read_kv(const ReadKv& op);

@@ -13,6 +13,8 @@ namespace {
 // Up to this many rows, weights are read as stored and multiplied on the way; above, they are
 // decoded once into floats for the BLAS.
 constexpr int64_t kFewRows = 4;
+bool is_few(const Linear& op) { return op.out.rows <= kFewRows; }
+
 // Floats of decoded weights and of products that are held at a time.
 constexpr int64_t kScratchFloats = int64_t(8) << 20;
 
@@ -115,6 +117,15 @@ struct ChosenRows {
 
 }  // namespace
 
+KernelChoice linear_choice(const Linear& op) {
+  const auto& form = cpu_weight(*op.weight).form;
+  const bool dense = std::holds_alternative<UnquantizedWeight>(form);
+  if (!is_few(op)) return {.kernel = dense ? "sgemm" : "decode + sgemm"};
+  return {.kernel = std::holds_alternative<Int4Weight>(form) ? "int4 dot"
+                    : dense                                  ? "dot"
+                                                             : "decode + dot"};
+}
+
 void linear(const Linear& op) {
   const CpuWeight& weight = cpu_weight(*op.weight);
   if (op.rows) {
@@ -126,7 +137,7 @@ void linear(const Linear& op) {
   }
   thread_local std::vector<float> scratch;
   const float* x = without_row_scales(op.x, scratch);
-  if (op.x.rows <= kFewRows)
+  if (is_few(op))
     few_rows(op, weight, x);
   else
     many_rows(op, weight, x);

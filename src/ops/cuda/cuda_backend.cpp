@@ -12,6 +12,7 @@
 #include "ops/cuda/attention/split_kv.h"
 #include "ops/cuda/cublaslt/dense_products.h"
 #include "ops/cuda/cuda_weight.h"
+#include "ops/cuda/kernel_choices.h"
 #include "ops/cuda/linear/embed_rows.h"
 #include "ops/cuda/rows/rows.h"
 #include "ops/cuda/runtime/check.h"
@@ -28,6 +29,12 @@ int attribute(cudaDeviceAttr which) {
   int value = 0;
   CUDA_CHECK(cudaDeviceGetAttribute(&value, which, kDevice));
   return value;
+}
+
+std::string device_name() {
+  cudaDeviceProp properties;
+  CUDA_CHECK(cudaGetDeviceProperties(&properties, kDevice));
+  return properties.name;
 }
 
 }  // namespace
@@ -48,7 +55,7 @@ std::string cuda_obstacle() {
 
 namespace {
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public Backend, public KernelChooser {
  public:
   explicit CudaBackend(CudaKernels kernels) : kernels_(kernels) {
     CUDA_CHECK(cudaStreamCreateWithFlags(stream_.address(), cudaStreamNonBlocking));
@@ -189,15 +196,18 @@ class CudaBackend final : public Backend {
   }
   void run(const Attention& op) override {
     check(op);
-    require_head_dim("attention", op.cache);
-    if (op.out.dtype != DType::kBF16) refuse("attention to other types than BF16");
-    // Long prompts' results depend on the batch's other sequences by which kernel runs.
-    if (kernels_ == CudaKernels::kFast && cuda::prefill_takes(op) && cuda::prefill_pays(op))
-      return cuda::attention_prefill({.op = op, .workspace = *prefill_, .stream = stream_});
-    if (kernels_ == CudaKernels::kNaive || !cuda::split_kv_takes(op))
-      return cuda::attention_naive(op, stream_);
-    const auto plan = cuda::split_kv_plan(op, kernels_ == CudaKernels::kBatchInvariant);
-    cuda::attention_split_kv({.op = op, .plan = plan, .workspace = *split_kv_, .stream = stream_});
+    require_types(op);
+    switch (kernel_of(op)) {
+      case cuda::AttentionKernel::kNaive:
+        return cuda::attention_naive(op, stream_);
+      case cuda::AttentionKernel::kPrefill:
+        return cuda::attention_prefill({.op = op, .workspace = *prefill_, .stream = stream_});
+      case cuda::AttentionKernel::kSplitKv: {
+        const auto plan = cuda::split_kv_plan(op, invariant());
+        return cuda::attention_split_kv(
+            {.op = op, .plan = plan, .workspace = *split_kv_, .stream = stream_});
+      }
+    }
   }
   void run(const ReadKv& op) override {
     check(op);
@@ -219,11 +229,50 @@ class CudaBackend final : public Backend {
     cuda::sample(op, stream_);
   }
 
+  KernelChoice choice(const AnyOperation& op) override {
+    return std::visit([&](const auto* one) { return check(*one), choice_of(*one); }, op);
+  }
+
  private:
   void embed(const Embed& op, const cuda::UnquantizedWeight& table) {
     cuda::embed(op, table.values.as<void>(), stream_);
   }
   void embed(const Embed& op, const auto& table) { cuda::embed_rows(op, table, stream_); }
+
+  bool invariant() const { return kernels_ == CudaKernels::kBatchInvariant; }
+
+  // What multiplies. run() and choice() go by it.
+  cuda::LinearPath path(const Linear& op) {
+    if (kernels_ == CudaKernels::kNaive) return cuda::LinearPath::kNaive;
+    if (tiled(op)) return cuda::LinearPath::kTiled;
+    const auto& data = cuda::cuda_weight(*op.weight).data;
+    const bool dense = std::holds_alternative<cuda::UnquantizedWeight>(data);
+    return dense && !invariant() && dense_->obstacle(op).empty() ? cuda::LinearPath::kLibrary
+                                                                 : cuda::LinearPath::kGeneral;
+  }
+  cuda::AttentionKernel kernel_of(const Attention& op) const {
+    return kernels_ == CudaKernels::kNaive ? cuda::AttentionKernel::kNaive
+                                           : cuda::attention_kernel(op, invariant());
+  }
+
+  KernelChoice choice_of(const Linear& op) {
+    require_types(op);
+    const auto& weight = cuda::cuda_weight(*op.weight);
+    const cuda::LinearPath taken = path(op);
+    std::string_view obstacle;  // to the library
+    if (taken == cuda::LinearPath::kGeneral &&
+        std::holds_alternative<cuda::UnquantizedWeight>(weight.data))
+      obstacle = invariant() ? "cuBLASLt is not batch-invariant" : dense_->obstacle(op);
+    return cuda::linear_choice(card_, op, weight, taken, invariant(), obstacle);
+  }
+  KernelChoice choice_of(const Attention& op) {
+    require_types(op);
+    return cuda::attention_choice(card_, op, kernel_of(op), invariant());
+  }
+  template <class Op>
+  KernelChoice choice_of(const Op& op) {
+    return cuda::row_choice(card_, op);
+  }
 
   // Whether LinearKernel or SliceKernel runs it.
   static bool tiled(const Linear& op) {
@@ -232,10 +281,7 @@ class CudaBackend final : public Backend {
            op.x.group == 0 && !op.rows && op.out.dtype != DType::kF32;
   }
 
-  // `index`: among linears that run together.
-  void run(const Linear& op, cuda::LinearOrder order, size_t index) {
-    check(op);
-    settle_weights();
+  void require_types(const Linear& op) const {
     if (!op.x.quantized() && op.x.dtype != DType::kBF16)
       refuse("linear of " + std::string(emberq::name(op.x.dtype)) + " inputs");
     if (const DType out = op.out.dtype;
@@ -243,18 +289,28 @@ class CudaBackend final : public Backend {
       refuse("linear to " + std::string(emberq::name(out)));
     if (op.residual && op.residual.dtype != op.out.dtype)
       refuse("linear with a residual of another type than its output");
+  }
+  void require_types(const Attention& op) const {
+    require_head_dim("attention", op.cache);
+    if (op.out.dtype != DType::kBF16) refuse("attention to other types than BF16");
+  }
+
+  // `index`: among linears that run together.
+  void run(const Linear& op, cuda::LinearOrder order, size_t index) {
+    check(op);
+    settle_weights();
+    require_types(op);
     const auto& data = cuda::cuda_weight(*op.weight).data;
     if (tiled(op)) {
       std::optional<cuda::Workspace>& workspace = workspaces_[index];
       if (!workspace) workspace.emplace(*this, multiprocessors_);
-      return cuda::linear({.op = op,
-                           .weight = std::get<cuda::TiledWeight>(data),
-                           .workspace = *workspace,
-                           .invariant = kernels_ == CudaKernels::kBatchInvariant
-                                            ? cuda::BatchInvariant::kYes
-                                            : cuda::BatchInvariant::kNo,
-                           .order = order,
-                           .stream = stream_});
+      return cuda::linear(
+          {.op = op,
+           .weight = std::get<cuda::TiledWeight>(data),
+           .workspace = *workspace,
+           .invariant = invariant() ? cuda::BatchInvariant::kYes : cuda::BatchInvariant::kNo,
+           .order = order,
+           .stream = stream_});
     }
     std::visit([&](const auto& weight) { multiply(op, weight); }, data);
   }
@@ -266,9 +322,15 @@ class CudaBackend final : public Backend {
   }
   void multiply(const Linear& op, const cuda::UnquantizedWeight& weight) {
     const void* values = weight.values.as<void>();
-    if (kernels_ == CudaKernels::kNaive) return cuda::linear_naive(op, values, stream_);
-    if (kernels_ == CudaKernels::kFast && dense_->run(op, values)) return;
-    cuda::linear_general(*this, op, values, stream_);
+    switch (path(op)) {
+      case cuda::LinearPath::kNaive:
+        return cuda::linear_naive(op, values, stream_);
+      case cuda::LinearPath::kLibrary:
+        if (dense_->run(op, values)) return;
+        [[fallthrough]];
+      default:
+        return cuda::linear_general(*this, op, values, stream_);
+    }
   }
   void multiply(const Linear& op, const cuda::TiledWeight& weight) {
     cuda::linear_general(*this, op, weight, stream_);
@@ -299,6 +361,7 @@ class CudaBackend final : public Backend {
 
   CudaKernels kernels_;
   int multiprocessors_ = attribute(cudaDevAttrMultiProcessorCount);
+  cuda::Card card_ = cuda::card_of(device_name(), multiprocessors_);
   cuda::Stream stream_;
   // Of linears that run together, at most.
   static constexpr size_t kTogether = 3;

@@ -4,10 +4,9 @@
 
 #include "ops/attention.h"
 #include "ops/backend.h"
+#include "ops/cuda/attention/attention_kernel.h"
 
 namespace emberq::cuda {
-
-inline constexpr int kPrefillSequences = 1024;  // that a batch may have
 
 // The counters by which CTAs share out a batch's tiles. It belongs to one stream.
 struct PrefillWorkspace {
@@ -16,15 +15,6 @@ struct PrefillWorkspace {
   int multiprocessors;
   Buffer counters;  // [2] I32: tiles that were taken, CTAs that ended; zeros between calls
 };
-
-// Whether the kernel takes the operation: heads of 64 or 128 channels, pages of multiples of 16
-// tokens, at most 1024 sequences. Any number of query heads may read a head of keys.
-bool prefill_takes(const Attention& op);
-// Whether it is the faster one: a sequence has new tokens enough to fill rows of a product.
-bool prefill_pays(const Attention& op);
-
-// Whether its products are of e4m3 numbers.
-bool prefill_is_fp8(const Attention& op);
 
 struct PrefillCall {
   const Attention& op;

@@ -6,11 +6,6 @@
 #include "ops/backend.h"
 
 namespace emberq::cuda {
-namespace {
-
-int64_t queries_of_head(const Attention& op) { return op.heads() / op.cache.kv_heads; }
-
-}  // namespace
 
 void SplitKvWorkspace::reserve(int64_t wanted_floats, int64_t wanted_tasks) {
   if (wanted_floats > floats) {
@@ -25,14 +20,8 @@ void SplitKvWorkspace::reserve(int64_t wanted_floats, int64_t wanted_tasks) {
   }
 }
 
-bool split_kv_takes(const Attention& op) {
-  const int64_t dim = op.cache.head_dim;
-  return (dim == 64 || dim == 128 || dim == 256) && op.cache.page_tokens % 16 == 0 &&
-         queries_of_head(op) <= (dim == 256 ? 8 : 16) && op.batch.sequences() <= kSplitKvSequences;
-}
-
 SplitKvPlan split_kv_plan(const Attention& op, bool invariant) {
-  const int64_t group = queries_of_head(op);
+  const int64_t group = op.heads() / op.cache.kv_heads;
   int64_t most = 1;
   for (const BatchSequence& s : op.batch.on_host) most = std::max(most, s.new_tokens);
   SplitKvPlan plan{.invariant = invariant};

@@ -6,13 +6,13 @@
 
 #include "ops/attention.h"
 #include "ops/buffer.h"
+#include "ops/cuda/attention/attention_kernel.h"
 #include "ops/cuda/runtime/host_device.h"
 
 namespace emberq::cuda {
 
 inline constexpr int kTileKeys = 64;
-inline constexpr int kInvariantPart = 8;       // tiles that a part has in the batch-invariant mode
-inline constexpr int kSplitKvSequences = 512;  // that a batch may have
+inline constexpr int kInvariantPart = 8;  // tiles that a part has in the batch-invariant mode
 
 EMBERQ_HOST_DEVICE constexpr int divide_up(int a, int b) { return (a + b - 1) / b; }
 
@@ -56,9 +56,6 @@ struct SplitKvPlan {
   bool invariant = false;        // parts of the keys begin at fixed positions
 };
 
-// Whether the kernel takes the operation: heads of 64, 128 or 256 channels, at most 16 of queries
-// to one of keys; pages of multiples of 16 tokens; at most 512 sequences.
-bool split_kv_takes(const Attention& op);
 SplitKvPlan split_kv_plan(const Attention& op, bool invariant);
 
 struct SplitKvCall {

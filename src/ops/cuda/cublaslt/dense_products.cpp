@@ -7,13 +7,25 @@
 #include "ops/embed.h"
 
 namespace emberq::cuda {
+namespace {
+
+CublasLtShape shape_of(const Linear& op) {
+  return {.out = op.out.dtype, .n = op.out.dim, .k = op.x.dim, .m = op.out.rows};
+}
+
+}  // namespace
+
+std::string_view DenseProducts::obstacle(const Linear& op) {
+  if (op.out.rows <= kFewTokens) return "few tokens";
+  if (op.x.dtype != DType::kBF16) return "quantized inputs";
+  if (op.bias) return "a bias";
+  if (op.x.dim % 8 != 0 || op.out.dim % 8 != 0) return "a size that is no multiple of 8";
+  return product(shape_of(op)) ? "" : "cuBLASLt is not found";
+}
 
 bool DenseProducts::run(const Linear& op, const void* weight) {
   const int64_t m = op.out.rows, k = op.x.dim;
-  if (m <= kFewTokens || op.x.dtype != DType::kBF16 || op.bias || k % 8 != 0 || op.out.dim % 8 != 0)
-    return false;
-  CublasLtProduct* const found = product({.out = op.out.dtype, .n = op.out.dim, .k = k, .m = m});
-  if (!found) return false;
+  CublasLtProduct* const found = product(shape_of(op));
   if (!op.rows) return found->run(0, op.x.data, weight, op.out.data, op.residual.data);
   // The chosen rows, side by side.
   const Buffer chosen(*backend_, size_t(m * k) * size_bytes(DType::kBF16));

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,9 +16,11 @@ class DenseProducts {
  public:
   DenseProducts(Backend& backend, cudaStream_t stream) : backend_(&backend), stream_(stream) {}
 
-  // False where the operation is left to the kernels of this project: for at most kFewTokens
-  // tokens, which they multiply at the speed of memory; with quantized inputs or a bias; or where
-  // there is no library.
+  // Why the operation is left to the kernels of this project: there are at most kFewTokens tokens,
+  // which they multiply at the speed of memory; quantized inputs or a bias; or no library. Empty
+  // where it is not.
+  std::string_view obstacle(const Linear& op);
+  // Of an operation without an obstacle. False if the library refuses it after all.
   bool run(const Linear& op, const void* weight);
 
  private:

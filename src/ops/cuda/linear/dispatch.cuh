@@ -38,23 +38,23 @@ void launch_linear(const LinearCall& call) {
 // that can be picked are compiled.
 template <template <GemmConfig, int> class Operand>
 void dispatch_linear(const LinearCall& call) {
-  if (slices_pay(call)) {
+  constexpr OperandFormat kFormat = Operand<kGemmConfigs[0], 1>::kFormat;
+  const TiledPick pick = pick_tiled(call.op.x.rows, call.op.out.dim, call.weight.k_tiles,
+                                    call.workspace.multiprocessors, kFormat, call.invariant);
+  if (pick.slice_tokens > 0) {
     const auto start = [&]<int kGroups>() {
       if (kGroups != call.weight.groups) return;
-      call.op.x.rows <= 8 ? launch_slices<Operand, kGroups, 8>(call)
-                          : launch_slices<Operand, kGroups, 16>(call);
+      pick.slice_tokens == 8 ? launch_slices<Operand, kGroups, 8>(call)
+                             : launch_slices<Operand, kGroups, 16>(call);
     };
     start.template operator()<1>(), start.template operator()<2>(), start.template operator()<4>();
     return;
   }
-  constexpr OperandFormat kFormat = Operand<kGemmConfigs[0], 1>::kFormat;
-  const size_t picked = pick_config(call.op.x.rows, call.op.out.dim, call.weight.k_tiles,
-                                    call.workspace.multiprocessors, kFormat, call.invariant);
   const auto try_config = [&]<size_t kIndex, int kGroups>() {
     constexpr GemmConfig kConfig = kGemmConfigs[kIndex];
     if constexpr (is_candidate(kConfig, kFormat, BatchInvariant::kNo) ||
                   is_candidate(kConfig, kFormat, BatchInvariant::kYes))
-      if (kIndex == picked && kGroups == call.weight.groups)
+      if (kIndex == pick.config && kGroups == call.weight.groups)
         launch_linear<kConfig, Operand<kConfig, kGroups>>(call);
   };
   [&]<size_t... kIndex>(std::index_sequence<kIndex...>) {

@@ -47,6 +47,15 @@ inline constexpr std::array kGemmConfigs = {
     GemmConfig{.tokens = 256, .cluster = 2, .stages = 5, .k_warpgroups = 1, .min_blocks_per_sm = 1},
 };
 
+// SliceKernel's, for up to 8 and up to 16 tokens.
+template <int kTokens>
+inline constexpr GemmConfig kSliceConfig{.tokens = kTokens,
+                                         .cluster = 1,
+                                         .stages = kTokens == 8 ? 4 : 3,
+                                         .k_warpgroups = 1,
+                                         .min_blocks_per_sm = 2,
+                                         .slices = true};
+
 // Whether a row of the result has the same bits in every batch.
 enum class BatchInvariant { kNo, kYes };
 
@@ -91,6 +100,26 @@ constexpr size_t pick_config(int64_t m, int64_t n, int64_t k_tiles, int multipro
       tiles(kGemmConfigs[kHalf]) * k_tiles >= 64 * int64_t(multiprocessors) ||
       whole_tiles_suffice(tiles(largest), k_tiles, multiprocessors / largest.cluster);
   return enough && is_candidate(largest, format, invariant) ? kLargest : kHalf;
+}
+
+// Which kernel multiplies a TiledWeight with e4m3 inputs, and how.
+struct TiledPick {
+  int slice_tokens = 0;  // SliceKernel's, 8 or 16; 0: LinearKernel runs
+  size_t config = 0;     // LinearKernel's, of kGemmConfigs
+
+  constexpr const GemmConfig& shape() const {
+    if (slice_tokens == 0) return kGemmConfigs[config];
+    return slice_tokens == 8 ? kSliceConfig<8> : kSliceConfig<16>;
+  }
+};
+
+// Where slices are faster is measured (docs/kernels/w4a8.md).
+constexpr TiledPick pick_tiled(int64_t m, int64_t n, int64_t k_tiles, int multiprocessors,
+                               OperandFormat format, BatchInvariant invariant) {
+  const bool slices = invariant == BatchInvariant::kNo && m <= 16 &&
+                      n <= 64 * int64_t(multiprocessors) && k_tiles <= 48;
+  if (slices) return {.slice_tokens = m <= 8 ? 8 : 16};
+  return {.config = pick_config(m, n, k_tiles, multiprocessors, format, invariant)};
 }
 
 // Uses whole tiles if they keep the clusters about as busy as a split. Otherwise assigns whole

@@ -24,7 +24,7 @@ void with_inputs(Backend& backend, const Linear& op, bool integer_weights, cudaS
 
 void linear_general(Backend& backend, const Linear& op, const ByteWeight& weight,
                     cudaStream_t stream) {
-  with_inputs(backend, op, weight.code == ByteCode::kInteger, stream, [&](const GeneralCall& call) {
+  with_inputs(backend, op, has_integers(weight), stream, [&](const GeneralCall& call) {
     general_bytes(call, {.code = weight.code,
                          .tiles = weight.tiles.as<uint8_t>(),
                          .k_tiles = int(weight.k_tiles),
@@ -37,8 +37,7 @@ void linear_general(Backend& backend, const Linear& op, const ByteWeight& weight
 
 void linear_general(Backend& backend, const Linear& op, const TiledWeight& weight,
                     cudaStream_t stream) {
-  const bool integers = weight.format == OperandFormat::kInt4;
-  with_inputs(backend, op, integers, stream, [&](const GeneralCall& call) {
+  with_inputs(backend, op, has_integers(weight), stream, [&](const GeneralCall& call) {
     if (weight.format != OperandFormat::kE4m3) return general_nibbles(call, weight);
     general_bytes(call, {.code = ByteCode::kE4m3,
                          .tiles = weight.tiles.as<uint8_t>(),

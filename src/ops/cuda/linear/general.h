@@ -23,6 +23,12 @@ struct ByteWeight {
 ByteWeight to_bytes(Backend& backend, const CanonicalWeight& canonical, int64_t n, int64_t k,
                     cudaStream_t stream);
 
+// Whether products with integer inputs are of integers.
+inline bool has_integers(const ByteWeight& weight) { return weight.code == ByteCode::kInteger; }
+inline bool has_integers(const TiledWeight& weight) {
+  return weight.format == OperandFormat::kInt4;
+}
+
 // Any input, any output, all or chosen rows. k is a multiple of 8. A row's bits depend on that row
 // only.
 void linear_general(Backend& backend, const Linear& op, const ByteWeight& weight,

@@ -19,12 +19,9 @@ inline unsigned blocks_of(int64_t count, int64_t size) {
 template <class Source>
 void start_general(const GeneralCall& call, const typename Source::Args& source,
                    int64_t weight_group_size) {
-  // Above this many tokens weights are no longer read once for every eight.
-  constexpr int64_t kFewTokens = 16;
   const Linear& op = call.op;
   const int64_t k = op.x.dim, x_group_size = op.x.group ? op.x.group : k;
-  const bool ragged = (weight_group_size < k && weight_group_size % kStepInputs != 0) ||
-                      (x_group_size < k && x_group_size % kStepInputs != 0);
+  const GeneralKernel kernel = pick_general(op, weight_group_size);
   // Products end with the groups of both: with the greatest common divisor of their sizes.
   int64_t group = 0;
   for (const int64_t size : {weight_group_size, x_group_size})
@@ -49,8 +46,8 @@ void start_general(const GeneralCall& call, const typename Source::Args& source,
     const unsigned rows = std::clamp(at_once / tokens, 1u, blocks_of(n, 16));
     launch<Kernel>(dim3(tokens, rows), call.stream, args);
   };
-  if (ragged) return few.template operator()<true>();
-  if (m <= kFewTokens) return few.template operator()<false>();
+  if (kernel == GeneralKernel::kRagged) return few.template operator()<true>();
+  if (kernel == GeneralKernel::kFewTokens) return few.template operator()<false>();
   using Kernel = ManyTokensKernel<Source>;
   launch<Kernel>(dim3(blocks_of(m, Kernel::kTokens), blocks_of(n, 16 * Kernel::kWarps)),
                  call.stream, args);

@@ -5,6 +5,7 @@
 
 #include "ops/cuda/linear/expand.h"
 #include "ops/cuda/linear/general.h"
+#include "ops/cuda/linear/pick_general.h"
 #include "ops/cuda/linear/tile_order.h"
 #include "ops/cuda/linear/to_bf16.cuh"
 
@@ -24,7 +25,7 @@
 //     scales(k)                           of the group of input k, for rows g and g + 8
 namespace emberq::cuda {
 
-inline constexpr int kStepInputs = 32, kTileSteps = kTileInputs / kStepInputs;
+inline constexpr int kTileSteps = kTileInputs / kStepInputs;
 
 enum class Product { kBf16, kS8 };
 // Registers of operand A for a step: of two mma, or of one.

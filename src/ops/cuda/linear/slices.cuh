@@ -22,14 +22,6 @@
 //   ...                          sums [16, tokens] of each warp, joined in the order of warps
 namespace emberq::cuda {
 
-template <int kTokens>
-inline constexpr GemmConfig kSliceConfig{.tokens = kTokens,
-                                         .cluster = 1,
-                                         .stages = kTokens == 8 ? 4 : 3,
-                                         .k_warpgroups = 1,
-                                         .min_blocks_per_sm = 2,
-                                         .slices = true};
-
 // Operand: a class of operand*.cuh with kSliceConfig.
 template <class TheOperand, int kGroups, int kTokens>
 struct SliceKernel {
@@ -218,12 +210,6 @@ struct SliceKernel {
     a.epilogue.store(own_token(warp), own_column(warp), sum[0], factors.scale, factors.addends);
   }
 };
-
-// Whether the kernel is the faster one: measured (docs/kernels/w4a8.md).
-inline bool slices_pay(const LinearCall& call) {
-  return call.invariant == BatchInvariant::kNo && call.op.x.rows <= 16 &&
-         call.op.out.dim <= 64 * call.workspace.multiprocessors && call.weight.k_tiles <= 48;
-}
 
 template <template <GemmConfig, int> class Operand, int kGroups, int kTokens>
 void launch_slices(const LinearCall& call) {

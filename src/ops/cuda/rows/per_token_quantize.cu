@@ -75,6 +75,10 @@ void start(const PerTokenQuantize& op, cudaStream_t stream) {
 
 }  // namespace
 
+RowConfig row_config(const PerTokenQuantize& op) {
+  return kConfigs[pick_rows(kConfigs, op.x.rows, op.x.dim)];
+}
+
 void per_token_quantize(const PerTokenQuantize& op, cudaStream_t stream) {
   require_vectors("per_token_quantize", op.x.dim);
   if (op.x.rows == 0) return;

@@ -107,6 +107,10 @@ void start(const RmsNorm& op, cudaStream_t stream) {
 
 }  // namespace
 
+RowConfig row_config(const RmsNorm& op) {
+  return kConfigs[pick_rows(kConfigs, op.x.rows, op.x.dim)];
+}
+
 void rms_norm(const RmsNorm& op, cudaStream_t stream) {
   if (op.x.rows == 0) return;
   with_output(op.out, [&]<Output kOutput>() {

@@ -4,6 +4,7 @@
 
 #include "ops/argmax.h"
 #include "ops/cross_entropy.h"
+#include "ops/cuda/rows/row_config.h"
 #include "ops/embed.h"
 #include "ops/per_token_quantize.h"
 #include "ops/rms_norm.h"
@@ -23,6 +24,11 @@ void cross_entropy(const CrossEntropy& op, cudaStream_t stream);  // F32 logits
 void argmax(const Argmax& op, cudaStream_t stream);
 inline constexpr int64_t kMaxSampled = (1 << 20) - 1;  // logits of a row
 void sample(const Sample& op, cudaStream_t stream);
+
+// How the kernels of these operations hold a row.
+RowConfig row_config(const RmsNorm& op);
+RowConfig row_config(const PerTokenQuantize& op);
+RowConfig row_config(const SiluAndMul& op);
 
 // Codes of x, F32 or BF16, with a scale for each row and group of `out`.
 void quantize_groups(const Activations& x, const Activations& out, cudaStream_t stream);

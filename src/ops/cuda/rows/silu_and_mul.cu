@@ -162,6 +162,11 @@ void start(const SiluAndMul& op, int64_t parts, cudaStream_t stream) {
 
 }  // namespace
 
+RowConfig row_config(const SiluAndMul& op) {
+  const bool one_scale = op.out.quantized() && op.out.scales_per_row() == 1;
+  return one_scale ? kConfigs[pick_rows(kConfigs, op.out.rows, op.out.dim)] : kPart;
+}
+
 void silu_and_mul(const SiluAndMul& op, cudaStream_t stream) {
   static_assert(SiluAndMul::kInterleaved == 8, "a vector of gate, then one of up");
   require_vectors("silu_and_mul", op.out.dim);
