@@ -8,7 +8,7 @@ namespace emberq::bench {
 
 std::unique_ptr<Recording> PartialBackend::record(const std::function<void()>& calls) {
   recording_ = true;
-  auto recording = whole_->record(calls);
+  auto recording = whole().record(calls);
   recording_ = false;
   return recording;
 }
@@ -29,7 +29,7 @@ void PartialBackend::run_together(std::span<const Linear> linears) {
     count(operation_of(op), cost(op).bytes);
     if (operation_of(op) != left_out_) kept.push_back(op);
   }
-  whole_->run_together(kept);
+  whole().run_together(kept);
 }
 
 void PartialBackend::count(const std::string& operation, double bytes) {

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "ops/backend.h"
 #include "ops/cost.h"
+#include "ops/wrapped_backend.h"
 
 namespace emberq::bench {
 
@@ -21,9 +21,9 @@ struct OperationCalls {
 // A backend that leaves the calls of one kind of operation out: the time of a step without it says
 // what it adds to the step, next to its neighbours and with the launches overlapping. What a step
 // computes without it has no meaning.
-class PartialBackend : public Backend {
+class PartialBackend : public WrappedBackend {
  public:
-  explicit PartialBackend(Backend& whole) : whole_(&whole) {}
+  explicit PartialBackend(Backend& of) : WrappedBackend(of) {}
 
   // Empty: nothing is left out.
   void leave_out(std::string operation) { left_out_ = std::move(operation); }
@@ -32,31 +32,9 @@ class PartialBackend : public Backend {
   void start_counting() { calls_.clear(); }
   const std::vector<OperationCalls>& calls() const { return calls_; }
 
-  std::string_view name() const override { return whole_->name(); }
-  DType activation_type() const override { return whole_->activation_type(); }
-  bool prefers_joined_linears() const override { return whole_->prefers_joined_linears(); }
-  void* allocate(size_t bytes) override { return whole_->allocate(bytes); }
-  void release(void* memory) override { whole_->release(memory); }
-  std::optional<size_t> free_memory() const override { return whole_->free_memory(); }
-  void upload(void* to, const void* from, size_t bytes) override {
-    whole_->upload(to, from, bytes);
-  }
-  void download(void* to, const void* from, size_t bytes) override {
-    whole_->download(to, from, bytes);
-  }
-  void copy(void* to, const void* from, size_t bytes) override { whole_->copy(to, from, bytes); }
-  void synchronize() override { whole_->synchronize(); }
-  bool records() const override { return whole_->records(); }
   std::unique_ptr<Recording> record(const std::function<void()>& calls) override;
-  Weight prepare(const Tensor& dense) override { return whole_->prepare(dense); }
-  Weight prepare(const QuantizedWeight& quantized) override { return whole_->prepare(quantized); }
-  Weight prepare_joined(std::span<const Tensor> parts, int64_t block) override {
-    return whole_->prepare_joined(parts, block);
-  }
-  Weight prepare_joined(std::span<const QuantizedWeight> parts, int64_t block) override {
-    return whole_->prepare_joined(parts, block);
-  }
 
+  using WrappedBackend::run;
   void run(const Embed& op) override { forward("embed", op); }
   void run(const RmsNorm& op) override { forward("rms_norm", op); }
   void run(const PerTokenQuantize& op) override { forward("per_token_quantize", op); }
@@ -65,8 +43,6 @@ class PartialBackend : public Backend {
   void run_together(std::span<const Linear> linears) override;
   void run(const RopeAppendKv& op) override { forward("rope_append_kv", op); }
   void run(const Attention& op) override { forward("attention", op); }
-  void run(const ReadKv& op) override { whole_->run(op); }
-  void run(const CrossEntropy& op) override { whole_->run(op); }
   void run(const Argmax& op) override { forward("argmax", op); }
   void run(const Sample& op) override { forward("sample", op); }
 
@@ -75,10 +51,9 @@ class PartialBackend : public Backend {
   template <class Op>
   void forward(const std::string& operation, const Op& op) {
     count(operation, cost(op).bytes);
-    if (operation != left_out_) whole_->run(op);
+    if (operation != left_out_) whole().run(op);
   }
 
-  Backend* whole_;
   std::string left_out_;
   bool recording_ = false;
   std::vector<OperationCalls> calls_;
