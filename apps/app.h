@@ -15,6 +15,7 @@ namespace emberq {
 // One subcommand: adds its options and its action to the program. The action runs after parsing and
 // throws Error or InputError.
 void add_inspect(Command& app);
+void add_explain(Command& app);
 void add_eval(Command& app);
 void add_quantize(Command& app);
 void add_recipe(Command& app);

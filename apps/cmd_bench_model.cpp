@@ -4,8 +4,10 @@
 #include <chrono>
 #include <filesystem>
 #include <numeric>
+#include <optional>
 
 #include "apps/app.h"
+#include "apps/explain.h"
 #include "apps/next_tokens.h"
 #include "apps/random_model.h"
 #include "base/check.h"
@@ -24,7 +26,7 @@ struct BenchModelArguments {
   std::string model = "llama-3-8b", recipe = "emberq4", save;
   std::vector<int> batches = {1, 16, 64};
   int context = 1024, steps = 32, page_tokens = 64;
-  bool breakdown = false, json = false;
+  bool breakdown = false, explain = false, json = false;
 };
 
 using Clock = std::chrono::steady_clock;
@@ -163,7 +165,9 @@ void run(const BenchModelArguments& options, const bench::Origin& origin) {
   const auto whole = backend_of(options.execution);
   std::unique_ptr<bench::PartialBackend> partial;
   if (options.breakdown) partial = std::make_unique<bench::PartialBackend>(*whole);
+  std::optional<ExplainingBackend> explaining;
   Backend* backend = partial ? partial.get() : whole.get();
+  if (options.explain) backend = &explaining.emplace(*backend);
   const std::string device = backend->name() == "cpu" ? bench::cpu_name() : bench::gpu_name();
   const auto start = Clock::now();
   Model model = Model::load(numbers, *backend, kv_of(options.execution));
@@ -172,6 +176,9 @@ void run(const BenchModelArguments& options, const bench::Origin& origin) {
 
   std::vector<BenchModelRow> rows;
   for (const int batch : options.batches) {
+    if (explaining)
+      write_error(
+          explanation(model, *explaining, steps_of(batch, options.context, options.context + 1)));
     rows.push_back(run_batch(model, options, batch));
     if (partial) rows.back().operations = break_down(model, *partial, options, batch);
   }
@@ -251,6 +258,8 @@ void add_bench_model(Command& bench, const bench::Origin& origin) {
                  "bench load");
   command.flag("--breakdown", options->breakdown,
                "Also time steps without one operation, for each: what it adds");
+  command.flag("--explain", options->explain,
+               "Also print to standard error which kernels run, as emberq explain does");
   command.flag("--json", options->json,
                "Print one JSON object: version, commit, device, date, command, model, recipe, "
                "weight_bytes, load_seconds and rows");

@@ -1,8 +1,11 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "apps/app.h"
+#include "apps/explain.h"
 #include "base/json.h"
 #include "base/print.h"
 #include "base/warning.h"
@@ -19,7 +22,7 @@ struct GenerateArguments {
   ModelOptions model;
   std::string prompt;
   GenerationChoice generation;
-  bool json = false;
+  bool json = false, explain = false;
   uint64_t seed = 0;
 };
 
@@ -45,8 +48,17 @@ void run(const GenerateArguments& options) {
   require_utf8(options.prompt, "--prompt");
   const std::vector<int> prompt = tokenizer.encode(options.prompt, SpecialTokens::kAdd);
   const GenerateOptions generate_options = generate_options_of(options, checkpoint);
-  const auto backend = backend_of(options.model);
-  Model model = Model::load(checkpoint, *backend, kv_of(options.model));
+  const auto device = backend_of(options.model);
+  std::optional<ExplainingBackend> explaining;
+  if (options.explain) explaining.emplace(*device);
+  Backend& backend = explaining ? *explaining : *device;
+  Model model = Model::load(checkpoint, backend, kv_of(options.model));
+  if (explaining) {
+    const int64_t length = int64_t(prompt.size()),
+                  end = std::min(length + generate_options.max_new_tokens,
+                                 model.config().max_positions);
+    write_error(explanation(model, *explaining, steps_of(1, length, end)));
+  }
 
   Detokenizer detokenizer(tokenizer);
   std::string text;
@@ -102,6 +114,9 @@ void add_generate(Command& app) {
                  "ones; 1: none");
   command.option("--seed", options->seed, "Of the sampling").show_default();
   add_execution(command, options->model);
+  command.flag("--explain", options->explain,
+               "First print to standard error which kernels run the prompt and the last step, as "
+               "emberq explain does");
   command.flag("--json", options->json,
                "Print one JSON object: prompt, text, prompt_ids, ids, finish_reason, "
                "prompt_tokens_per_second, tokens_per_second");

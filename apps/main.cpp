@@ -35,6 +35,7 @@ void run(int argc, char** argv) {
                     "Threads to use; by default all cores that it may use")
       .between(1, 4096);
   add_inspect(program);
+  add_explain(program);
   add_eval(program);
   add_quantize(program);
   add_recipe(program);

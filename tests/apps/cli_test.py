@@ -102,7 +102,7 @@ class Program(unittest.TestCase):
         return message
 
     def test_help_is_complete_at_every_level_and_version_is_said(self):
-        commands = ["inspect", "eval", "quantize", "generate", "logits", "tokenize", "bench", "debug"]
+        commands = ["inspect", "explain", "eval", "quantize", "generate", "logits", "tokenize", "bench", "debug"]
         top = emberq("--help").stdout.decode()
         for command in commands:
             self.assertIn(command, top)
@@ -178,6 +178,25 @@ class Program(unittest.TestCase):
         self.assertEqual(result["bits_per_weight"], 16)
         text = emberq("inspect", MODEL).stdout.decode()
         self.assertIn("model.layers.3.mlp.down_proj.weight", text)
+
+    def test_explain_names_a_kernel_for_every_operation_and_runs_nothing(self):
+        result = self.json_of("explain", MODEL, "--batch", "2", "--context", "64")
+        self.assertEqual(result["backend"], "cpu")
+        self.assertEqual([(step["sequences"], step["new_tokens"], step["context"]) for step in result["steps"]],
+                         [(2, 64, 64), (2, 1, 64)])
+        for step in result["steps"]:
+            calls = {operation["operation"]: operation["calls"] for operation in step["operations"]}
+            self.assertEqual((calls["linear down"], calls["attention"], calls["linear head"]), (4, 4, 1))
+            for operation in step["operations"]:
+                self.assertTrue(operation["kernel"], operation)
+                self.assertIsNone(operation["share_of_roof"], "of a CPU")
+        self.assertIn("| 0-3    | linear down ", emberq("explain", MODEL).stdout.decode())
+        self.assertIn("a context of 2049 tokens", self.refused("explain", MODEL, "--context", "2049"))
+        plain, explained = (emberq("generate", MODEL, "--prompt", "The city", "--greedy", "--max-new-tokens", "4", *flag)
+                            for flag in ([], ["--explain"]))
+        self.assertEqual(plain.stdout, explained.stdout)
+        self.assertEqual(plain.stderr, b"")
+        self.assertIn("linear down", explained.stderr.decode())
 
     def test_eval_ppl_prints_the_keys_it_promises(self):
         result = self.json_of("eval", "ppl", MODEL, "--text", TEXT, "--seq-len", "256", "--num-samples", "3")
