@@ -1,5 +1,6 @@
 #include "quant/recipe/recipe.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/json.h"
@@ -70,6 +71,40 @@ TEST(Recipe, MayNameSchemesByModuleAndBySite) {
             (ActivationScheme{ActivationCode::kInt6, 128}));
   EXPECT_REFUSED(parse(R"({"name": "x", "weights": {"z_proj": "int4-g128"}})"),
                  "weights.z_proj is no linear of a block");
+}
+
+TEST(Recipe, LeavesTheHeadAsItIsUnlessItSaysOtherwise) {
+  for (const BuiltinRecipe& builtin : builtin_recipes()) {
+    const Recipe r = find_recipe(std::string(builtin.name));
+    EXPECT_FALSE(r.lm_head) << builtin.name;
+    EXPECT_FALSE(to_json(r).contains("lm_head")) << builtin.name;
+  }
+  EXPECT_FALSE(parse(R"({"name": "x", "lm_head": "none"})").lm_head);
+  const Recipe r = parse(R"({"name": "x", "lm_head": "fp8e4m3-channel"})");
+  EXPECT_EQ(*r.lm_head, *weight_scheme_from_name("fp8e4m3-channel"));
+  EXPECT_FALSE(r.quantizes_weights() || r.needs_calibration());
+  EXPECT_EQ(parse(to_json(r).dump()).lm_head, r.lm_head);
+}
+
+TEST(Recipe, RefusesAHeadInASchemeThatHeadsDoNotHaveAndNamesThoseThatTheyHave) {
+  for (const char* scheme : {"int4-g128", "fp8e4m3-g128", "lut4-channel", "fp8"})
+    EXPECT_REFUSED(parse(fmt::format(R"({{"name": "x", "lm_head": "{}"}})", scheme)),
+                   R"(r.json: lm_head must be "none", "fp8e4m3-channel" or "int8-channel", got )",
+                   scheme);
+  EXPECT_REFUSED(with_lm_head(find_recipe("fireq"), "int4-g128"),
+                 "the recipe fireq: lm_head must be \"none\", \"fp8e4m3-channel\" or");
+}
+
+TEST(Recipe, WithAHeadKeepsEverythingElse) {
+  for (const std::string_view scheme : lm_head_scheme_names()) {
+    const Recipe r = with_lm_head(find_recipe("emberq4"), std::string(scheme));
+    EXPECT_EQ(r.lm_head, weight_scheme_from_name(scheme));
+    EXPECT_EQ(r.name, fmt::format("emberq4-lm-head-{}", scheme));
+    OrderedJson json = to_json(r);
+    json.erase("lm_head");
+    json["name"] = "emberq4";
+    EXPECT_EQ(json, to_json(find_recipe("emberq4")));
+  }
 }
 
 TEST(Recipe, WithIntegerWeightsHasOneSchemeAndRefusesARotationThatRuns) {

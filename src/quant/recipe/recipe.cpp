@@ -154,6 +154,18 @@ void parse_weights(const JsonObject& object, Recipe& recipe) {
   }
 }
 
+// A head has as many rows as the vocabulary: with one scale for each, scales take next to nothing.
+constexpr std::array<std::string_view, 3> kLmHeadSchemes = {"none", "fp8e4m3-channel",
+                                                            "int8-channel"};
+
+std::optional<WeightScheme> parse_lm_head(const JsonObject& object) {
+  if (!object.has("lm_head")) return std::nullopt;
+  const auto text = object.get<std::string>("lm_head");
+  if (std::ranges::find(kLmHeadSchemes, text) == kLmHeadSchemes.end())
+    object.reject("lm_head", "must be " + alternatives(kLmHeadSchemes));
+  return weight_scheme_from_name(text);
+}
+
 constexpr std::string_view kActivationSchemes =
     "\"none\", \"fp8-token\", \"int8-token\", \"int8-gN\" or \"int6-gN\" with a group N of 32, "
     "64 or 128";
@@ -308,15 +320,16 @@ std::vector<LinearInput> Recipe::sites_with_moments() const {
 
 Recipe parse_recipe(const Json& json, const std::string& where) {
   const JsonObject object(json, where);
-  object.allow_only({"name", "smoothing", "rotation", "subtract_kv_mean", "weights", "activations",
-                     "sensitive_activations", "bit_allocation", "rounding", "kv", "query",
-                     "probability", "calibration_windows"});
+  object.allow_only({"name", "smoothing", "rotation", "subtract_kv_mean", "weights", "lm_head",
+                     "activations", "sensitive_activations", "bit_allocation", "rounding", "kv",
+                     "query", "probability", "calibration_windows"});
   Recipe recipe;
   recipe.name = object.get<std::string>("name");
   if (object.has("smoothing")) parse_smoothing(object.object("smoothing"), recipe);
   if (object.has("rotation")) parse_rotation(object.object("rotation"), recipe);
   recipe.subtract_kv_mean = object.get_or("subtract_kv_mean", false);
   parse_weights(object, recipe);
+  recipe.lm_head = parse_lm_head(object);
   parse_activations(object, recipe);
   parse_searches(object, recipe);
   if (object.has("rounding")) parse_rounding(object.object("rounding"), recipe);
@@ -359,6 +372,7 @@ OrderedJson to_json(const Recipe& recipe) {
                       {"query", name(recipe.query)},
                       {"probability", name(recipe.probability)},
                       {"calibration_windows", recipe.calibration_windows}};
+  if (recipe.lm_head) json["lm_head"] = name(*recipe.lm_head);
   if (recipe.sensitive_activations)
     json["sensitive_activations"] = {{"scheme", name(recipe.sensitive_activations->scheme)},
                                      {"share", recipe.sensitive_activations->share}};
@@ -380,6 +394,16 @@ Recipe find_recipe(const std::string& name_or_file) {
   for (const BuiltinRecipe& recipe : recipes) known += fmt::format("{}, ", recipe.name);
   throw InputError(
       fmt::format("there is no recipe {}: name one of {}or a .json file", name_or_file, known));
+}
+
+std::span<const std::string_view> lm_head_scheme_names() { return kLmHeadSchemes; }
+
+Recipe with_lm_head(const Recipe& recipe, const std::string& scheme) {
+  OrderedJson json = to_json(recipe);
+  json["lm_head"] = scheme;
+  const std::string where = fmt::format("the recipe {}", recipe.name);
+  json["name"] = fmt::format("{}-lm-head-{}", recipe.name, scheme);
+  return parse_recipe(Json(json), where);
 }
 
 Recipe with_integer_weights(Recipe recipe, int bits) {

@@ -2,7 +2,9 @@
 
 #include <array>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json_fwd.h"
@@ -80,6 +82,7 @@ struct Recipe {
   Rotation rotation;
   bool subtract_kv_mean = false;  // keys' and values' means are taken off before they are stored
   ModuleSchemes weights;
+  std::optional<WeightScheme> lm_head;  // one of lm_head_scheme_names(); none: as it is
   std::array<ActivationScheme, kLinearInputs.size()> activations = {};  // by LinearInput
   std::optional<SensitiveActivations> sensitive_activations;
   std::optional<BitAllocation> bit_allocation;
@@ -111,6 +114,11 @@ struct BuiltinRecipe {
 };
 std::vector<BuiltinRecipe> builtin_recipes();
 
+// What the output head may be stored as: "none" and the weight schemes that a recipe makes of it.
+std::span<const std::string_view> lm_head_scheme_names();
+
+// With its head in the scheme of this name, also "none". InputError names those that there are.
+Recipe with_lm_head(const Recipe& recipe, const std::string& scheme);
 // With all weights of one integer width, the form that vLLM loads: q, k and v, and gate and up,
 // have one scheme. InputError where the recipe does what such a reader cannot, a rotation that
 // runs.
