@@ -148,12 +148,20 @@ std::optional<LinearScheme> RandomModel::scheme(Projection projection) const {
 
 std::optional<QuantizedLinear> RandomModel::linear(const std::string& module, int64_t n,
                                                    int64_t k) const {
+  if (module == kHeadModule) {
+    if (!recipe_.lm_head) return std::nullopt;
+    return QuantizedLinear{codes(n, k, *recipe_.lm_head)};
+  }
   const auto is_named = [&](Projection p) { return module.ends_with(name(p)); };
   const auto stored = scheme(*std::ranges::find_if(kProjections, is_named));
   if (!stored) return std::nullopt;
-  QuantizedWeight& weight = codes_[{name(stored->weight), n, k}];
-  if (!weight.packed) weight = random_codes(n, k, stored->weight);
-  return QuantizedLinear{weight, stored->activation};
+  return QuantizedLinear{codes(n, k, stored->weight), stored->activation};
+}
+
+const QuantizedWeight& RandomModel::codes(int64_t n, int64_t k, const WeightScheme& scheme) const {
+  QuantizedWeight& weight = codes_[{name(scheme), n, k}];
+  if (!weight.packed) weight = random_codes(n, k, scheme);
+  return weight;
 }
 
 void RandomModel::save(const fs::path& folder) const {

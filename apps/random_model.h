@@ -28,7 +28,7 @@ class RandomModel final : public WeightSource {
   std::string where() const override { return "a random model"; }
   const ModelConfig& config() const override { return config_; }
   const EmberqConfig& emberq_config() const override { return emberq_config_; }
-  bool has_own_head() const override { return !config_.tie_word_embeddings; }
+  bool has_own_head() const override { return !config_.tie_word_embeddings || recipe_.lm_head; }
   Tensor get(const std::string& name, const std::vector<int64_t>& shape) const override;
   std::optional<QuantizedLinear> linear(const std::string& module, int64_t n,
                                         int64_t k) const override;
@@ -39,6 +39,7 @@ class RandomModel final : public WeightSource {
  private:
   // What a linear is in; nullopt where it is plain.
   std::optional<LinearScheme> scheme(Projection projection) const;
+  const QuantizedWeight& codes(int64_t n, int64_t k, const WeightScheme& scheme) const;
 
   std::string config_json_;
   ModelConfig config_;

@@ -247,8 +247,19 @@ void Checkpoint::require_unquantized() const {
                  "{} is quantized already", folder_.string());
 }
 
+bool Checkpoint::has_own_head() const {
+  return !config_.tie_word_embeddings || has(std::string(kHeadName)) ||
+         has(std::string(kHeadModule) + std::string(kPackedSuffix));
+}
+
+const QuantizationConfig::Group* Checkpoint::group_of(const std::string& module) const {
+  if (!quantization_ || (module == kHeadModule && !has(module + std::string(kScaleSuffix))))
+    return nullptr;
+  return quantization_->find(module);
+}
+
 std::optional<LinearScheme> Checkpoint::linear_scheme(const std::string& module) const {
-  const auto* group = quantization_ ? quantization_->find(module) : nullptr;
+  const auto* group = group_of(module);
   if (!group) return std::nullopt;
   return scheme_of(*group);
 }
@@ -261,7 +272,7 @@ LinearScheme Checkpoint::scheme_of(const QuantizationConfig::Group& group) const
 
 std::optional<QuantizedLinear> Checkpoint::linear(const std::string& module, int64_t n,
                                                   int64_t k) const {
-  const auto* group = quantization_ ? quantization_->find(module) : nullptr;
+  const auto* group = group_of(module);
   if (!group) return std::nullopt;
   const LinearScheme scheme = scheme_of(*group);
   const auto p = emberq_config_.global_scale.find(module);

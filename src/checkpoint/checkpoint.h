@@ -53,9 +53,7 @@ class Checkpoint final : public WeightSource {
              const std::vector<int64_t>& shape) const;
 
   const std::vector<SafetensorsFile>& files() const { return files_; }  // of the weights
-  bool has_own_head() const override {
-    return !config_.tie_word_embeddings || has(std::string(kHeadName));
-  }
+  bool has_own_head() const override;
 
   // For who goes through a model larger than the memory: what was read so far is not kept.
   void forget_pages() const;
@@ -68,7 +66,8 @@ class Checkpoint final : public WeightSource {
   // InputError where weights are in codes, or emberq has been at them otherwise.
   void require_unquantized() const;
   // What the linear `module` ("model.layers.0.self_attn.q_proj") is stored as; nullopt where it has
-  // a plain `weight`. A group_size of 0 is one scale per row.
+  // a plain `weight`. A group_size of 0 is one scale per row. A head without scales is plain, also
+  // in a group of the class "Linear", which to vLLM does not have the head.
   std::optional<LinearScheme> linear_scheme(const std::string& module) const;
   std::optional<QuantizedLinear> linear(const std::string& module, int64_t n,
                                         int64_t k) const override;
@@ -88,6 +87,7 @@ class Checkpoint final : public WeightSource {
   const Place& place(const std::string& name) const;
   void check_emberq_config(const std::string& where) const;
   void check_attention(const std::string& where) const;
+  const QuantizationConfig::Group* group_of(const std::string& module) const;
   LinearScheme scheme_of(const QuantizationConfig::Group& group) const;
 
   fs::path folder_;

@@ -47,6 +47,18 @@ class Loader {
     return backend_.prepare(source_.get(name, parameter.shape(config_)));
   }
 
+  // The output head: in codes, plain, or the embedding.
+  Weight head(const Weight& embedding) const {
+    if (!source_.has_own_head()) return embedding;
+    const auto quantized =
+        source_.linear(std::string(kHeadModule), kHead.rows(config_), kHead.columns(config_));
+    if (!quantized) return matrix(std::string(kHead.name), kHead);
+    EMBERQ_REQUIRE(quantized->input == ActivationScheme::kNone,
+                   "{}: {} reads {} activations; emberq runs a head that reads them as computed",
+                   source_.where(), kHeadModule, name(quantized->input));
+    return backend_.prepare(quantized->weight);
+  }
+
   DecoderLayer layer(int64_t index) const {
     DecoderLayer layer;
     std::array<StoredLinear, kProjections.size()> stored;
@@ -200,11 +212,8 @@ Model Model::load(const WeightSource& source, Backend& backend, std::optional<Kv
   if (source.has_own_head()) source.read_ahead(std::string(kHead.name));
   read_ahead(0);
   const Loader loader(source, backend);
-  const auto table = [&](const Parameter& parameter) {
-    return loader.matrix(std::string(parameter.name), parameter);
-  };
-  model.embedding_ = table(kEmbedding);
-  model.head_ = source.has_own_head() ? table(kHead) : model.embedding_;
+  model.embedding_ = loader.matrix(std::string(kEmbedding.name), kEmbedding);
+  model.head_ = loader.head(model.embedding_);
   model.final_norm_ = loader.vector(std::string(kFinalNorm.name), kFinalNorm);
   for (int64_t i = 0; i < config.num_layers; ++i) {
     read_ahead(i + 1);

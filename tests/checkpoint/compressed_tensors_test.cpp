@@ -323,5 +323,23 @@ TEST(QuantizationConfig, TargetsTheClassWhereThereIsOneScheme) {
   EXPECT_EQ(written["config_groups"]["group_0"]["targets"], OrderedJson::array({"Linear"}));
 }
 
+// In vLLM a head is of another class.
+TEST(QuantizationConfig, HasAHeadInAGroupOfItsOwnWhateverTheOthersAre) {
+  const auto fp8 = LinearScheme{.weight = *weight_scheme_from_name("fp8e4m3-channel")},
+             w4 = LinearScheme{.weight = *weight_scheme_from_name("int4-g128")};
+  for (const LinearScheme& blocks : {fp8, w4}) {
+    const auto written = quantization_config({{"a", blocks}, {"b", blocks}, {"lm_head", fp8}}, {});
+    EXPECT_EQ(written["config_groups"].size(), 2u);
+    EXPECT_EQ(written["config_groups"]["group_0"]["targets"], OrderedJson::array({"Linear"}));
+    EXPECT_EQ(written["config_groups"]["group_1"]["targets"], OrderedJson::array({"lm_head"}));
+    const auto config = parse(Json(written));
+    EXPECT_EQ(config.find("lm_head")->scheme, fp8);
+    EXPECT_EQ(config.find("b")->scheme, blocks);
+  }
+  const auto differing = quantization_config({{"a", fp8}, {"b", w4}, {"lm_head", w4}}, {});
+  EXPECT_EQ(differing["config_groups"]["group_1"]["targets"], OrderedJson::array({"b"}));
+  EXPECT_EQ(differing["config_groups"]["group_2"]["targets"], OrderedJson::array({"lm_head"}));
+}
+
 }  // namespace
 }  // namespace emberq::compressed_tensors_test

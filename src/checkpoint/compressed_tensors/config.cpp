@@ -244,9 +244,17 @@ OrderedJson activations_json(ActivationScheme scheme) {
 OrderedJson quantization_config(const std::vector<std::pair<std::string, LinearScheme>>& linears,
                                 const std::vector<std::string>& ignore, bool emberq_only) {
   std::vector<std::pair<LinearScheme, std::vector<std::string>>> groups;
+  const auto is_head = [](const std::string& module) { return module == kHeadModule; };
+  size_t of_blocks = 0;
   for (const auto& [module, scheme] : linears) {
-    auto group = std::ranges::find(groups, scheme, [](const auto& g) { return g.first; });
-    if (group == groups.end()) group = groups.insert(group, {scheme, {}});
+    const bool head = is_head(module);
+    auto group = std::ranges::find_if(groups, [&](const auto& g) {
+      return g.first == scheme && !head && !is_head(g.second.front());
+    });
+    if (group == groups.end()) {
+      group = groups.insert(group, {scheme, {}});
+      of_blocks += head ? 0 : 1;
+    }
     group->second.push_back(module);
   }
   OrderedJson group_json;
@@ -258,7 +266,8 @@ OrderedJson quantization_config(const std::vector<std::pair<std::string, LinearS
     formats.insert(format);
     common = common && is_common(scheme.weight);
     group_json[fmt::format("group_{}", i)] = {
-        {"targets", groups.size() == 1 ? OrderedJson::array({"Linear"}) : OrderedJson(modules)},
+        {"targets", of_blocks == 1 && !is_head(modules.front()) ? OrderedJson::array({"Linear"})
+                                                                : OrderedJson(modules)},
         {"format", format},
         {"weights", weights_json(scheme.weight)},
         {"input_activations", activations_json(scheme.activation)},

@@ -49,6 +49,8 @@ inline constexpr std::string_view kWeightSuffix = ".weight", kPackedSuffix = ".w
 inline constexpr std::array kValueSuffixes = {kWeightSuffix, kPackedSuffix, kScaleSuffix,
                                               kZeroPointSuffix};
 
+inline constexpr std::string_view kHeadModule = "lm_head";  // the output head
+
 // Which linears of a model are quantized, and how.
 class QuantizationConfig {
  public:
@@ -84,9 +86,10 @@ class QuantizationConfig {
 };
 
 // The quantization_config of a model whose linears are stored as quantized_tensors(): one group
-// for each scheme, with a group_size of 0 for one scale per row. `ignore` names the linears that
-// are not quantized. `emberq_only` gives the model the quant_method "emberq" whatever its schemes
-// are: where the emberq.json says what no reader may miss (down_hadamard).
+// for each scheme, with a group_size of 0 for one scale per row, and one for the head, which in
+// vLLM is of another class than "Linear". `ignore` names the linears that are not quantized.
+// `emberq_only` gives the model the quant_method "emberq" whatever its schemes are: where the
+// emberq.json says what no reader may miss (down_hadamard).
 OrderedJson quantization_config(const std::vector<std::pair<std::string, LinearScheme>>& linears,
                                 const std::vector<std::string>& ignore, bool emberq_only = false);
 
