@@ -120,7 +120,7 @@ void CheckpointWriter::index_shards(int64_t count) const {
 
 void CheckpointWriter::write_around(bool untied) const {
   std::vector<std::pair<std::string, LinearScheme>> linears;
-  std::vector<std::string> ignored = {"lm_head"};
+  std::vector<std::string> ignored;
   for (int64_t layer = 0; layer < original_.config().num_layers; ++layer)
     for (const Projection module : kProjections) {
       const auto& scheme = plan_.weights[size_t(layer)][size_t(module)];
@@ -131,6 +131,10 @@ void CheckpointWriter::write_around(bool untied) const {
       else
         ignored.push_back(linear_name(layer, module));
     }
+  if (recipe_.lm_head)
+    linears.emplace_back(kHeadModule, LinearScheme{*recipe_.lm_head});
+  else
+    ignored.emplace(ignored.begin(), kHeadModule);
   OrderedJson changes = OrderedJson::object();
   if (untied && original_.config().tie_word_embeddings) changes["tie_word_embeddings"] = false;
   if (!linears.empty())
@@ -140,24 +144,27 @@ void CheckpointWriter::write_around(bool untied) const {
 }
 
 void CheckpointWriter::write_rest(const LayerQuantizer& quantizer) const {
-  const bool rotated = recipe_.rotation.residual;
+  const bool rotated = recipe_.rotation.residual, own_head = rotated || recipe_.lm_head;
   const std::set<std::string> in_blocks = block_parameters(original_.config());
   std::vector<std::string> rest;
   size_t header_bytes = kBlockHeaderBytes;
   for (const std::string& name : original_.names()) {
-    if (in_blocks.contains(name)) continue;
-    if (rotated && (name == kEmbeddingName || name == kHeadName || name == kFinalNormName))
-      continue;
+    if (in_blocks.contains(name) || (own_head && name == kHeadName)) continue;
+    if (rotated && (name == kEmbeddingName || name == kFinalNormName)) continue;
     rest.push_back(name);
     header_bytes += max_entry_bytes(name, original_.stored(name));
   }
   header_bytes = (header_bytes + 7) / 8 * 8;
   write_shard(original_.config().num_layers, header_bytes, [&](ShardWriter& writer) {
     for (const std::string& name : rest) writer.add(name, original_.stored(name));
+    if (recipe_.lm_head)
+      for (const auto& [name, tensor] :
+           quantized_tensors(std::string(kHeadModule), quantizer.quantized_head()))
+        writer.add(name, tensor);
     if (!rotated) return;
     const int64_t hidden = original_.config().hidden_size;
     writer.add(std::string(kEmbeddingName), quantizer.embedding());
-    writer.add(std::string(kHeadName), quantizer.head());
+    if (!recipe_.lm_head) writer.add(std::string(kHeadName), quantizer.head());
     writer.add(std::string(kFinalNormName),
                Tensor::of({hidden}, std::vector<float>(size_t(hidden), 1.0f)));
   });
@@ -166,7 +173,7 @@ void CheckpointWriter::write_rest(const LayerQuantizer& quantizer) const {
 Checkpoint CheckpointWriter::finish(const LayerQuantizer& quantizer) {
   write_rest(quantizer);
   index_shards(original_.config().num_layers + 1);
-  write_around(recipe_.rotation.residual || original_.has_own_head());
+  write_around(recipe_.rotation.residual || recipe_.lm_head || original_.has_own_head());
   Checkpoint made = Checkpoint::open(folder_);
   // As a reader sees it, every tensor of the original is there, as it was or in codes.
   const auto in_codes = [&](const std::string& name) {

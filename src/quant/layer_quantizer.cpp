@@ -15,6 +15,7 @@
 #include "quant/transform/channel_scale.h"
 #include "quant/transform/rope_scale.h"
 #include "quant/transform/rotation.h"
+#include "tensor/join_rows.h"
 
 namespace emberq {
 namespace {
@@ -22,10 +23,12 @@ namespace {
 // Statistics of inputs need fewer tokens than the error feedback does.
 constexpr int64_t kStatisticsWindows = 16;
 
-// A rotated residual stream needs a head in its basis, which is written last: whether there is one
-// is found out first.
+constexpr int64_t kHeadRows = 4096;  // that are in double at a time
+
+// A rotated residual stream needs a head in its basis, and a quantized head is made of one. It is
+// written last: whether there is one is found out first.
 void check_head(const Checkpoint& checkpoint, const Recipe& recipe) {
-  if (recipe.rotation.residual && checkpoint.has_own_head())
+  if ((recipe.rotation.residual || recipe.lm_head) && checkpoint.has_own_head())
     (void)checkpoint.stored(std::string(kHeadName));
 }
 
@@ -156,6 +159,21 @@ Tensor LayerQuantizer::head() const {
   return rotated(
       std::string(checkpoint_.has_own_head() ? kHeadName : kEmbeddingName),
       checkpoint_.get(std::string(kFinalNorm.name), kFinalNorm.shape(config_)).to_double());
+}
+
+QuantizedWeight LayerQuantizer::quantized_head() const {
+  const Tensor dense = head();
+  const int64_t n = config_.vocab_size, k = config_.hidden_size;
+  const size_t row_bytes = dense.bytes().size() / size_t(n);
+  std::vector<QuantizedWeight> parts;
+  for (int64_t first = 0; first < n; first += kHeadRows) {
+    const int64_t rows = std::min(kHeadRows, n - first);
+    const Tensor part(dense.dtype(), {rows, k}, {},
+                      dense.bytes().data() + size_t(first) * row_bytes);
+    parts.push_back(round_to_nearest({.n = rows, .k = k, .weight = part.to_double()},
+                                     *recipe_.lm_head, ScaleRule::kLeastSquares));
+  }
+  return join_rows(parts, 0);
 }
 
 F64Layer LayerQuantizer::original_block(int64_t layer) const {

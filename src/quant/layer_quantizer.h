@@ -48,6 +48,8 @@ class LayerQuantizer {
   // as they are where the recipe does not rotate the residual stream.
   Tensor embedding() const;
   Tensor head() const;
+  // That head in the recipe's scheme for it, which it must have.
+  QuantizedWeight quantized_head() const;
   int64_t down_hadamard() const { return down_hadamard_; }
 
  private:
