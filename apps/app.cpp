@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/print.h"
 #include "model/model.h"
+#include "quant/recipe/recipe.h"
 
 namespace emberq {
 namespace {
@@ -37,6 +38,15 @@ void add_execution(Command& command, ModelOptions& options) {
   command.flag("--batch-invariant", options.batch_invariant,
                "On a GPU: the same bits for a token whatever else runs with it, however its prompt "
                "is cut; slower. A CPU gives them always");
+}
+
+void add_lm_head(Command& command, std::string& scheme) {
+  command
+      .option(
+          "--lm-head", scheme,
+          "What the output head's weights are: none, as in the model; the others are codes with "
+          "a scale for each row. By default what the recipe says")
+      .one_of({lm_head_scheme_names().begin(), lm_head_scheme_names().end()});
 }
 
 std::optional<KvScheme> kv_of(const ModelOptions& options) {

@@ -42,6 +42,7 @@ struct ModelOptions {
 };
 void add_model(Command& command, ModelOptions& options);      // MODEL
 void add_execution(Command& command, ModelOptions& options);  // --kv, --device, --batch-invariant
+void add_lm_head(Command& command, std::string& scheme);      // --lm-head
 std::optional<KvScheme> kv_of(const ModelOptions& options);
 std::unique_ptr<Backend> backend_of(const ModelOptions& options);
 

@@ -23,7 +23,7 @@ namespace {
 
 struct BenchModelArguments {
   ModelOptions execution;
-  std::string model = "llama-3-8b", recipe = "emberq4", save;
+  std::string model = "llama-3-8b", recipe = "emberq4", lm_head, save;
   std::vector<int> batches = {1, 16, 64};
   int context = 1024, steps = 32, page_tokens = 64;
   bool breakdown = false, explain = false, json = false;
@@ -155,8 +155,8 @@ BenchModelRow run_batch(Model& model, const BenchModelArguments& options, int ba
 }
 
 void run(const BenchModelArguments& options, const bench::Origin& origin) {
-  const Recipe recipe =
-      options.recipe == "none" ? Recipe{.name = "none"} : find_recipe(options.recipe);
+  Recipe recipe = options.recipe == "none" ? Recipe{.name = "none"} : find_recipe(options.recipe);
+  if (!options.lm_head.empty()) recipe = with_lm_head(recipe, options.lm_head);
   const RandomModel numbers(published_config(options.model), recipe);
   if (!options.save.empty()) return numbers.save(options.save);
   EMBERQ_REQUIRE(options.context >= 1 && options.steps >= 1 && !options.batches.empty() &&
@@ -245,6 +245,7 @@ void add_bench_model(Command& bench, const bench::Origin& origin) {
               fmt::format("{}, or a config.json", fmt::join(published_configs(), ", ")))
       .show_default();
   command.option("--recipe", options->recipe, "A recipe's name or file; none: BF16").show_default();
+  add_lm_head(command, options->lm_head);
   command.option("--batch", options->batches, "Sequences at a time, several by commas")
       .comma_separated()
       .show_default();

@@ -94,11 +94,14 @@ OrderedJson describe(const Checkpoint& checkpoint) {
           {"down_hadamard", checkpoint.emberq_config().down_hadamard},
           {"kv_bytes_per_token", kv_bytes_per_token(checkpoint)},
           {"linears", linears},
+          {"lm_head", checkpoint.has_own_head()
+                          ? OrderedJson(scheme_of(checkpoint, std::string(kHeadModule)))
+                          : OrderedJson(nullptr)},
           {"tensors", tensors}};
 }
 
-// Linears of all layers that share a name and a scheme, on one line.
-void print_linears(const ModelConfig& config, const OrderedJson& linears) {
+// Linears of all layers that share a name and a scheme, on one line; and a head of its own.
+void print_linears(const ModelConfig& config, const OrderedJson& linears, const OrderedJson& head) {
   std::vector<std::vector<std::string>> rows = {{"linear", "shape", "layers", "scheme"}};
   for (const Projection module : kProjections) {
     std::map<std::string, std::vector<int64_t>> layers_of;
@@ -112,6 +115,10 @@ void print_linears(const ModelConfig& config, const OrderedJson& linears) {
                           : fmt::format("{}", fmt::join(layers, ",")),
                       scheme});
   }
+  if (!head.is_null())
+    rows.push_back({std::string(kHeadModule),
+                    fmt::format("{} x {}", config.vocab_size, config.hidden_size), "-",
+                    head.get<std::string>()});
   print_out("\n{}", format_table(rows));
 }
 
@@ -130,7 +137,7 @@ void run(const InspectArguments& options) {
     rows.push_back({key, text(json[key])});
   if (json["recipe"].contains("name")) rows.push_back({"recipe", text(json["recipe"]["name"])});
   print_out("{}", format_table(rows));
-  print_linears(checkpoint.config(), json["linears"]);
+  print_linears(checkpoint.config(), json["linears"], json["lm_head"]);
   std::vector<std::vector<std::string>> tensors = {{"tensor", "dtype", "shape", "bytes"}};
   for (const auto& tensor : json["tensors"])
     tensors.push_back({text(tensor["name"]), text(tensor["dtype"]), text(tensor["shape"]),

@@ -17,7 +17,7 @@ namespace {
 
 struct QuantizeArguments {
   ModelOptions model;
-  std::string recipe, weights, output;
+  std::string recipe, weights, lm_head, output;
   std::vector<std::string> calibration;
   std::optional<int64_t> windows;
   int64_t length = 2048;
@@ -70,6 +70,7 @@ Recipe recipe_of(const QuantizeArguments& options) {
     recipe = with_integer_weights(recipe, 4);
   else if (!options.weights.empty())
     recipe = with_four_bit_weights(recipe, four_bit_scheme(options.weights));
+  if (!options.lm_head.empty()) recipe = with_lm_head(recipe, options.lm_head);
   if (options.a8_share) {
     EMBERQ_REQUIRE(recipe.sensitive_activations,
                    "--a8-share is for recipes that choose inputs by sensitivity, which {} does not",
@@ -170,9 +171,11 @@ void run(const QuantizeArguments& options) {
                        {"peak_memory_bytes", report.peak_memory},
                        {"seconds", report.seconds}});
   print_out("{}", report.analysis);
+  const auto& head = quantize_options.recipe.lm_head;
   print_out(
-      "{}: {:.3f} bits per weight in the blocks' linears, weights of {:.1f} MB, in {:.1f} s\n",
-      options.output, report.bits_per_weight, double(report.file_bytes) / 1e6, report.seconds);
+      "{}: {:.3f} bits per weight in the blocks' linears{}, weights of {:.1f} MB, in {:.1f} s\n",
+      options.output, report.bits_per_weight, head ? ", the head in " + name(*head) : "",
+      double(report.file_bytes) / 1e6, report.seconds);
 }
 
 std::string recipe_help() {
@@ -192,6 +195,7 @@ void add_quantize(Command& app) {
   command.option("--weights", options->weights,
                  "int4: all weights in the integers that vLLM loads, instead of the recipe's; "
                  "or what its weights of four bits are, as lut4-g128-e4m3");
+  add_lm_head(command, options->lm_head);
   command
       .option("--calib", options->calibration,
               "Calibration text, a UTF-8 file; several share the windows")

@@ -168,7 +168,7 @@ void RandomModel::save(const fs::path& folder) const {
   OutputDirectory output(folder);
   SafetensorsWriter writer(output.partial());
   std::vector<std::pair<std::string, LinearScheme>> linears;
-  std::vector<std::string> ignored = {"lm_head"};
+  std::vector<std::string> ignored;
   EmberqConfig around = emberq_config_;
   around.recipe = to_json(recipe_).dump();
   const auto add = [&](const std::string& name, const Parameter& parameter) {
@@ -190,7 +190,15 @@ void RandomModel::save(const fs::path& folder) const {
     if (weight.global_scale != 1) around.global_scale[module] = weight.global_scale;
   };
   add(std::string(kEmbedding.name), kEmbedding);
-  if (has_own_head()) add(std::string(kHead.name), kHead);
+  if (recipe_.lm_head) {
+    const QuantizedWeight& head = codes(config_.vocab_size, config_.hidden_size, *recipe_.lm_head);
+    for (const auto& [name, tensor] : quantized_tensors(std::string(kHeadModule), head))
+      writer.add(name, tensor);
+    linears.emplace_back(kHeadModule, LinearScheme{*recipe_.lm_head});
+  } else {
+    ignored.emplace_back(kHeadModule);
+    if (has_own_head()) add(std::string(kHead.name), kHead);
+  }
   add(std::string(kFinalNorm.name), kFinalNorm);
   for (int64_t layer = 0; layer < config_.num_layers; ++layer)
     for (const Parameter& parameter : layer_parameters()) {

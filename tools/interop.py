@@ -42,8 +42,12 @@ def load(folder: pathlib.Path) -> dict[str, torch.Tensor]:
 
 
 def scheme_of(config: QuantizationConfig, module: str) -> QuantizationScheme:
-    for scheme in config.config_groups.values():
-        if any(target == "Linear" or match_name(module, target) for target in scheme.targets):
+    schemes = list(config.config_groups.values())
+    for scheme in schemes:  # names come before classes
+        if any(match_name(module, target) for target in scheme.targets):
+            return scheme
+    for scheme in schemes:
+        if "Linear" in scheme.targets:
             return scheme
     raise SystemExit(f"{module}: no config group names it")
 

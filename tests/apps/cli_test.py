@@ -288,6 +288,26 @@ class Program(unittest.TestCase):
                               "-o", self.folder / "w4a16")
         self.assertEqual(report["notes"], [line])
 
+    def test_a_head_in_fp8_is_smaller_and_every_command_reads_it(self):
+        plain, out = self.folder / "plain", self.folder / "head"
+        self.json_of("quantize", MODEL, "--recipe", "rtn4", "-o", plain)
+        report = self.json_of("quantize", MODEL, "--recipe", "rtn4", "--lm-head", "fp8e4m3-channel", "-o", out)
+        self.assertEqual(report["recipe"], "rtn4-lm-head-fp8e4m3-channel")
+        self.assertEqual(report["bits_per_weight"], 4.125, "of the blocks")
+        was, is_ = self.json_of("inspect", plain), self.json_of("inspect", out)
+        self.assertEqual(is_["lm_head"], "fp8e4m3-channel")
+        self.assertEqual(was["lm_head"], "BF16")
+        vocab, hidden = is_["config"]["vocab_size"], is_["config"]["hidden_size"]
+        sizes = {tensor["name"]: tensor["bytes"] for tensor in is_["tensors"]}
+        self.assertEqual(sizes["lm_head.weight"] + sizes["lm_head.weight_scale"], vocab * (hidden + 2))
+        self.assertAlmostEqual(was["file_bytes"] - is_["file_bytes"], vocab * (hidden - 2), delta=1000)
+        self.assertRegex(emberq("inspect", out).stdout.decode(), rf"lm_head +\| +{vocab} x {hidden} \| - +\| fp8e4m3-channel")
+        kl = self.json_of("eval", "kl", plain, out, "--text", TEXT, "--seq-len", "128", "--num-samples", "2")
+        self.assertTrue(0 < kl["kl"] < 0.01, kl)
+        self.assertEqual(len(self.json_of("generate", out, "--prompt", "The city", "--greedy", "--max-new-tokens", "4")["ids"]), 4)
+        message = self.refused("quantize", MODEL, "--recipe", "rtn4", "--lm-head", "int4-g128", "-o", self.folder / "x")
+        self.assertIn("fp8e4m3-channel", message)
+
     def test_a_recipe_that_is_printed_can_be_read_again(self):
         self.assertIn("emberq4", self.json_of("recipe"))
         recipe = self.json_of("recipe", "fireq-w4")
