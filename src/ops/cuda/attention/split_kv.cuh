@@ -41,14 +41,17 @@ struct SplitKvKernel : SplitKvJoin<SplitKvTile<SplitKvShape<TheCode, kTheDim, kT
     Shared& shared = *reinterpret_cast<Shared*>(memory);
     const int warp = int(threadIdx.x) / 32;
     ptx::griddepcontrol_launch_dependents();
-    if (warp == 0) shared.schedule.build(a);
+    constexpr int kTiles = divide_up(kWarps * kStageKeys, kTileKeys);  // that have all warps' keys
+    if (warp == 0) shared.schedule.build(a, int(gridDim.x), a.invariant ? 1 : kTiles);
     __syncthreads();
 
-    const int all = shared.schedule.units_before[a.sequences];
-    const int share = unit_share(a, all, int(gridDim.x));
-    const int begin = min(all, int(blockIdx.x) * share), end = min(all, begin + share);
-    if (begin == end) return;
-    Segment segment = shared.schedule.segment(a, begin, end);
+    const Schedule& schedule = shared.schedule;
+    const int all = schedule.units_before[a.sequences], share = schedule.share;
+    const int begin = int(blockIdx.x) * share;
+    if (begin >= all) return;
+    int end = min(all, begin + share);
+    Segment segment = schedule.segment(a, begin, end);
+    if (schedule.task_rounded > 1) end = begin + segment.units;
     Stages stages(a, shared, segment);
     stages.load(kStages, segment.task.position - segment.task.first_token);
     ptx::griddepcontrol_wait();
@@ -63,7 +66,7 @@ struct SplitKvKernel : SplitKvJoin<SplitKvTile<SplitKvShape<TheCode, kTheDim, kT
       const Segment done = segment;
       unit += done.units;
       if (unit < end) {
-        segment = shared.schedule.segment(a, unit, end);
+        segment = schedule.segment(a, unit, end);
         stages = Stages(a, shared, segment);
         stages.load(kStagesAhead);
       }
@@ -74,12 +77,6 @@ struct SplitKvKernel : SplitKvJoin<SplitKvTile<SplitKvShape<TheCode, kTheDim, kT
   }
 
  private:
-  // Units of a CTA: at least a stage for each warp.
-  static __device__ int unit_share(const Args& a, int all, int ctas) {
-    constexpr int kTiles = divide_up(kWarps * kStageKeys, kTileKeys);
-    return max(a.invariant ? 1 : kTiles, divide_up(all, ctas));
-  }
-
   // Copies a stage by a warp: in groups of 16 tokens, which pages have whole, chunks of 16 bytes of
   // codes, and scales of keys by the first half of the lanes, of values by the second.
   struct StageLoader {

@@ -21,9 +21,12 @@ struct SplitKvJoin : Shape {
   using typename Shape::Args;
   using typename Shape::Code;
   using typename Shape::Expand;
-  using typename Shape::Joined;
   using typename Shape::Shared;
   using typename Shape::State;
+
+  static constexpr int kOfLane = kDim / 32;  // channels of a column
+  using Pack = std::conditional_t<kOfLane == 2, float2, float4>;
+  static constexpr int kPacks = kOfLane * int(sizeof(float)) / int(sizeof(Pack));
 
   // Stores a warp's sums, whose stages it has read.
   static __device__ void store_sums(Shared& shared, const State& state) {
@@ -59,60 +62,60 @@ struct SplitKvJoin : Shape {
   // Joins the warps' sums; writes them out where they are the whole task's, else hands them over.
   static __device__ void join(const Args& a, Shared& shared, const Segment& segment, int share) {
     __syncthreads();
-
     const Task& task = segment.task;
-    const int thread = int(threadIdx.x);
+    const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32, channel = kOfLane * lane;
     const int columns = task.tokens * (a.heads / int(a.cache.kv_heads));
     const bool whole = segment.units == task.units;
     float* partial = a.partial + int64_t(slot_of(a, segment, share)) * kColumns * kPartial;
-    if (thread < columns) {
-      const Joined joined = join_warps(shared, thread);
-      if (!whole)
-        *reinterpret_cast<float4*>(partial + thread * kPartial + kDim) = {
-            joined.maximum, joined.total, joined.zeros, 0};
-    }
-    __syncthreads();
-    for (int column = 0; column < columns; ++column) {
-      const Joined& joined = shared.joined[column];
-      for (int c = thread; c < kDim; c += kThreads) {
-        float sum = 0;
+    float mean[kOfLane] = {};
+    if (whole) load_means(a, task, mean);
+    for (int column = warp; column < columns; column += kWarps) {
+      float largest = shared.maximum[0][column];
 #pragma unroll
-        for (int w = 0; w < kWarps; ++w)
-          sum = fmaf(sums_of(shared, w)[column][c], joined.weight[w], sum);
-        if (whole)
-          store(a, task, column, c, sum, joined.total, joined.zeros, mean_of(a, task, c));
-        else
-          partial[column * kPartial + c] = sum;
+      for (int w = 1; w < kWarps; ++w) largest = fmaxf(largest, shared.maximum[w][column]);
+      float sum[kOfLane] = {}, total = 0, zeros = 0;
+#pragma unroll
+      for (int w = 0; w < kWarps; ++w) {
+        const float maximum = shared.maximum[w][column];
+        const float weight = maximum == -INFINITY ? 0.0f : exp2f(maximum - largest);
+        total = fmaf(shared.total[w][column], weight, total);
+        zeros = fmaf(shared.zeros[w][column], weight, zeros);
+        float values[kOfLane];
+        const auto* from = reinterpret_cast<const Pack*>(&sums_of(shared, w)[column][channel]);
+#pragma unroll
+        for (int i = 0; i < kPacks; ++i) reinterpret_cast<Pack*>(values)[i] = from[i];
+#pragma unroll
+        for (int c = 0; c < kOfLane; ++c) sum[c] = fmaf(values[c], weight, sum[c]);
+      }
+      if (whole) {
+        store(a, task, column, sum, total, zeros, mean);
+      } else {
+        float* to = partial + column * kPartial;
+#pragma unroll
+        for (int i = 0; i < kPacks; ++i)
+          reinterpret_cast<Pack*>(to + channel)[i] = reinterpret_cast<const Pack*>(sum)[i];
+        if (lane == 0) *reinterpret_cast<float4*>(to + kDim) = {largest, total, zeros, 0};
       }
     }
     if (!whole) join_parts(a, shared, segment, columns, share);
   }
 
-  // By one thread for each column: what the warps' sums count.
-  static __device__ const Joined& join_warps(Shared& shared, int column) {
-    Joined& joined = shared.joined[column];
-    float largest = shared.maximum[0][column];
+  // Of a lane's channels, to be loaded before their sums.
+  static __device__ void load_means(const Args& a, const Task& task, float (&mean)[kOfLane]) {
+    const int channel = int(threadIdx.x) % 32 * kOfLane;
 #pragma unroll
-    for (int w = 1; w < kWarps; ++w) largest = fmaxf(largest, shared.maximum[w][column]);
-    float total = 0, zeros = 0;
+    for (int c = 0; c < kOfLane; ++c)
+      mean[c] = a.value_mean ? a.value_mean[task.kv_head * kDim + channel + c] : 0.0f;
+  }
+  // The output of a lane's channels.
+  static __device__ void store(const Args& a, const Task& task, int column,
+                               const float (&sum)[kOfLane], float total, float zeros,
+                               const float (&mean)[kOfLane]) {
+    __nv_bfloat16* to = a.out + row_of(a, task, column) * kDim + int(threadIdx.x) % 32 * kOfLane;
 #pragma unroll
-    for (int w = 0; w < kWarps; ++w) {
-      const float maximum = shared.maximum[w][column];
-      const float weight = maximum == -INFINITY ? 0.0f : exp2f(maximum - largest);
-      joined.weight[w] = weight;
-      total = fmaf(shared.total[w][column], weight, total);
-      zeros = fmaf(shared.zeros[w][column], weight, zeros);
-    }
-    joined.maximum = largest, joined.total = total, joined.zeros = zeros;
-    return joined;
-  }
-
-  static __device__ float mean_of(const Args& a, const Task& task, int c) {
-    return a.value_mean ? a.value_mean[task.kv_head * kDim + c] : 0.0f;
-  }
-  static __device__ void store(const Args& a, const Task& task, int column, int c, float sum,
-                               float total, float zeros, float mean) {
-    a.out[row_of(a, task, column) * kDim + c] = __float2bfloat16_rn((sum + zeros) / total + mean);
+    for (int c = 0; c < kOfLane; c += 2)
+      *reinterpret_cast<__nv_bfloat162*>(to + c) = __floats2bfloat162_rn(
+          (sum[c] + zeros) / total + mean[c], (sum[c + 1] + zeros) / total + mean[c + 1]);
   }
 
   // Where a part's sums lie. A CTA has at most two parts of which it does not have the whole: the
@@ -145,15 +148,13 @@ struct SplitKvJoin : Shape {
   // of the sums.
   static __device__ void join_column(const Args& a, const Task& task, int first, int end,
                                      int column) {
-    constexpr int kOfLane = kDim / 32;
     const int lane = int(threadIdx.x) % 32, channel = kOfLane * lane;
+    float mean[kOfLane];
+    load_means(a, task, mean);
     const auto part = [&](int i) {
       const int slot = a.invariant ? i : 2 * i + (i == first ? 1 : 0);
       return a.partial + (int64_t(slot) * kColumns + column) * kPartial;
     };
-    float mean[kOfLane];  // loaded beside the parts
-#pragma unroll
-    for (int c = 0; c < kOfLane; ++c) mean[c] = mean_of(a, task, channel + c);
     float largest = -INFINITY;
     for (int i = first + lane; i < end; i += 32) largest = fmaxf(largest, __ldcg(part(i) + kDim));
     for (int offset = 16; offset > 0; offset /= 2)
@@ -173,7 +174,9 @@ struct SplitKvJoin : Shape {
       for (int i = 0; i < count; ++i) {
         const float of_part = __shfl_sync(kAllLanes, weight, i);
         float values[kOfLane];
-        load_part(part(begin + i) + channel, values);
+        const auto* from = reinterpret_cast<const Pack*>(part(begin + i) + channel);
+#pragma unroll
+        for (int p = 0; p < kPacks; ++p) reinterpret_cast<Pack*>(values)[p] = __ldcg(from + p);
 #pragma unroll
         for (int c = 0; c < kOfLane; ++c) sum[c] = fmaf(values[c], of_part, sum[c]);
       }
@@ -182,18 +185,7 @@ struct SplitKvJoin : Shape {
       total += __shfl_xor_sync(kAllLanes, total, offset);
       zeros += __shfl_xor_sync(kAllLanes, zeros, offset);
     }
-#pragma unroll
-    for (int c = 0; c < kOfLane; ++c)
-      store(a, task, column, channel + c, sum[c], total, zeros, mean[c]);
-  }
-
-  template <int kCount>
-  static __device__ void load_part(const float* from, float (&to)[kCount]) {
-    using Pack = std::conditional_t<kCount == 2, float2, float4>;
-    constexpr int kPack = sizeof(Pack) / sizeof(float);
-#pragma unroll
-    for (int i = 0; i < kCount / kPack; ++i)
-      reinterpret_cast<Pack*>(to)[i] = __ldcg(reinterpret_cast<const Pack*>(from) + i);
+    store(a, task, column, sum, total, zeros, mean);
   }
 };
 

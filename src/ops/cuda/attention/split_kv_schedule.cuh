@@ -46,31 +46,66 @@ struct SplitKvArgs {
   bool invariant;
 };
 
-// Where work lies, from the lengths that are on the device. Built by the whole CTA.
+// Where work lies, from the lengths that are on the device. Built by the first warp of each CTA.
+//
+// Units of all tasks form a line, of which each CTA does the same share. A CTA with the end of one
+// task and the beginning of another would join sums twice, one after the other. So where there are
+// CTAs enough, each task has some of its own: its place on the line is rounded up to whole shares.
 struct Schedule {
   int units_before[kSplitKvSequences + 1], tasks_before[kSplitKvSequences + 1];
   int q_begin[kSplitKvSequences + 1], kv_length[kSplitKvSequences];
+  int share;         // units of a CTA
+  int task_rounded;  // to a multiple of this a task's units are rounded up
 
   static __device__ SplitKvSequence sequence(const SplitKvArgs& a, int new_tokens, int kv_length) {
     return SplitKvSequence::of(new_tokens, kv_length, a.window, a.tokens_of_task, a.invariant);
   }
+  static __device__ int tasks_of(const SplitKvArgs& a, const SplitKvSequence& s) {
+    return s.column_tiles * int(a.cache.kv_heads);
+  }
+  __device__ int rounded(int units) const { return divide_up(units, task_rounded) * task_rounded; }
 
-  // By the first warp, before the previous kernel has ended; others see it after a barrier.
-  __device__ void build(const SplitKvArgs& a) {
+  // least_share: units that keep all warps of a CTA busy.
+  __device__ void build(const SplitKvArgs& a, int ctas, int least_share) {
     const int lane = int(threadIdx.x) % 32;
+    int all_units = 0, all_tasks = 0;
+    for (int i = lane; i < a.sequences; i += 32) {
+      const int begin = a.q_begin[i], end = a.q_begin[i + 1];
+      q_begin[i + 1] = end, kv_length[i] = a.kv_length[i];
+      const SplitKvSequence s = sequence(a, end - begin, kv_length[i]);
+      all_tasks += tasks_of(a, s), all_units += tasks_of(a, s) * s.units;
+    }
     if (lane == 0) units_before[0] = tasks_before[0] = q_begin[0] = 0;
+    all_units = __reduce_add_sync(kAllLanes, all_units);
+    all_tasks = __reduce_add_sync(kAllLanes, all_tasks);
+    __syncwarp();
+    const int even = max(least_share, divide_up(all_units, ctas));
+    int chosen = even, rounding = 1;
+    if (!a.invariant && all_tasks <= ctas)
+      for (int tried = even; rounding == 1 && tried <= even + max(2, even / 8); ++tried) {
+        int parts = 0;
+        for (int i = lane; i < a.sequences; i += 32) {
+          const SplitKvSequence s = sequence(a, q_begin[i + 1] - q_begin[i], kv_length[i]);
+          parts += tasks_of(a, s) * divide_up(s.units, tried);
+        }
+        if (int(__reduce_add_sync(kAllLanes, parts)) <= ctas) chosen = rounding = tried;
+      }
+    if (lane == 0) share = chosen, task_rounded = rounding;
+    __syncwarp();
+    add_up(a);
+  }
+
+  // units_before and tasks_before.
+  __device__ void add_up(const SplitKvArgs& a) {
+    const int lane = int(threadIdx.x) % 32;
     int all_units = 0, all_tasks = 0;
     for (int first = 0; first < a.sequences; first += 32) {
       const int last = min(32, a.sequences - first) - 1;  // lane with a sequence
       int units = 0, tasks = 0;
-      if (first + lane < a.sequences) {
-        const int i = first + lane;
-        const int begin = a.q_begin[i], end = a.q_begin[i + 1];
-        q_begin[i + 1] = end;
-        kv_length[i] = a.kv_length[i];
-        const SplitKvSequence s = sequence(a, end - begin, kv_length[i]);
-        tasks = s.column_tiles * int(a.cache.kv_heads);
-        units = tasks * s.units;
+      if (const int i = first + lane; i < a.sequences) {
+        const SplitKvSequence s = sequence(a, q_begin[i + 1] - q_begin[i], kv_length[i]);
+        tasks = tasks_of(a, s);
+        units = tasks * rounded(s.units);
       }
       for (int offset = 1; offset <= last; offset *= 2) {
         const int more_units = __shfl_up_sync(kAllLanes, units, offset);
@@ -94,7 +129,7 @@ struct Schedule {
       units_before[middle] <= unit ? s = middle : last = middle - 1;
     }
     const SplitKvSequence seq = sequence(a, q_begin[s + 1] - q_begin[s], kv_length[s]);
-    const int of_sequence = unit - units_before[s], task = of_sequence / seq.units;
+    const int of_sequence = unit - units_before[s], task = of_sequence / rounded(seq.units);
     Segment result;
     Task& t = result.task;
     t.sequence = s;
@@ -104,7 +139,7 @@ struct Schedule {
     t.position = seq.kv_length - seq.new_tokens + t.first_token;
     t.row = q_begin[s] + t.first_token;
     t.index = tasks_before[s] + task;
-    t.first_unit = units_before[s] + task * seq.units;
+    t.first_unit = units_before[s] + task * rounded(seq.units);
     t.units = seq.units;
     result.first_unit = unit;
     const int of_task = unit - t.first_unit;

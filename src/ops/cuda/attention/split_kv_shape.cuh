@@ -41,11 +41,6 @@ struct SplitKvShape {
       std::max(2, std::min(4, kRingBytes / kWarps / kStageBytes));
   static constexpr int kPartial = kDim + 4;  // sums of values, maximum, sum, sum of zeros, nothing
 
-  // What the warps' sums of a column are multiplied by, and their joined numbers.
-  struct Joined {
-    float weight[kWarps];
-    float maximum, total, zeros;
-  };
   // A warp's sums of a segment take the place of its last stages, when those have been read; the
   // first stages of the next segment are loaded beside them.
   using Sums = float[kColumns][kDim + 4];
@@ -54,7 +49,6 @@ struct SplitKvShape {
   struct Shared {
     alignas(128) uint8_t stages[kWarps][kStages][kStageBytes];
     float maximum[kWarps][kColumns], total[kWarps][kColumns], zeros[kWarps][kColumns];
-    Joined joined[kColumns];
     Schedule schedule;
     int last;  // whether the CTA's part of a task was the last to arrive
   };

@@ -134,7 +134,7 @@ struct SplitKvTile : Shape {
       if (!whole) clear_values(stage + kCodeBytes, rows);
     const uint32_t key = ptx::shared_address(stage);
     const auto scales = scales_of(stage);
-    const int lane = int(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+    const int lane = int(threadIdx.x) % 32, g = lane / 4;
     Scores s;
     score(key, q, s);
 
