@@ -20,10 +20,9 @@ class Producer {
     const uint64_t evict_first = ptx::l2_evict_first(), evict_last = ptx::l2_evict_last();
     ptx::prefetch_tensormap(a.x);
     // No kernel writes weights, so their first loads start while the previous kernel still computes
-    // the tokens. For few tokens they fill all stages: the previous kernels are short then, or
-    // leave room. For many they only hide their latency, since the end of the previous kernel waits
-    // for them.
-    constexpr int kPrologueStages = Kernel::kTokens <= 32 ? Kernel::kStages : 4;
+    // the tokens. They only hide their latency: the last loads of the previous kernels would wait
+    // behind more of them.
+    constexpr int kPrologueStages = 4;
     int filled = 0;
     for (Steps s(a); s.more() && filled < kPrologueStages; s.next(), ++filled)
       load_weights(a, shared, filled, s.work(), evict_first);

@@ -35,6 +35,7 @@ __device__ inline int atomic_add_acq_rel(int* to, int value) {
 // room. The second waits until the kernels before this one have ended and their writes are visible.
 //
 // A kernel releases its dependents as early as it can, so several kernels before one may still run.
+// (Linears that run together do otherwise: linear/start_order.cuh.)
 // Before it waits it therefore reads only what was there before the step: weights, the Batch, which
 // copies bring to the device when all earlier kernels have ended, and keys and values of earlier
 // steps.
