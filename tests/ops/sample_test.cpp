@@ -157,7 +157,10 @@ std::vector<Request> requests_of(int64_t vocab, size_t count, uint64_t seed) {
 
 TEST_P(SampleTest, ChoosesByTheDefinitionAndARowAloneAsInABatch) {
   size_t cases = 0, unsure = 0;
-  for (const int64_t vocab : {1, 2, 31, 1025, 5000, 128256, 262145})
+  std::vector<int64_t> vocabularies = {1, 2, 31, 1025, 5000};
+  if (GetParam() != std::string("cpu"))  // on which a row is not cut into parts
+    vocabularies.insert(vocabularies.end(), {128256, 262145});
+  for (const int64_t vocab : vocabularies)
     for (const float step : {0.0f, 0.5f}) {  // of logits: 0.5 makes equals
       const size_t rows = vocab > 100000 ? 12 : 150, n = size_t(vocab);
       const std::vector<Request> requests = requests_of(vocab, rows, uint64_t(vocab));
