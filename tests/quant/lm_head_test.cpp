@@ -21,7 +21,7 @@ constexpr int64_t kVocab = 8192, kHidden = 128;
 
 std::vector<float> logits_of(const fs::path& folder) {
   std::vector<int> ids;
-  for (int i = 0; i < 40; ++i) ids.push_back((i * 797 + 13) % kVocab);
+  for (int i = 0; i < 40; ++i) ids.push_back(int((i * 797 + 13) % kVocab));
   const auto backend = make_cpu_backend();
   Model model = Model::load(Checkpoint::open(folder), *backend);
   KvPool pool = model.make_pool(64);

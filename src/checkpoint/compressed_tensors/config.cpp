@@ -246,7 +246,9 @@ OrderedJson quantization_config(const std::vector<std::pair<std::string, LinearS
   std::vector<std::pair<LinearScheme, std::vector<std::string>>> groups;
   const auto is_head = [](const std::string& module) { return module == kHeadModule; };
   size_t of_blocks = 0;
-  for (const auto& [module, scheme] : linears) {
+  for (const auto& linear : linears) {
+    const std::string& module = linear.first;
+    const LinearScheme& scheme = linear.second;
     const bool head = is_head(module);
     auto group = std::ranges::find_if(groups, [&](const auto& g) {
       return g.first == scheme && !head && !is_head(g.second.front());
