@@ -13,22 +13,14 @@ std::unique_ptr<Recording> PartialBackend::record(const std::function<void()>& c
   return recording;
 }
 
-namespace {
-
-std::string operation_of(const Linear& op) {
-  return fmt::format("linear {} x {}", op.weight->n, op.weight->k);
+std::string PartialBackend::operation_of(const Linear& op) {
+  return fmt::format("{} {} x {}", operation_name<Linear>(), op.weight->n, op.weight->k);
 }
-
-}  // namespace
-
-void PartialBackend::run(const Linear& op) { forward(operation_of(op), op); }
 
 void PartialBackend::run_together(std::span<const Linear> linears) {
   std::vector<Linear> kept;
-  for (const Linear& op : linears) {
-    count(operation_of(op), cost(op).bytes);
-    if (operation_of(op) != left_out_) kept.push_back(op);
-  }
+  for (const Linear& op : linears)
+    if (keeps(op)) kept.push_back(op);
   whole().run_together(kept);
 }
 

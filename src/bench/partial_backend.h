@@ -35,24 +35,35 @@ class PartialBackend : public WrappedBackend {
   std::unique_ptr<Recording> record(const std::function<void()>& calls) override;
 
   using WrappedBackend::run;
-  void run(const Embed& op) override { forward("embed", op); }
-  void run(const RmsNorm& op) override { forward("rms_norm", op); }
-  void run(const PerTokenQuantize& op) override { forward("per_token_quantize", op); }
-  void run(const SiluAndMul& op) override { forward("silu_and_mul", op); }
-  void run(const Linear& op) override;
+  void run(const Embed& op) override { forward(op); }
+  void run(const RmsNorm& op) override { forward(op); }
+  void run(const PerTokenQuantize& op) override { forward(op); }
+  void run(const SiluAndMul& op) override { forward(op); }
+  void run(const Linear& op) override { forward(op); }
   void run_together(std::span<const Linear> linears) override;
-  void run(const RopeAppendKv& op) override { forward("rope_append_kv", op); }
-  void run(const Attention& op) override { forward("attention", op); }
-  void run(const Argmax& op) override { forward("argmax", op); }
-  void run(const Sample& op) override { forward("sample", op); }
+  void run(const RopeAppendKv& op) override { forward(op); }
+  void run(const Attention& op) override { forward(op); }
+  void run(const Argmax& op) override { forward(op); }
+  void run(const Sample& op) override { forward(op); }
 
  private:
   void count(const std::string& operation, double bytes);
   template <class Op>
-  void forward(const std::string& operation, const Op& op) {
-    count(operation, cost(op).bytes);
-    if (operation != left_out_) whole().run(op);
+  void forward(const Op& op) {
+    if (keeps(op)) whole().run(op);
   }
+  // Counts the operation.
+  template <class Op>
+  bool keeps(const Op& op) {
+    const std::string operation = operation_of(op);
+    count(operation, cost(op).bytes);
+    return operation != left_out_;
+  }
+  template <class Op>
+  static std::string operation_of(const Op&) {
+    return std::string(operation_name<Op>());
+  }
+  static std::string operation_of(const Linear& op);  // with its shape
 
   std::string left_out_;
   bool recording_ = false;

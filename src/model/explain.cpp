@@ -16,28 +16,6 @@ struct NotedRecording final : Recording {
   void replay() override {}
 };
 
-template <class Op>
-constexpr std::string_view operation_of() {
-  if constexpr (std::is_same_v<Op, Embed>)
-    return "embed";
-  else if constexpr (std::is_same_v<Op, RmsNorm>)
-    return "rms_norm";
-  else if constexpr (std::is_same_v<Op, PerTokenQuantize>)
-    return "per_token_quantize";
-  else if constexpr (std::is_same_v<Op, SiluAndMul>)
-    return "silu_and_mul";
-  else if constexpr (std::is_same_v<Op, Linear>)
-    return "linear";
-  else if constexpr (std::is_same_v<Op, RopeAppendKv>)
-    return "rope_append_kv";
-  else if constexpr (std::is_same_v<Op, Attention>)
-    return "attention";
-  else if constexpr (std::is_same_v<Op, Argmax>)
-    return "argmax";
-  else
-    return "sample";
-}
-
 // "BF16", or the scheme of codes: "fp8-token".
 std::string format_of(const Activations& x) {
   if (!x.quantized()) return std::string(name(x.dtype));
@@ -202,7 +180,7 @@ template <class Op>
 void ExplainingBackend::note_or_run(const Op& op) {
   if (!noting_) return whole().run(op);
   AskedOperation asked = describe(op);
-  asked.operation = operation_of<Op>();
+  asked.operation = operation_name<Op>();
   if constexpr (std::is_same_v<Op, Linear>)
     asked.formats = formats_.at(op.weight->impl.get()) + " x " + asked.formats;
   asked.choice = choice(&op);

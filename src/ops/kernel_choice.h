@@ -1,6 +1,8 @@
 #pragma once
 
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <variant>
 
 #include "ops/argmax.h"
@@ -28,6 +30,29 @@ struct KernelChoice {
 using AnyOperation = std::variant<const Embed*, const RmsNorm*, const PerTokenQuantize*,
                                   const SiluAndMul*, const Linear*, const RopeAppendKv*,
                                   const Attention*, const Argmax*, const Sample*>;
+
+// What reports call it.
+template <class Op>
+constexpr std::string_view operation_name() {
+  if constexpr (std::is_same_v<Op, Embed>)
+    return "embed";
+  else if constexpr (std::is_same_v<Op, RmsNorm>)
+    return "rms_norm";
+  else if constexpr (std::is_same_v<Op, PerTokenQuantize>)
+    return "per_token_quantize";
+  else if constexpr (std::is_same_v<Op, SiluAndMul>)
+    return "silu_and_mul";
+  else if constexpr (std::is_same_v<Op, Linear>)
+    return "linear";
+  else if constexpr (std::is_same_v<Op, RopeAppendKv>)
+    return "rope_append_kv";
+  else if constexpr (std::is_same_v<Op, Attention>)
+    return "attention";
+  else if constexpr (std::is_same_v<Op, Argmax>)
+    return "argmax";
+  else
+    return "sample";
+}
 
 // A backend that says which kernels it starts. run() goes by the same choice.
 class KernelChooser {
