@@ -16,6 +16,7 @@
 #include "ops/cuda/linear/embed_rows.h"
 #include "ops/cuda/rows/rows.h"
 #include "ops/cuda/runtime/check.h"
+#include "ops/cuda/runtime/device.h"
 #include "ops/cuda/runtime/handle.h"
 #include "ops/cuda/runtime/stream.h"
 #include "ops/cuda/runtime/upload_ring.h"
@@ -360,7 +361,7 @@ class CudaBackend final : public Backend, public KernelChooser {
   }
 
   CudaKernels kernels_;
-  int multiprocessors_ = attribute(cudaDevAttrMultiProcessorCount);
+  int multiprocessors_ = cuda::multiprocessors();
   cuda::Card card_ = cuda::card_of(device_name(), multiprocessors_);
   cuda::Stream stream_;
   // Of linears that run together, at most.
