@@ -13,21 +13,12 @@
 #include "support/logits.h"
 #include "support/refusal.h"
 #include "support/tiny_model.h"
+#include "support/tiny_quantization.h"
 
 namespace emberq::lm_head_test {
 namespace {
 
 constexpr int64_t kVocab = 8192, kHidden = 128;
-
-std::vector<float> logits_of(const fs::path& folder) {
-  std::vector<int> ids;
-  for (int i = 0; i < 40; ++i) ids.push_back(int((i * 797 + 13) % kVocab));
-  const auto backend = make_cpu_backend();
-  Model model = Model::load(Checkpoint::open(folder), *backend);
-  KvPool pool = model.make_pool(64);
-  KvSequence sequence(pool);
-  return test::logits_of(model, model.forward(ids, sequence));
-}
 
 // What each byte of a stored head stands for: e4m3 by its bits, or two's complement.
 std::vector<double> code_values(DType type) {
@@ -115,13 +106,7 @@ class LmHead : public testing::TestWithParam<Case> {
 
   fs::path quantized(Recipe recipe) {
     const fs::path out = folder_.path() / recipe.name;
-    quantize({.model = model_,
-              .output = out,
-              .recipe = std::move(recipe),
-              .calibration = {test::source_folder() / "data/enwiki-excerpt.txt"},
-              .calibration_windows = 3,
-              .calibration_length = 64},
-             *backend_);
+    quantize(test::tiny_quantization(model_, out, std::move(recipe)), *backend_);
     return out;
   }
   Recipe with_head(Recipe recipe) const { return with_lm_head(recipe, GetParam().scheme); }
@@ -171,7 +156,7 @@ TEST_P(LmHead, RunsAsTheModelWhoseHeadHasItsValues) {
   Json config = read_json(model_ / "config.json");
   config["tie_word_embeddings"] = false;
   write_text(plain / "config.json", config.dump());
-  const std::vector<float> got = logits_of(out), want = logits_of(plain);
+  const std::vector<float> got = test::logits_of(out), want = test::logits_of(plain);
   float largest = 0;
   for (const float x : want) largest = std::max(largest, std::abs(x));
   for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 2e-5f * largest) << i;
@@ -198,12 +183,7 @@ TEST_P(LmHead, LeavesTheBlocksAsTheyAreWithoutIt) {
 TEST_P(LmHead, IsTheSameAfterAnInterruption) {
   const Recipe recipe = with_head(find_recipe("emberq6"));
   const fs::path whole = quantized(recipe), out = folder_.path() / "resumed";
-  QuantizeOptions options{.model = model_,
-                          .output = out,
-                          .recipe = recipe,
-                          .calibration = {test::source_folder() / "data/enwiki-excerpt.txt"},
-                          .calibration_windows = 3,
-                          .calibration_length = 64};
+  QuantizeOptions options = test::tiny_quantization(model_, out, recipe);
   options.on_block = [](int64_t) { throw InputError("the disk is full"); };
   EXPECT_REFUSED(quantize(options, *backend_), "the disk is full");
   options.on_block = {};
@@ -245,7 +225,7 @@ class OthersHead : public testing::Test {
            quantized_tensors("lm_head", round_to_nearest(head, *weight_scheme_from_name(scheme))))
         writer.add(name, tensor);
     writer.finish();
-    plain_ = logits_of(model);
+    plain_ = test::logits_of(model);
     config["tie_word_embeddings"] = tied;
     config["quantization_config"] = Json(quantization);
     write_text(made_ / "config.json", config.dump());
@@ -265,7 +245,7 @@ TEST_F(OthersHead, OfPackedCodesRunsAlsoWhereTheConfigTiesTheEmbedding) {
     fs::remove_all(folder_.path() / "model");
     write("int8-g128", of_head("int8-g128"), tied);
     EXPECT_TRUE(Checkpoint::open(made_).has_own_head());
-    const std::vector<float> got = logits_of(made_);
+    const std::vector<float> got = test::logits_of(made_);
     double error = 0, all = 0;
     for (size_t i = 0; i < got.size(); ++i) {
       const double want = double(plain_[i]);
@@ -277,7 +257,7 @@ TEST_F(OthersHead, OfPackedCodesRunsAlsoWhereTheConfigTiesTheEmbedding) {
 
 TEST_F(OthersHead, WhoseInputsAreQuantizedIsRefused) {
   write("fp8e4m3-channel", of_head("fp8e4m3-channel", ActivationScheme::kFp8Token), false);
-  EXPECT_REFUSED(logits_of(made_), "lm_head reads fp8-token activations");
+  EXPECT_REFUSED(test::logits_of(made_), "lm_head reads fp8-token activations");
 }
 
 TEST_F(OthersHead, WithoutScalesIsPlainThoughAGroupHasAllLinears) {
@@ -286,7 +266,7 @@ TEST_F(OthersHead, WithoutScalesIsPlainThoughAGroupHasAllLinears) {
   quantization["ignore"] = OrderedJson::array({"re:model.*"});
   write("", quantization, false);
   EXPECT_EQ(Checkpoint::open(made_).linear_scheme("lm_head"), std::nullopt);
-  EXPECT_EQ(logits_of(made_), plain_);
+  EXPECT_EQ(test::logits_of(made_), plain_);
 }
 
 }  // namespace

@@ -128,12 +128,6 @@ TEST(Outliers, OfNormalizedKeysGoIntoTheNormsThatAllHeadsShare) {
   expect_linear(block[Projection::kQ], {}, {});
 }
 
-std::vector<int> some_ids() {
-  std::vector<int> ids;
-  for (int i = 0; i < 40; ++i) ids.push_back((i * 797 + 13) % 8192);
-  return ids;
-}
-
 struct Logits {
   std::vector<float> values;
   double magnitude = 0;  // the largest sum of the magnitudes that a logit adds up
@@ -145,7 +139,7 @@ Logits logits_of(const fs::path& folder) {
   Model model = Model::load(checkpoint, *backend);
   KvPool pool = model.make_pool(64);
   KvSequence sequence(pool);
-  const Activations hidden = model.forward(some_ids(), sequence);
+  const Activations hidden = model.forward(test::some_ids(), sequence);
   Logits logits{.values = test::logits_of(model, hidden)};
   const std::vector<float> head = checkpoint.get("lm_head.weight").to_float();
   const auto* x = static_cast<const float*>(hidden.data);
@@ -189,7 +183,7 @@ class OutlierModel : public testing::TestWithParam<std::string> {
 TEST_P(OutlierModel, HasTheLogitsThatItHadUpToRounding) {
   const ModelConfig config = Checkpoint::open(model_).config();
   const Logits plain = logits_of(model_);
-  const int depth = longest_path(config, int64_t(some_ids().size()));
+  const int depth = longest_path(config, int64_t(test::some_ids().size()));
   for (const int pattern : {0, 1, 2}) {
     const Logits outliers = logits_of(inject(pattern));
     const double bound =

@@ -16,23 +16,10 @@
 #include "support/logits.h"
 #include "support/refusal.h"
 #include "support/tiny_model.h"
+#include "support/tiny_quantization.h"
 
 namespace emberq::pipeline_test {
 namespace {
-
-std::vector<int> some_ids() {
-  std::vector<int> ids;
-  for (int i = 0; i < 40; ++i) ids.push_back((i * 797 + 13) % 8192);
-  return ids;
-}
-
-std::vector<float> logits_of(const fs::path& folder, std::optional<KvScheme> kv = std::nullopt) {
-  const auto backend = make_cpu_backend();
-  Model model = Model::load(Checkpoint::open(folder), *backend, kv);
-  KvPool pool = model.make_pool(64);
-  KvSequence sequence(pool);
-  return test::logits_of(model, model.forward(some_ids(), sequence));
-}
 
 double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
   double largest = 0;
@@ -47,13 +34,7 @@ class Pipeline : public testing::TestWithParam<std::string> {
 
   fs::path run(Recipe recipe) {
     const fs::path out = folder_.path() / recipe.name;
-    quantize({.model = model_,
-              .output = out,
-              .recipe = std::move(recipe),
-              .calibration = {test::source_folder() / "data/enwiki-excerpt.txt"},
-              .calibration_windows = 3,
-              .calibration_length = 64},
-             *backend_);
+    quantize(test::tiny_quantization(model_, out, std::move(recipe)), *backend_);
     return out;
   }
 
@@ -71,7 +52,7 @@ TEST_P(Pipeline, SmoothingAloneLeavesTheLogits) {
   EXPECT_FALSE(checkpoint.attention().post_rope.empty());
   EXPECT_EQ(checkpoint.get(layer_tensor(0, "post_attention_layernorm.weight")).dtype(),
             DType::kF32);
-  EXPECT_LE(largest_difference(logits_of(out), logits_of(model_)), 2e-5);
+  EXPECT_LE(largest_difference(test::logits_of(out), test::logits_of(model_)), 2e-5);
 }
 
 TEST_P(Pipeline, FireqGivesACheckpointWhoseEveryPartIsRounded) {
@@ -86,10 +67,10 @@ TEST_P(Pipeline, FireqGivesACheckpointWhoseEveryPartIsRounded) {
   EXPECT_EQ(checkpoint.attention().kv, KvScheme::kInt4Head);
   EXPECT_EQ(checkpoint.attention().query, QueryScheme::kFp8Head);
   EXPECT_EQ(checkpoint.get("model.embed_tokens.weight").dtype(), DType::kBF16);
-  const double moved = largest_difference(logits_of(out), logits_of(model_));
+  const double moved = largest_difference(test::logits_of(out), test::logits_of(model_));
   EXPECT_GT(moved, 1e-3);
   EXPECT_LT(moved, 3);
-  EXPECT_NE(logits_of(out), logits_of(out, KvScheme::kFp));
+  EXPECT_NE(test::logits_of(out), test::logits_of(out, KvScheme::kFp));
 }
 
 TEST_P(Pipeline, ProductsOfLut4AreReadBesideWeightsThatHaveNone) {
@@ -104,12 +85,12 @@ TEST_P(Pipeline, ProductsOfLut4AreReadBesideWeightsThatHaveNone) {
               *recipe.weights[size_t(module)])
         << short_name(module);
   EXPECT_FALSE(checkpoint.emberq_config().global_scale.empty());
-  EXPECT_LT(largest_difference(logits_of(out), logits_of(model_)), 3);
+  EXPECT_LT(largest_difference(test::logits_of(out), test::logits_of(model_)), 3);
 }
 
 TEST_P(Pipeline, SavedAndLoadedAgainHasTheSameLogitsBitForBit) {
   const fs::path out = run(find_recipe("fireq"));
-  const std::vector<float> logits = logits_of(out);
+  const std::vector<float> logits = test::logits_of(out);
   const fs::path again = folder_.path() / "again";
   fs::create_directory(again);
   {
@@ -119,7 +100,7 @@ TEST_P(Pipeline, SavedAndLoadedAgainHasTheSameLogitsBitForBit) {
     writer.finish();
     for (const char* file : {"config.json", "emberq.json"}) fs::copy_file(out / file, again / file);
   }
-  EXPECT_EQ(logits_of(again), logits);
+  EXPECT_EQ(test::logits_of(again), logits);
   EXPECT_TRUE(fs::exists(again / "model.safetensors.index.json"));
 }
 
@@ -146,19 +127,14 @@ TEST_P(Pipeline, RotationsAndScalesAloneLeaveTheLogits) {
     const fs::path out = run(recipe);
     // The table of a rotated model is in BF16 as the original's was: 2^-9 of each entry.
     const double bound = recipe.rotation.residual ? 0.05 : 2e-4;
-    EXPECT_LE(largest_difference(logits_of(out), logits_of(model_)), bound) << name;
+    EXPECT_LE(largest_difference(test::logits_of(out), test::logits_of(model_)), bound) << name;
   }
 }
 
 TEST_P(Pipeline, ResumedWritesTheBytesOfARunThatWasNotInterrupted) {
   const Recipe recipe = find_recipe("emberq6");
   const fs::path whole = run(recipe), out = folder_.path() / "resumed";
-  QuantizeOptions options{.model = model_,
-                          .output = out,
-                          .recipe = recipe,
-                          .calibration = {test::source_folder() / "data/enwiki-excerpt.txt"},
-                          .calibration_windows = 3,
-                          .calibration_length = 64};
+  QuantizeOptions options = test::tiny_quantization(model_, out, recipe);
   options.on_block = [](int64_t) { throw InputError("the disk is full"); };
   EXPECT_REFUSED(quantize(options, *backend_), "the disk is full");
   EXPECT_FALSE(fs::exists(out));
@@ -459,10 +435,10 @@ class TiedModel : public PipelineInput {
 };
 
 TEST_F(TiedModel, ThatStoresAnotherHeadRunsIt) {
-  const std::vector<float> own = logits_of(options_.model);
+  const std::vector<float> own = test::logits_of(options_.model);
   store(Stored::kBoth);
   testing::internal::CaptureStderr();
-  EXPECT_EQ(logits_of(options_.model), own);
+  EXPECT_EQ(test::logits_of(options_.model), own);
   const std::string said = testing::internal::GetCapturedStderr();
   EXPECT_TRUE(contains(said,
                        "tie_word_embeddings is true, but model.embed_tokens.weight and "
@@ -472,13 +448,13 @@ TEST_F(TiedModel, ThatStoresAnotherHeadRunsIt) {
 
 TEST_F(TiedModel, ThatStoresAnotherHeadKeepsItWhenItIsQuantized) {
   store(Stored::kBoth);
-  const std::vector<float> before = logits_of(options_.model);
+  const std::vector<float> before = test::logits_of(options_.model);
   const fs::path plain = quantized({.name = "nothing"});
   EXPECT_FALSE(tied(plain)) << "for readers that do not look at what is stored";
-  EXPECT_EQ(logits_of(plain), before);
+  EXPECT_EQ(test::logits_of(plain), before);
   const fs::path rotated = quantized(rotations_alone());
   EXPECT_FALSE(tied(rotated));
-  EXPECT_LE(largest_difference(logits_of(rotated), before), 0.05);
+  EXPECT_LE(largest_difference(test::logits_of(rotated), before), 0.05);
 }
 
 TEST_F(TiedModel, ThatStoresItsHeadAloneHasItAsEmbeddingToo) {
@@ -486,23 +462,23 @@ TEST_F(TiedModel, ThatStoresItsHeadAloneHasItAsEmbeddingToo) {
   const Checkpoint checkpoint = Checkpoint::open(options_.model);
   EXPECT_TRUE(checkpoint.has(std::string(kEmbeddingName)));
   EXPECT_FALSE(checkpoint.has_own_head());
-  const std::vector<float> before = logits_of(options_.model);
+  const std::vector<float> before = test::logits_of(options_.model);
   const fs::path plain = quantized({.name = "nothing"});
   EXPECT_TRUE(tied(plain));
   EXPECT_TRUE(
       SafetensorsFile(plain / "model-00003-of-00003.safetensors").has(std::string(kEmbeddingName)));
-  EXPECT_EQ(logits_of(plain), before);
+  EXPECT_EQ(test::logits_of(plain), before);
   const fs::path rotated = quantized(rotations_alone());
   EXPECT_FALSE(tied(rotated)) << "the head has the last norm in it";
-  EXPECT_LE(largest_difference(logits_of(rotated), before), 0.05);
+  EXPECT_LE(largest_difference(test::logits_of(rotated), before), 0.05);
 }
 
 TEST_F(TiedModel, ThatStoresAnotherHeadKeepsItBesideInjectedOutliers) {
   store(Stored::kBoth);
-  const std::vector<float> before = logits_of(options_.model);
+  const std::vector<float> before = test::logits_of(options_.model);
   write_outlier_model({.model = options_.model, .output = out_});
   EXPECT_FALSE(tied(out_));
-  EXPECT_LE(largest_difference(logits_of(out_), before), 1e-3);
+  EXPECT_LE(largest_difference(test::logits_of(out_), before), 1e-3);
 }
 
 TEST_F(PipelineInput, WithATensorThatNobodyReadsKeepsItsBytesWhateverItsType) {
@@ -547,7 +523,7 @@ TEST_F(PipelineInput, WhoseIntermediateSizeIsOddIsNotTransformedBeforeDownProj) 
   options_.recipe.rotation.down = 512;
   quantize(options_, *backend_);
   EXPECT_EQ(Checkpoint::open(out_).emberq_config().down_hadamard, 0);
-  EXPECT_LT(largest_difference(logits_of(out_), logits_of(options_.model)), 3);
+  EXPECT_LT(largest_difference(test::logits_of(out_), test::logits_of(options_.model)), 3);
 }
 
 TEST_F(PipelineInput, ThatIsQuantizedAlreadyIsRefused) {
