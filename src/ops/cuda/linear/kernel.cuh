@@ -130,10 +130,8 @@ struct LinearKernel {
       if constexpr (kCluster > 1) ptx::cluster_wait();
       MathWarpgroup<LinearKernel>::run(a, shared, warpgroup);
     }
-    if constexpr (kCluster > 1) {  // until no other CTA uses this one's shared memory
-      ptx::cluster_arrive();
-      ptx::cluster_wait();
-    }
+    // Until no other CTA uses this one's shared memory.
+    if constexpr (kCluster > 1) ptx::cluster_sync();
   }
 };
 

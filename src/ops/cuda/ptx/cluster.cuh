@@ -12,6 +12,10 @@ __device__ inline void cluster_arrive() {
 __device__ inline void cluster_wait() {
   asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
 }
+__device__ inline void cluster_sync() {
+  cluster_arrive();
+  cluster_wait();
+}
 
 __device__ inline uint32_t cluster_cta_rank() {
   uint32_t rank;

@@ -35,8 +35,7 @@ struct ArgmaxKernel {
     ptx::cluster_wait();  // until the first CTA has started
     if (lane == 0)
       ptx::st_shared_cluster_u64(ptx::map_shared_address(&keys[part][warp], 0), largest);
-    ptx::cluster_arrive();
-    ptx::cluster_wait();
+    ptx::cluster_sync();
     if (part != 0 || warp != 0) return;
     for (int i = lane; i < kCluster * kWarps; i += 32)
       largest = max(largest, keys[i / kWarps][i % kWarps]);

@@ -76,11 +76,6 @@ class RadixSelect {
   static __device__ int shift(int digit) { return digit == 0 ? 21 : digit == 1 ? 10 : 0; }
   static __device__ int bits(int digit) { return digit == 2 ? 10 : 11; }
 
-  static __device__ void cluster_barrier() {
-    ptx::cluster_arrive();
-    ptx::cluster_wait();
-  }
-
   // The cluster's sums for each value of a digit, of the orders whose higher digits are `prefix`.
   template <class Source>
   __device__ void sum_digits(const Source& source, int digit, uint32_t prefix, uint64_t* sums) {
@@ -97,7 +92,7 @@ class RadixSelect {
       if (low != 0 && atomicAdd(&memory_.halves[0][bin], low) + low < low) ++high;
       if (high != 0) atomicAdd(&memory_.halves[1][bin], high);
     });
-    cluster_barrier();
+    ptx::cluster_sync();
     // Each CTA adds a share of the bins up, then all take all shares.
     constexpr int kShare = kBins / kCtas;
     for (int i = thread; i < kShare; i += kThreads) {
@@ -109,7 +104,7 @@ class RadixSelect {
                (uint64_t(load(&memory_.halves[1][bin], cta)) << 32);
       memory_.share[i] = sum;
     }
-    cluster_barrier();
+    ptx::cluster_sync();
     for (int bin = thread; bin < kBins; bin += kThreads)
       sums[bin] = ptx::ld_shared_cluster_u64(
           ptx::map_shared_address(&memory_.share[bin % kShare], uint32_t(bin / kShare)));

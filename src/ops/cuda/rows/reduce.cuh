@@ -59,8 +59,7 @@ __device__ float cluster_reduce(float value) {
   if (threadIdx.x < kCtas)
     ptx::st_shared_cluster_f32(
         ptx::map_shared_address(&values[ptx::cluster_cta_rank()], threadIdx.x), value);
-  ptx::cluster_arrive();
-  ptx::cluster_wait();
+  ptx::cluster_sync();
   float result = values[0];
 #pragma unroll
   for (int cta = 1; cta < kCtas; ++cta) result = Operation::join(result, values[cta]);

@@ -100,10 +100,6 @@ struct SampleKernel {
   static __device__ int thread_of_cluster() {
     return int(ptx::cluster_cta_rank()) * kThreads + int(threadIdx.x);
   }
-  static __device__ void cluster_barrier() {
-    ptx::cluster_arrive();
-    ptx::cluster_wait();
-  }
 
   // The largest logit of the row, ordered with its column. `of_ctas` is used once.
   static __device__ uint64_t largest(const Logits& logits, uint64_t* warps, uint64_t* of_ctas) {
@@ -118,7 +114,7 @@ struct SampleKernel {
       ptx::st_shared_cluster_u64(
           ptx::map_shared_address(&of_ctas[ptx::cluster_cta_rank()], uint32_t(thread)), result);
     }
-    cluster_barrier();
+    ptx::cluster_sync();
     result = of_ctas[0];
     for (int cta = 1; cta < kCluster; ++cta) result = max(result, of_ctas[cta]);
     return result;
@@ -135,12 +131,12 @@ struct SampleKernel {
         float& logit = logits[a.listed[i]];
         logit = float(logit < 0 ? double(logit) * penalty : double(logit) / penalty);
       }
-      cluster_barrier();  // an id may be in both lists
+      ptx::cluster_sync();  // an id may be in both lists
     }
     if (forbids) {
       for (int i = row.forbidden.begin + thread_of_cluster(); i < row.forbidden.end; i += kStride)
         logits[a.listed[i]] = -INFINITY;
-      cluster_barrier();
+      ptx::cluster_sync();
     }
     return penalizes || forbids;
   }
@@ -212,7 +208,7 @@ struct SampleKernel {
     ptx::cluster_wait();  // until all CTAs have started
     const int32_t id = choose(a, a.rows[blockIdx.x], shared);
     if (thread_of_cluster() == 0) a.ids[blockIdx.x] = id;
-    cluster_barrier();  // until no CTA reads another's memory
+    ptx::cluster_sync();  // until no CTA reads another's memory
   }
 };
 
